@@ -1,0 +1,410 @@
+"""Experiments as data: declared here, run on any machine, recorded as JSON, rendered as tables.
+
+A `Recipe` holds everything that determines one training run but its seed; an experiment is a few
+named recipes (its arms); a record is what `python -m kdlab run NAME` wrote to data/results.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kdlab.data import CIFAR_VIEWS, MNIST_JITTER, NO_VIEWS, Images, Views, load, select, split
+from kdlab.machine import ROOT, cores, describe
+from kdlab.metrics import (
+    agreement,
+    errors,
+    expected_calibration_error,
+    mass_matching_shift,
+    paired,
+    predict,
+)
+from kdlab.models import build
+from kdlab.teachers import answer, atomically, load_teacher, save_teacher
+from kdlab.training import distil, fit
+
+
+class Recipe(NamedTuple):
+    """Everything that determines a training run, but its seed."""
+
+    student: str
+    data: str
+    epochs: int
+    teacher: str = ""  # none: labels only
+    temperature: float = 1.0
+    soft_weight: float = 0.0
+    hard_weight: float = 1.0
+    views: Views = NO_VIEWS
+    optimizer: str = "sgd"
+    lr: float = 0.1
+    weight_decay: float = 5e-4
+    batch_size: int = 128
+    smoothing: float = 0.0  # of the labels, where there is no teacher
+    classes: tuple[int, ...] = ()  # train on images of these classes alone; (): of all
+    hold_out: int = 0  # training images kept for validation
+    judge: str = "test"  # where the result is measured: "test" or "validation"
+
+
+class Experiment(NamedTuple):
+    """Arms that share everything but what their names say; the first is the control."""
+
+    title: str
+    arms: dict[str, Recipe]
+
+
+# ------------------------------------------------------------------------------- declarations
+
+MLP = Recipe("mlp-800", "mnist", epochs=60, optimizer="adam", lr=1e-3, weight_decay=0.0)
+SMALL = Recipe("wrn-10-1", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
+HINTON = {"teacher": "mnist-mlp-1200", "temperature": 20.0, "soft_weight": 1.0, "hard_weight": 0.0}
+KD = {"temperature": 4.0, "soft_weight": 0.9, "hard_weight": 0.1}
+LADDER = ("cifar10-cnn7-8", "cifar10-cnn7-16", "cifar10-cnn7-32", "cifar10-cnn7-64")
+BEST, FROM_10K = "cifar10-cnn7-64", "cifar10-10k-cnn7-32"
+
+TEACHERS: dict[str, Recipe] = {
+    "mnist-mlp-1200": Recipe(
+        "mlp-1200", "mnist", 200, views=MNIST_JITTER, optimizer="adam", weight_decay=0.0, lr=1e-3
+    ),
+    FROM_10K: Recipe("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2),
+    **{
+        name: Recipe(
+            name.removeprefix("cifar10-"), "cifar10", 60, views=CIFAR_VIEWS, batch_size=256, lr=0.4
+        )
+        for name in LADDER
+    },
+}
+
+
+def without(*digits: int) -> tuple[int, ...]:
+    """The ten classes but these."""
+    return tuple(sorted(set(range(10)) - set(digits)))
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "trio": Experiment(
+        "Hinton's MNIST student, 784-800-800-10: labels against soft targets at T = 20",
+        {"labels": MLP, "distilled": MLP._replace(**HINTON)},
+    ),
+    "unseen-digits": Experiment(
+        "Students that never saw some digits, bias shift chosen without a label",
+        {
+            "no 3": MLP._replace(**HINTON, classes=without(3), hold_out=5000),
+            "only 7 and 8": MLP._replace(**HINTON, classes=(7, 8), hold_out=5000),
+        },
+    ),
+    "cifar-gain": Experiment(
+        "A 78 k-parameter student on the embedded 10,000 CIFAR-10 images",
+        {
+            "labels": SMALL,
+            "teacher of 50k": SMALL._replace(teacher=BEST, **KD),
+            "teacher of 10k": SMALL._replace(teacher=FROM_10K, **KD),
+        },
+    ),
+    "temperature-weight": Experiment(
+        "Temperature and soft weight, judged on 2,000 validation images",
+        {
+            f"T={t:g} a={a:g}": SMALL._replace(
+                student="wrn-10-1-s2",
+                teacher=BEST,
+                temperature=t,
+                soft_weight=a,
+                hard_weight=round(1 - a, 3),
+                hold_out=2000,
+                judge="validation",
+            )
+            for t in (1.0, 2.0, 4.0, 8.0, 20.0)
+            for a in (0.0, 0.3, 0.6, 0.9, 1.0)
+        },
+    ),
+}
+
+
+# -------------------------------------------------------------------------------- one run
+
+
+def training_set(recipe: Recipe) -> tuple[Images, Images | None]:
+    """The images a run trains on, and those that it holds out (of all classes)."""
+    data, held_out = load(recipe.data), None
+    if recipe.hold_out:
+        data, held_out = split(data, recipe.hold_out)
+    if recipe.classes:
+        data = select(data, torch.isin(data.labels, torch.tensor(recipe.classes)))
+    return data, held_out
+
+
+def answers_for(recipe: Recipe, data: Images, device: str, **options):
+    """The cached answers of the recipe's teacher to every view that its student will see."""
+    return answer(
+        load_teacher(recipe.teacher),
+        data,
+        epochs=recipe.epochs,
+        views=recipe.views,
+        device=device,
+        **options,
+    )
+
+
+def train(
+    recipe: Recipe, seed: int = 0, device: str = "cpu", report: Callable | None = None
+) -> tuple[nn.Module, list[dict]]:
+    """Carry out one recipe: the trained student and its history."""
+    data, held_out = training_set(recipe)
+    torch.manual_seed(seed)
+    student = build(recipe.student, len(data.classes))
+    if recipe.teacher:
+        teacher = answers_for(recipe, data, device)
+        objective = distil(recipe.temperature, recipe.soft_weight, recipe.hard_weight)
+    else:
+        teacher = None
+
+        def objective(logits, batch):
+            return F.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.smoothing)
+
+    history = fit(
+        student,
+        data,
+        objective,
+        epochs=recipe.epochs,
+        teacher=teacher,
+        views=recipe.views,
+        seed=seed,
+        batch_size=recipe.batch_size,
+        optimizer=recipe.optimizer,
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        device=device,
+        report=report,
+    )
+    return student, history
+
+
+def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
+    """One run, measured: errors, accuracy, calibration, agreement with the teacher, seconds."""
+    start = time.perf_counter()
+    student, history = train(recipe, seed, device)
+    seconds = time.perf_counter() - start
+    held_out = training_set(recipe)[1]
+    judged = held_out if recipe.judge == "validation" else load(recipe.data, "test")
+    logits = predict(student, judged)
+    wrong = errors(logits, judged.labels)
+    result = {
+        "seed": seed,
+        "errors": wrong,
+        "accuracy": round(100 * (1 - wrong / len(judged.labels)), 3),
+        "ece": round(expected_calibration_error(logits, judged.labels), 3),
+        "loss": round(history[-1]["loss"], 5),
+        "seconds": round(seconds, 1),
+    }
+    if recipe.teacher:
+        theirs = predict(load_teacher(recipe.teacher).to(device), judged)
+        result["agreement"] = round(agreement(logits, theirs), 3)
+    if recipe.classes:
+        result |= unseen_classes(recipe, student, device)
+    return result
+
+
+def unseen_classes(recipe: Recipe, student: nn.Module, device: str) -> dict:
+    """How a student does on classes it never saw, before and after a shift of their logits.
+
+    The shift is chosen on held-out training images without their labels: it gives the shifted
+    classes the probability that the teacher gives them there.
+    """
+    _, held_out = training_set(recipe)
+    test = load(recipe.data, "test")
+    unseen = without(*recipe.classes)
+    shifted = list(min(unseen, recipe.classes, key=len))
+    teacher = load_teacher(recipe.teacher).to(device)
+    shift = mass_matching_shift(predict(student, held_out), predict(teacher, held_out), shifted)
+    logits = predict(student, test)
+    after = logits.clone()
+    after[:, shifted] += shift
+    never = torch.isin(test.labels, torch.tensor(unseen))
+    return {
+        "shift": round(shift, 3),
+        "errors shifted": errors(after, test.labels),
+        "unseen": int(never.sum()),
+        "unseen errors": errors(logits[never], test.labels[never]),
+        "unseen errors shifted": errors(after[never], test.labels[never]),
+    }
+
+
+# ------------------------------------------------------------------------------- many runs
+
+
+def run_all(
+    arms: Mapping[str, Recipe],
+    seeds: Iterable[int],
+    *,
+    device: str = "cpu",
+    workers: int | None = None,
+    skip: Iterable[tuple[str, int]] = (),
+    report: Callable[[dict], None] | None = None,
+) -> list[dict]:
+    """Every arm with every seed, in parallel processes of one thread each (default: one a core).
+
+    Two one-thread trainings get through more images on two cores than one two-thread training,
+    and stay fast when something else runs. The teachers are asked once, before.
+    """
+    skip = set(skip)
+    jobs = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in skip]
+    for recipe in {arms[arm]._replace(student="") for arm, _ in jobs if arms[arm].teacher}:
+        answers_for(recipe, training_set(recipe)[0], device)
+    done = []
+    workers = min(workers or cores(), max(1, len(jobs)))
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        futures = {pool.submit(execute, arms[arm], seed, device): arm for arm, seed in jobs}
+        for future in as_completed(futures):
+            done.append({"arm": futures[future], **future.result()})
+            if report:
+                report(done[-1])
+    order = {job: i for i, job in enumerate(jobs)}
+    return sorted(done, key=lambda r: order[r["arm"], r["seed"]])
+
+
+def say(result: Mapping) -> None:
+    """One line for a finished run."""
+    print(
+        f"{result['arm']}, seed {result['seed']}: {result['errors']} errors "
+        f"({result['accuracy']:.2f}%), {result['seconds']:.0f} s",
+        flush=True,
+    )
+
+
+def run(name: str, *, seeds: int = 3, device: str = "cpu", workers: int | None = None) -> dict:
+    """Run an experiment and record it, run by run: after an interruption, only the rest is run.
+
+    A record of other settings, another machine or another commit is begun anew.
+    """
+    experiment = EXPERIMENTS[name]
+    record = {
+        "name": name,
+        "title": experiment.title,
+        "command": f"python -m kdlab run {name} --seeds {seeds} --device {device}",
+        "commit": commit(),
+        "date": date.today().isoformat(),
+        "machine": describe(device),
+        "settings": {arm: r._asdict() for arm, r in experiment.arms.items()},
+        "runs": [],
+    }
+    path = results_dir() / f"{name}.json"
+    same = ("settings", "machine", "commit")
+    record = json.loads(json.dumps(record))
+    if path.is_file() and all((old := load_result(name)).get(k) == record[k] for k in same):
+        record["runs"] = old["runs"]
+
+    def keep(result: dict) -> None:
+        record["runs"].append(result)
+        text = json.dumps(record, indent=1) + "\n"
+        atomically(path, lambda target: Path(target).write_text(text, "utf-8"))
+        say(result)
+
+    finished = {(r["arm"], r["seed"]) for r in record["runs"]}
+    run_all(
+        experiment.arms, range(seeds), device=device, workers=workers, skip=finished, report=keep
+    )
+    return load_result(name)
+
+
+def train_teacher(name: str, device: str = "cpu", seed: int = 0) -> Path:
+    """Train a teacher by its recipe and save its weights and card. ValueError lists the names."""
+    if name not in TEACHERS:
+        raise ValueError(f"no teacher {name!r}: there are {', '.join(TEACHERS)}")
+    recipe = TEACHERS[name]
+    start = time.perf_counter()
+    model, _ = train(recipe, seed, device, report=lambda row: print(name, row, flush=True))
+    seconds = time.perf_counter() - start
+    test = load(recipe.data, "test")
+    wrong = errors(predict(model.half().float(), test), test.labels)
+    about = {
+        "name": name,
+        "model": recipe.student,
+        "test errors": wrong,
+        "test accuracy": round(100 * (1 - wrong / len(test.labels)), 2),
+        "command": f"python -m kdlab train {name} --device {device}",
+        "recipe": recipe._asdict(),
+        "seed": seed,
+        "seconds": round(seconds),
+        "commit": commit(),
+        "date": date.today().isoformat(),
+        "machine": describe(device),
+    }
+    return save_teacher(name, model, about)
+
+
+# --------------------------------------------------------------------------------- records
+
+
+def results_dir() -> Path:
+    """Where the records are."""
+    return ROOT / "data" / "results"
+
+
+def commit() -> str:
+    """The commit of the code that runs ($KDLAB_COMMIT where there is no .git), marked if edited."""
+
+    def git(*words: str) -> str:
+        asked = subprocess.run(("git", *words), cwd=ROOT, capture_output=True, text=True)
+        return asked.stdout.strip()
+
+    try:
+        return os.environ.get("KDLAB_COMMIT") or git("describe", "--always", "--dirty", "--abbrev=12") or "unknown"
+    except OSError:
+        return "unknown"
+
+
+def load_result(name: str) -> dict:
+    """A record. FileNotFoundError says how to make it."""
+    path = results_dir() / f"{name}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no record {name!r}: make it with `python -m kdlab run {name}`")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def values(runs: Sequence[Mapping], arm: str, metric: str) -> list[float]:
+    """One arm's values of a metric, in the order of the seeds."""
+    return [r[metric] for r in sorted(runs, key=lambda r: r["seed"]) if r["arm"] == arm]
+
+
+def summarise(runs: Sequence[Mapping], metric: str = "accuracy", control: str | None = None):
+    """A DataFrame: per arm, n seeds, mean, std, and the paired difference to `control`.
+
+    The control is the first arm by default; the interval is a 95% Student's interval over seeds.
+    """
+    import pandas as pd
+
+    arms = list(dict.fromkeys(r["arm"] for r in runs))
+    control = control or arms[0]
+    rows = []
+    for arm in arms:
+        mine = values(runs, arm, metric)
+        row = {"arm": arm, "seeds": len(mine), "mean": pd.Series(mine).mean()}
+        row["std"] = pd.Series(mine).std()
+        if arm != control and len(mine) == len(values(runs, control, metric)) > 1:
+            gap = paired(mine, values(runs, control, metric))
+            row |= {"difference": gap.mean, "95% low": gap.low, "95% high": gap.high}
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("arm").round(2)
+
+
+def table(name: str, metric: str = "accuracy"):
+    """The recorded experiment as a DataFrame."""
+    return summarise(load_result(name)["runs"], metric)
+
+
+def provenance(name: str) -> str:
+    """One line under a recorded table: command, machine, seeds, date, commit."""
+    r = load_result(name)
+    machine = r["machine"]
+    where = machine["accelerator"] if machine["accelerator"] != "none" else machine["processor"]
+    seeds = len({run["seed"] for run in r["runs"]})
+    return f"`{r['command']}` · {where} · {seeds} seeds · {r['date']} · commit {r['commit']}"

@@ -1,0 +1,84 @@
+"""Every distillation objective of the course, as pure functions of tensors.
+
+Notation: B images, K classes, student logits z, teacher logits v, temperature T,
+q = softmax(z / T) the softened student, p = softmax(v / T) the soft targets.
+All losses are computed in float32, whatever the dtype of the inputs, and are means over the batch.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def soften(logits: Tensor, temperature: float) -> Tensor:
+    """Soft targets ``softmax(logits / T)``, [B, K] -> [B, K] (Hinton et al. 2015, eq. 1).
+
+    T = 1 is the plain softmax; T -> 0 puts all mass on the largest logit; T -> inf is uniform.
+    Raises ValueError for T <= 0 or a NaN in the logits.
+    """
+    return log_soften(logits, temperature).exp()
+
+
+def log_soften(logits: Tensor, temperature: float) -> Tensor:
+    """``log softmax(logits / T)`` in float32, exact even where the probability underflows."""
+    if not temperature > 0:
+        raise ValueError(f"the temperature must be positive, got {temperature}")
+    if torch.isnan(logits).any():
+        raise ValueError("the logits contain NaN: look for a diverged model before this loss")
+    return F.log_softmax(logits.float() / temperature, dim=-1)
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Shannon entropy of each distribution in nats, [..., K] -> [...]; 0 log 0 counts as 0."""
+    return -torch.xlogy(probabilities, probabilities).sum(dim=-1)
+
+
+def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """``T^2 * KL(p || q)``: summed over the K classes, mean over the B images (Hinton et al. 2015).
+
+    Zero exactly when both nets agree up to a constant shift of the logits. Its gradient with
+    respect to z is ``T * (q - p) / B``; as T grows the loss tends to ``||z - v||^2 / (2K)`` for
+    zero-mean logits. T^2 keeps that gradient's size when T changes. The teacher gets no gradient.
+    Raises ValueError for T <= 0, logits of different shapes, or NaN.
+    """
+    check_same_shape(student_logits, teacher_logits)
+    return temperature**2 * F.kl_div(
+        log_soften(student_logits, temperature),
+        log_soften(teacher_logits.detach(), temperature),
+        reduction="batchmean",
+        log_target=True,
+    )
+
+
+def distillation_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float,
+    soft_weight: float,
+    hard_weight: float,
+) -> Tensor:
+    """``hard_weight * CE(labels, softmax(z)) + soft_weight * T^2 * KL(p || q)``.
+
+    Hinton's objective. The hard term is at T = 1, the temperature at which the student is used.
+    ``(hard, soft) = (1, lambda)`` is the seed's convention and ``(1 - a, a)`` the common one; they
+    differ by a factor of the whole loss, that is, in the learning rate. A weight of 0 drops its
+    term: ``hard_weight=0`` needs no label. Raises ValueError as `soft_target_loss`, and for labels
+    that are not B integers.
+    """
+    if labels.shape != student_logits.shape[:1]:
+        raise ValueError(f"expected {len(student_logits)} labels, got {tuple(labels.shape)}")
+    loss = soft_weight * soft_target_loss(student_logits, teacher_logits, temperature)
+    if hard_weight:
+        loss = loss + hard_weight * F.cross_entropy(student_logits.float(), labels)
+    return loss
+
+
+def check_same_shape(student: Tensor, teacher: Tensor) -> None:
+    """Refuse a silent broadcast: student and teacher must be [B, K] alike."""
+    if student.ndim != 2 or student.shape != teacher.shape:
+        raise ValueError(
+            "student and teacher logits must both be [batch, classes], "
+            f"got {tuple(student.shape)} and {tuple(teacher.shape)}"
+        )

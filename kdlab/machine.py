@@ -1,0 +1,57 @@
+"""What this machine can do, and how to name it beside a recorded result."""
+
+import contextlib
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def cache_dir() -> Path:
+    """Where things that can be made again are kept: $KDLAB_CACHE, or build/cache in the clone."""
+    return Path(os.environ.get("KDLAB_CACHE") or ROOT / "build" / "cache")
+
+
+@cache
+def has_fast_bf16(device: str = "cpu") -> bool:
+    """True where bfloat16 has its own instructions: elsewhere it is slower than float32."""
+    if device != "cpu":
+        return torch.cuda.is_bf16_supported()
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
+
+
+def autocast(device: str = "cpu") -> contextlib.AbstractContextManager:
+    """bfloat16 matrix products where they pay, plain float32 elsewhere."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=has_fast_bf16(kind))
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The processor's own name, as far as the operating system tells it."""
+    info = Path("/proc/cpuinfo")
+    names = info.read_text().split("model name")[1:] if info.is_file() else []
+    return names[0].split("\n")[0].strip(" \t:") if names else platform.processor() or "unknown"
+
+
+def describe(device: str = "cpu") -> dict[str, str | int | bool]:
+    """Machine and versions for a record or a bug report; no host or user name."""
+    kind = torch.device(device).type
+    return {
+        "processor": processor(),
+        "cores": cores(),
+        "accelerator": torch.cuda.get_device_name() if kind == "cuda" else "none",
+        "bfloat16": has_fast_bf16(kind),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }

@@ -1,0 +1,123 @@
+"""Students and teachers by name: plain modules that know nothing about distillation.
+
+`build("resnet8")` gives a fresh net for 10 classes. Convolutional nets are `nn.Sequential`s of
+named stages, so that `torchvision.models.feature_extraction.create_feature_extractor` finds what
+a feature method needs ("stage1", "stage2", ...) without a change to the net.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def mlp(hidden: int, classes: int = 10, dropout: tuple[float, float] = (0.0, 0.0)) -> nn.Module:
+    """784-h-h-K ReLU net of Hinton et al. 2015, section 3; dropout on (inputs, hidden units)."""
+    on_input, on_hidden = dropout
+    layers = [("flatten", nn.Flatten()), ("drop0", nn.Dropout(on_input))]
+    for i, width in enumerate((784, hidden), 1):
+        layers += [(f"linear{i}", nn.Linear(width, hidden)), (f"relu{i}", nn.ReLU())]
+        layers += [(f"drop{i}", nn.Dropout(on_hidden))]
+    return nn.Sequential(OrderedDict(layers, head=nn.Linear(hidden, classes)))
+
+
+def conv_bn(inputs: int, outputs: int, stride: int = 1, pool: bool = False) -> nn.Sequential:
+    """3x3 convolution, optional 2x2 max-pool, batch norm, ReLU."""
+    conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    pooling = [nn.MaxPool2d(2)] if pool else []
+    return nn.Sequential(conv, *pooling, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def head(width: int, classes: int) -> OrderedDict[str, nn.Module]:
+    """Global average pool and a linear classifier."""
+    return OrderedDict(
+        pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), head=nn.Linear(width, classes)
+    )
+
+
+def cnn3(width: int, classes: int = 10) -> nn.Module:
+    """Three 3x3 convolutions of stride 2, widths w, 2w, 4w: the cheapest useful student."""
+    w = width
+    return nn.Sequential(
+        OrderedDict(
+            stage1=conv_bn(3, w, stride=2),
+            stage2=conv_bn(w, 2 * w, stride=2),
+            stage3=conv_bn(2 * w, 4 * w, stride=2),
+            **head(4 * w, classes),
+        )
+    )
+
+
+def cnn7(width: int, classes: int = 10) -> nn.Module:
+    """Stem and three stages of two convolutions, widths w, 4w, 4w, in the spirit of airbench.
+
+    Few, wide layers: much accuracy per second on a CPU. `width` sets the rung of the ladder.
+    """
+    w = width
+    stages = OrderedDict(stem=conv_bn(3, w))
+    for i, (inputs, outputs) in enumerate(((w, w), (w, 4 * w), (4 * w, 4 * w)), 1):
+        stages[f"stage{i}"] = nn.Sequential(
+            conv_bn(inputs, outputs, pool=True), conv_bn(outputs, outputs)
+        )
+    return nn.Sequential(OrderedDict(stages, **head(4 * w, classes)))
+
+
+class Residual(nn.Module):
+    """Pre-activation block of He et al. 2016 / Zagoruyko & Komodakis 2016 (wide ResNets)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.bn1, self.bn2 = nn.BatchNorm2d(inputs), nn.BatchNorm2d(outputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        same = inputs == outputs and stride == 1
+        self.shortcut = None if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(x))
+        skip = x if self.shortcut is None else self.shortcut(out)
+        return skip + self.conv2(F.relu(self.bn2(self.conv1(out))))
+
+
+def wrn(depth: int, width: int, classes: int = 10, stem_stride: int = 1) -> nn.Module:
+    """Wide ResNet WRN-depth-width in its CIFAR form, depth = 6n + 4 (WRN-10-1: 78 k parameters).
+
+    `stem_stride=2` halves the resolution at once: the same parameters at a quarter of the cost.
+    """
+    if (depth - 4) % 6:
+        raise ValueError(f"the depth of a wide ResNet is 6n + 4, got {depth}")
+    stem = nn.Conv2d(3, 16, 3, stem_stride, padding=1, bias=False)
+    stages, inputs = OrderedDict(stem=stem), 16
+    for i, outputs in enumerate((16 * width, 32 * width, 64 * width), 1):
+        blocks = [Residual(inputs, outputs, stride=1 if i == 1 else 2)]
+        blocks += [Residual(outputs, outputs, 1) for _ in range((depth - 4) // 6 - 1)]
+        stages[f"stage{i}"], inputs = nn.Sequential(*blocks), outputs
+    stages["norm"] = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU(inplace=True))
+    return nn.Sequential(OrderedDict(stages, **head(inputs, classes)))
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "mlp-1200": lambda classes=10: mlp(1200, classes, dropout=(0.2, 0.5)),
+    "mlp-800": lambda classes=10: mlp(800, classes),
+    "mlp-30": lambda classes=10: mlp(30, classes),
+    "cnn3-16": lambda classes=10: cnn3(16, classes),
+    "cnn3-32": lambda classes=10: cnn3(32, classes),
+    "cnn7-8": lambda classes=10: cnn7(8, classes),
+    "cnn7-16": lambda classes=10: cnn7(16, classes),
+    "cnn7-32": lambda classes=10: cnn7(32, classes),
+    "cnn7-64": lambda classes=10: cnn7(64, classes),
+    "wrn-10-1": lambda classes=10: wrn(10, 1, classes),
+    "wrn-10-1-s2": lambda classes=10: wrn(10, 1, classes, stem_stride=2),
+    "wrn-16-1": lambda classes=10: wrn(16, 1, classes),
+    "wrn-16-2": lambda classes=10: wrn(16, 2, classes),
+    "wrn-40-1": lambda classes=10: wrn(40, 1, classes),
+    "wrn-40-2": lambda classes=10: wrn(40, 2, classes),
+}
+
+
+def build(name: str, classes: int = 10) -> nn.Module:
+    """A freshly initialised net; set `torch.manual_seed` before. KeyError lists the names."""
+    if name not in MODELS:
+        raise KeyError(f"no model {name!r}: there are {', '.join(MODELS)}")
+    return MODELS[name](classes=classes)

@@ -1,0 +1,222 @@
+"""Trained teachers: load them, save them with a card, and answer for many students at once.
+
+A teacher is two files in data/teachers/: `<name>.safetensors` (float16 weights) and `<name>.json`
+(its card: how it was made, on what, how good it is). Nothing is unpickled.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from kdlab.data import NO_VIEWS, Images, Views, augment, data_dir, normalise
+from kdlab.machine import ROOT, autocast, cache_dir
+from kdlab.models import build
+
+# ------------------------------------------------------------------------------------ weights
+
+
+def teacher_files(name: str) -> tuple[Path, Path]:
+    """Weights and card of a teacher, from $KDLAB_DATA/teachers or else from the clone."""
+    for folder in (data_dir() / "teachers", ROOT / "data" / "teachers"):
+        weights, card = folder / f"{name}.safetensors", folder / f"{name}.json"
+        if weights.is_file() and card.is_file():
+            return weights, card
+    raise FileNotFoundError(
+        f"no teacher {name!r}: there are {', '.join(trained_teachers()) or 'none'}; "
+        f"make it with `python -m kdlab train {name}`"
+    )
+
+
+def trained_teachers() -> list[str]:
+    """Names of the teachers that are here."""
+    folders = {data_dir() / "teachers", ROOT / "data" / "teachers"}
+    return sorted({f.stem for folder in folders for f in folder.glob("*.safetensors")})
+
+
+def card(name: str) -> dict:
+    """How a teacher was made and how good it is."""
+    return json.loads(teacher_files(name)[1].read_text(encoding="utf-8"))
+
+
+@cache
+def load_teacher(name: str) -> nn.Module:
+    """A frozen teacher in eval mode. Errors say how to restore a missing or damaged file."""
+    weights, _ = teacher_files(name)
+    about = card(name)
+    model = build(about["model"])
+    try:
+        if digest(weights.read_bytes()) != about["sha256"]:
+            raise ValueError("its digest is not the card's")
+        model.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"the teacher file {weights.name} is damaged ({str(error).splitlines()[0]}): restore "
+            f"it with `git checkout data/teachers` or `python -m kdlab train {name}`"
+        ) from error
+    return freeze(model.float())
+
+
+def freeze(model: nn.Module) -> nn.Module:
+    """Eval mode and no gradients: what a teacher must be before it is asked anything."""
+    return model.eval().requires_grad_(False)
+
+
+def save_teacher(name: str, model: nn.Module, about: dict, folder: Path | None = None) -> Path:
+    """Write weights (float16, where they are floats) and card; a failure leaves the old ones."""
+    folder = folder or data_dir() / "teachers"
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    path = folder / f"{name}.safetensors"
+    atomically(path, lambda target: save_file(state, target))
+    text = json.dumps({**about, "sha256": digest(path.read_bytes())}, indent=1) + "\n"
+    atomically(path.with_suffix(".json"), lambda target: Path(target).write_text(text, "utf-8"))
+    return path
+
+
+def atomically(path: Path, write: Callable[[str], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in place in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        write(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+# ------------------------------------------------------------- the cache of a teacher's answers
+
+
+class Answers(NamedTuple):
+    """A teacher's logits for exactly the views that students will see, computed once.
+
+    Kept by (epoch, image), not by batch, so that no order of batches can misalign them.
+    """
+
+    logits: Tensor  # float16 [E, N, K]; E = 1 where every epoch shows the same view
+    index: Tensor  # int64 [N], sorted: which image each row answers for
+    key: dict[str, str]  # teacher digest, data, views, view seed
+
+    def for_images(self, index: Tensor, epoch: int) -> Tensor:
+        """Logits [len(index), K] for these images in this epoch. KeyError for a stranger."""
+        rows = torch.searchsorted(self.index, index).clamp(max=len(self.index) - 1)
+        if not torch.equal(self.index[rows], index):
+            raise KeyError("the cache holds no answer for some of these images")
+        return self.logits[epoch if len(self.logits) > 1 else 0][rows]
+
+
+def answer_key(teacher: nn.Module, data: Images, views: Views, view_seed: int) -> dict[str, str]:
+    """What a cache of answers is for: any other teacher, data, view or seed is refused."""
+    weights = b"".join(
+        t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        for t in teacher.state_dict().values()
+    )
+    return {
+        "teacher": digest(weights),
+        "data": f"{data.name} {digest(data.index.cpu().sort().values.numpy().tobytes())[:16]}",
+        "views": "one" if views == NO_VIEWS else f"{tuple(views)} seed {view_seed}",
+        "dtype": "float16",
+    }
+
+
+def answer(
+    teacher: nn.Module,
+    data: Images,
+    *,
+    epochs: int = 1,
+    views: Views = NO_VIEWS,
+    view_seed: int = 0,
+    device: str = "cpu",
+    keep: bool = True,
+    report: Callable[[dict], None] | None = None,
+) -> Answers:
+    """Ask the teacher once about each view of each epoch; with `keep`, remember it on disk.
+
+    Answers for E epochs serve any run of at most E epochs on the same images and views.
+    """
+    freeze(teacher)
+    key = answer_key(teacher, data, views, view_seed)
+    epochs = 1 if views == NO_VIEWS else epochs
+    path = cache_dir() / "answers" / f"{digest(repr(key).encode())[:24]}.safetensors"
+    if keep and (known := read_answers(path, key)) and len(known.logits) >= epochs:
+        return known
+    order = data.index.argsort()
+    images, index = data.images[order].to(device), data.index[order].to(device)
+    teacher.to(device, memory_format=torch.channels_last)
+    logits = []
+    for epoch in range(epochs):
+        seen = augment(images, index, views, epoch=epoch, seed=view_seed)
+        logits.append(torch.cat([respond(teacher, normalise(b, data)) for b in seen.split(500)]))
+        if report:
+            report({"epoch": epoch + 1})
+    teacher.cpu()
+    answers = Answers(torch.stack(logits).half().cpu(), index.cpu(), key)
+    if keep:
+        tensors = {"logits": answers.logits, "index": answers.index}
+        with suppress(OSError):  # a full disk costs the next run time, not this one its result
+            atomically(path, lambda target: save_file(tensors, target, metadata=key))
+    return answers
+
+
+def read_answers(path: Path, key: dict[str, str]) -> Answers | None:
+    """Answers from disk if they are there, whole, and for this very key."""
+    if not path.is_file():
+        return None
+    with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
+        if file.metadata() == key:
+            return Answers(file.get_tensor("logits"), file.get_tensor("index"), key)
+    return None
+
+
+@torch.no_grad()
+def respond(teacher: nn.Module, images: Tensor) -> Tensor:
+    """The teacher's float32 logits for a batch, in the precision that pays here."""
+    with autocast(images.device.type):
+        return teacher(images.contiguous(memory_format=torch.channels_last)).float()
+
+
+def ask(
+    teacher: nn.Module | Answers | None,
+    data: Images,
+    views: Views,
+    view_seed: int,
+    epochs: int,
+    device: str,
+) -> Callable[[Tensor, Tensor, int], Tensor | None]:
+    """The function (images, places in `data`, epoch) -> teacher logits that the loop calls."""
+    if teacher is None:
+        return lambda images, picks, epoch: None
+    if isinstance(teacher, nn.Module):
+        freeze(teacher).to(device, memory_format=torch.channels_last)
+        return lambda images, picks, epoch: respond(teacher, images)
+    wanted = "one" if views == NO_VIEWS else f"{tuple(views)} seed {view_seed}"
+    if teacher.key["views"] != wanted or not teacher.key["data"].startswith(f"{data.name} "):
+        raise ValueError(
+            f"these answers are for {teacher.key['data'].split()[0]} seen as "
+            f"{teacher.key['views']}, not for {data.name} seen as {wanted}: ask the teacher again"
+        )
+    if views != NO_VIEWS and len(teacher.logits) < epochs:
+        raise ValueError(f"these answers cover {len(teacher.logits)} epochs, not {epochs}")
+    here = Answers(teacher.logits.to(device), teacher.index.to(device), teacher.key)
+    row = cache(lambda epoch: here.for_images(data.index, epoch).float())
+    return lambda images, picks, epoch: row(epoch)[picks]

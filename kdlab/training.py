@@ -1,0 +1,153 @@
+"""One training loop for every student and every teacher: it reads like the algorithm."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdlab.data import NO_VIEWS, Images, Views, augment, normalise
+from kdlab.losses import distillation_loss
+from kdlab.machine import autocast
+from kdlab.metrics import accuracy, predict
+from kdlab.teachers import Answers, ask
+
+
+class Batch(NamedTuple):
+    """What an objective may look at besides the student's output."""
+
+    images: Tensor  # float32 [B, C, H, W], augmented and normalised
+    labels: Tensor  # int64 [B]
+    index: Tensor  # int64 [B], the images' places in the official split
+    epoch: int
+    teacher_logits: Tensor | None  # [B, K], for these very views; None without a teacher
+
+
+Objective = Callable[[Tensor, Batch], Tensor]
+
+
+def labels_only(logits: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy with the labels: the student without a teacher."""
+    return F.cross_entropy(logits.float(), batch.labels)
+
+
+def distil(temperature: float, soft_weight: float = 1.0, hard_weight: float = 0.0) -> Objective:
+    """Hinton's objective with its settings filled in; the default uses no label at all."""
+
+    def objective(logits: Tensor, batch: Batch) -> Tensor:
+        return distillation_loss(
+            logits,
+            batch.teacher_logits,
+            batch.labels,
+            temperature=temperature,
+            soft_weight=soft_weight,
+            hard_weight=hard_weight,
+        )
+
+    return objective
+
+
+def fit(
+    student: nn.Module,
+    data: Images,
+    objective: Objective,
+    *,
+    epochs: int,
+    teacher: nn.Module | Answers | None = None,
+    views: Views = NO_VIEWS,
+    view_seed: int = 0,
+    seed: int = 0,
+    batch_size: int = 128,
+    optimizer: str = "sgd",
+    lr: float = 0.1,
+    weight_decay: float = 5e-4,
+    validation: Images | None = None,
+    device: str = "cpu",
+    report: Callable[[dict], None] | None = None,
+) -> list[dict]:
+    """Train `student` in place and return its history, one dict an epoch.
+
+    `teacher` is a frozen net, asked in each step, or its cached `Answers`; either way it answers
+    for the very views that the student sees (Beyer et al. 2022). `seed` orders the batches (and
+    drives dropout), `view_seed` draws the views. `report` is called with each epoch's dict.
+    Raises ValueError for a cache of other images or views, and FloatingPointError if the loss
+    stops being a number.
+    """
+    torch.manual_seed(seed)
+    student.to(device, memory_format=torch.channels_last)
+    data = data._replace(**{k: getattr(data, k).to(device) for k in ("images", "labels", "index")})
+    answers = ask(teacher, data, views, view_seed, epochs, device)
+    steps = math.ceil(len(data.labels) / batch_size)
+    optimiser, schedule = one_cycle(student, objective, optimizer, lr, weight_decay, epochs * steps)
+    history = []
+    for epoch in range(epochs):
+        start, total = time.perf_counter(), torch.zeros((), device=device)
+        student.train()
+        seen = augment(data.images, data.index, views, epoch=epoch, seed=view_seed)
+        for picks in shuffled(len(seen), steps, seed=seed, epoch=epoch):
+            picks = picks.to(device)
+            images = normalise(seen[picks], data).contiguous(memory_format=torch.channels_last)
+            batch = Batch(
+                images,
+                data.labels[picks],
+                data.index[picks],
+                epoch,
+                answers(images, picks, epoch),
+            )
+            with autocast(device):
+                output = student(images)
+            loss = objective(output, batch)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            total += loss.detach()
+        row = {"epoch": epoch + 1, "loss": float(total) / steps}
+        if not math.isfinite(row["loss"]):
+            raise FloatingPointError(f"the loss is {row['loss']} in epoch {epoch + 1}: lower lr")
+        if validation is not None:
+            row["validation"] = accuracy(predict(student, validation), validation.labels)
+        row["seconds"] = time.perf_counter() - start
+        history.append(row)
+        if report:
+            report(row)
+    return history
+
+
+def shuffled(n: int, steps: int, *, seed: int, epoch: int) -> Iterator[Tensor]:
+    """The epoch's batches: a permutation of 0..n-1 cut into `steps` near-equal parts."""
+    generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+    return iter(torch.randperm(n, generator=generator).tensor_split(steps))
+
+
+def one_cycle(
+    student: nn.Module,
+    objective: Objective,
+    optimizer: str,
+    lr: float,
+    weight_decay: float,
+    steps: int,
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The optimiser and its learning rate: up to `lr` in the first quarter, then down to zero.
+
+    An objective with parameters of its own (a projector) has them trained with the student.
+    """
+    weights = list(student.parameters())
+    if isinstance(objective, nn.Module):
+        weights += objective.parameters()
+    weights = [w for w in weights if w.requires_grad]
+    if optimizer == "sgd":
+        chosen = torch.optim.SGD(
+            weights, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
+        )
+    elif optimizer == "adam":
+        chosen = torch.optim.AdamW(weights, lr, weight_decay=weight_decay)
+    else:
+        raise ValueError(f"optimizer is 'sgd' or 'adam', got {optimizer!r}")
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        chosen, lr, total_steps=steps + 1, pct_start=0.25, cycle_momentum=False
+    )
+    return chosen, schedule
