@@ -77,6 +77,12 @@ def load(name: str, split: str = "train") -> Images:
 
 def select(data: Images, positions: Tensor) -> Images:
     """The images at `positions` (bool mask [N] or int64 [n]); each keeps its index."""
+    mask = positions.dtype == torch.bool and positions.shape == data.labels.shape
+    if not mask and (positions.dtype != torch.int64 or positions.ndim != 1):
+        raise ValueError(
+            f"positions must be a bool mask [{len(data.labels)}] or int64 [n], "
+            f"not {positions.dtype} {list(positions.shape)}"
+        )
     return data._replace(
         images=data.images[positions], labels=data.labels[positions], index=data.index[positions]
     )
@@ -130,7 +136,10 @@ def augment(images: Tensor, index: Tensor, views: Views, *, epoch: int, seed: in
         images: uint8 [N, C, H, W]; index: int64 [N], as in `Images`.
 
     Returns:
-        uint8 [N, C, H, W] on the same device. The input is left as it is.
+        uint8 [N, C, H, W] on the same device; `images` itself if `views` is `NO_VIEWS`.
+
+    Raises:
+        ValueError: wrong dtype or shape, a shift as large as the image, unknown padding.
     """
     _check_views(images, index, views)
     if seed < 0 or epoch < 0:

@@ -73,12 +73,19 @@ BEST, FROM_10K = "cifar10-cnn7-64", "cifar10-10k-cnn7-32"
 
 TEACHERS: dict[str, Recipe] = {
     "mnist-mlp-1200": Recipe(
-        "mlp-1200", "mnist", 200, views=MNIST_JITTER, optimizer="adam", weight_decay=0.0, lr=1e-3
+        "mlp-1200",
+        "mnist",
+        150,
+        views=MNIST_JITTER,
+        optimizer="adam",
+        weight_decay=0.0,
+        batch_size=256,
+        lr=1e-3,
     ),
     FROM_10K: Recipe("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2),
     **{
         name: Recipe(
-            name.removeprefix("cifar10-"), "cifar10", 60, views=CIFAR_VIEWS, batch_size=256, lr=0.4
+            name.removeprefix("cifar10-"), "cifar10", 100, views=CIFAR_VIEWS, batch_size=256, lr=0.4
         )
         for name in LADDER
     },
@@ -357,7 +364,11 @@ def commit() -> str:
         return asked.stdout.strip()
 
     try:
-        return os.environ.get("KDLAB_COMMIT") or git("describe", "--always", "--dirty", "--abbrev=12") or "unknown"
+        return (
+            os.environ.get("KDLAB_COMMIT")
+            or git("describe", "--always", "--dirty", "--abbrev=12")
+            or "unknown"
+        )
     except OSError:
         return "unknown"
 

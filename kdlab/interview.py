@@ -1,0 +1,242 @@
+"""The interview bank (`data/interview/<chapter>.yaml`) as pages with hidden answers.
+
+`corner(1)` shows a chapter's cards, `card("dark-knowledge")` one, `seed_question(1)` the seed's own
+question with what it says imprecisely; each in English, in Chinese, or (without a language) both.
+Pages are Markdown with <details>, so they read without a kernel. `problems()` checks the bank.
+"""
+
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+BANK = ROOT / "data" / "interview"
+LANGUAGES = ("en", "zh")
+WORDS = {  # the fixed words of a page
+    "answer": ("Answer", "答案"),
+    "full": ("In full", "展开"),
+    "follow_ups": ("Follow-ups", "追问"),
+    "wrong_answers": ("Wrong answers that interviewers hear", "常见的错误回答"),
+    "red_flags": ("Red flags", "减分项"),
+    "sources": ("Sources", "出处"),
+    "shown_in": ("Shown in", "见"),
+    "question": ("Question", "题目"),
+    "example": ("Example", "举例"),
+    "analysis": ("Analysis", "解析"),
+    "corrections": ("Where the seed is imprecise", "原题不严谨之处"),
+    "level": ("level {level}, {minutes} min", "难度 {level}，{minutes} 分钟"),
+    "concept": ("concept", "概念"),
+    "derivation": ("derivation", "推导"),
+    "bug": ("find the bug", "找 bug"),
+    "estimate": ("estimate", "估算"),
+    "design": ("design", "方案设计"),
+    "corner": ("Interview corner", "面试角"),
+}
+
+
+class Page:
+    """Markdown that shows itself: HTML, Markdown or a line of text, as the front end prefers."""
+
+    def __init__(self, title: str, markdown: str):
+        self.title, self.markdown = title, markdown
+
+    def __repr__(self) -> str:
+        return self.title
+
+    def __str__(self) -> str:
+        return re.sub(r"</?(details|summary|b)>\n?", "", self.markdown)
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+    def _repr_html_(self) -> str:
+        import mistune  # comes with Jupyter; its plugin keeps formulas out of Markdown's hands
+
+        return mistune.create_markdown(escape=False, plugins=["math"])(self.markdown)
+
+
+def chapters() -> list[str]:
+    """Names of the chapters that have questions, in order: ["01_principle", ...]."""
+    return sorted(path.stem for path in BANK.glob("[0-9][0-9]_*.yaml"))
+
+
+@cache
+def load(chapter: int | str) -> dict:
+    """One chapter of the bank, by number or name; ValueError names the chapters that exist."""
+    for name in chapters():
+        if chapter in (name, int(name[:2])):
+            text = (BANK / f"{name}.yaml").read_text(encoding="utf-8")
+            return _unwrap(yaml.safe_load(text))
+    raise ValueError(f"no interview questions for chapter {chapter!r}; there are {chapters()}")
+
+
+def items() -> dict[str, dict]:
+    """Every item of the bank by its id."""
+    return {item["id"]: item for name in chapters() for item in load(name)["items"]}
+
+
+def corner(chapter: int | str, language: str | None = None) -> Page:
+    """The chapter's interview cards, answers hidden until asked for."""
+    bank = load(chapter)
+    title = f"{_word('corner', language)}: {_join(bank['title'], language)}"
+    cards = [_card(item, language) for item in bank["items"]]
+    return Page(f"{title} ({len(cards)})", "\n\n".join([f"### {title}", *cards]))
+
+
+def card(name: str, language: str | None = None) -> Page:
+    """One item of the bank; ValueError when there is none of that id."""
+    if name not in items():
+        raise ValueError(f"no item {name!r} in the bank; its ids: {', '.join(items())}")
+    item = items()[name]
+    return Page(_join(item["question"], language), _card(item, language))
+
+
+def seed_question(number: int, language: str | None = None) -> Page:
+    """The seed's question in its own form (题目/答案/举例/解析), then where it is imprecise."""
+    bank = load(number)
+    seed, parts = bank["seed"], []
+    for part in ("question", "answer", "example", "analysis"):
+        body = "\n\n".join(seed[part][code].strip() for code in _codes(language))
+        heading = f"**{_word(part, language)}**"
+        hidden = _details(_word(part, language), body)
+        parts.append(f"{heading}\n\n{body}" if part == "question" else hidden)
+    lines = [f"**{_word('corrections', language)}**"]
+    for n, entry in enumerate(seed["corrections"], 1):
+        pairs = [(entry["said"][c].strip(), entry["correct"][c].strip()) for c in _codes(language)]
+        told = "\n\n   ".join(f"{said} **→** {_flat(right)}" for said, right in pairs)
+        lines.append(f"{n}. {told}\n\n   {_shown(entry['shown_in'])}")
+    title = f"{number}. {_join(bank['title'], language)}"
+    return Page(title, "\n\n".join([f"### {title}", *parts, *lines]))
+
+
+def _codes(language: str | None) -> tuple[str, ...]:
+    if language not in (None, *LANGUAGES):
+        raise ValueError(f"the language is 'en', 'zh' or None for both, got {language!r}")
+    return LANGUAGES if language is None else (language,)
+
+
+def _word(name: str, language: str | None) -> str:
+    return " / ".join(WORDS[name][LANGUAGES.index(code)] for code in _codes(language))
+
+
+def _join(text: dict, language: str | None) -> str:
+    return " / ".join(text[code].strip() for code in _codes(language))
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split("\n"))
+
+
+def _unwrap(node):
+    """Undo line breaks within Chinese sentences, which HTML would show as blanks."""
+    if isinstance(node, dict):
+        return {key: _unwrap(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_unwrap(value) for value in node]
+    if not isinstance(node, str):
+        return node
+    han, stop = "\u3001-\u3020\u4e00-\u9fff\u201c\u201d", "\uff00-\uffef\u3001\u3002"
+    return re.sub(f"(?<=[{han}{stop}])\n *(?=[{han}{stop}])|(?<=[{stop}])\n(?=[$\\w])", "", node)
+
+
+def _details(summary: str, body: str) -> str:
+    return f"<details>\n<summary><b>{summary}</b></summary>\n\n{body}\n\n</details>"
+
+
+def _shown(places: list[dict]) -> str:
+    words = [f"`{p['notebook']}#{p['anchor']}`" for p in places]
+    return " · ".join(words + [f"`{p['function']}`" for p in places if "function" in p])
+
+
+def _card(item: dict, language: str | None) -> str:
+    questions = [f"**{item['question'][code].strip()}**" for code in _codes(language)]
+    level, kind = _word("level", language).format(**item), _word(item["kind"], language)
+    parts = ["\n\n".join(questions) + f"\n\n*{level} · {kind}*"]
+    return "\n\n".join(parts + [_details(*_answer(item, code)) for code in _codes(language)])
+
+
+def _answer(item: dict, code: str) -> tuple[str, str]:
+    """Summary line and body of an item's answer in one language."""
+
+    def section(name: str, lines: list[str]) -> str:
+        return f"**{_word(name, code)}**\n\n" + "\n".join(f"- {line}" for line in lines)
+
+    asked = [items()[f["item"]] if "item" in f else f for f in item["follow_ups"]]
+    replies = [a.get("answer", a.get("short"))[code].strip() for a in asked]
+    asides = [
+        f"{_flat(a['question'][code].strip())} **→** {_flat(reply)}"
+        for a, reply in zip(asked, replies, strict=True)
+    ]
+    wrong = [f"“{w['answer'][code]}” {w['why'][code]}" for w in item["wrong_answers"]]
+    body = [item["short"][code].strip(), f"**{_word('full', code)}**", item["full"][code].strip()]
+    for name, lines in (
+        ("follow_ups", asides),
+        ("wrong_answers", wrong),
+        ("red_flags", [flag[code] for flag in item["red_flags"]]),
+    ):
+        body += [section(name, lines)] if lines else []
+    body.append(f"*{_word('sources', code)}* {'; '.join(item['sources'])}")
+    body.append(f"*{_word('shown_in', code)}* {_shown(item['shown_in'])}")
+    return _word("answer", code), "\n\n".join(body)
+
+
+def problems() -> list[str]:
+    """What is wrong with the bank, a sentence each: schema, ids, terms, anchors, functions."""
+    import jsonschema  # comes with Jupyter
+
+    schema = json.loads((BANK / "schema.json").read_text(encoding="utf-8"))
+    terms = yaml.safe_load((BANK / "terminology.yaml").read_text(encoding="utf-8"))
+    found, seen = [], set()
+    for name in chapters():
+        for error in jsonschema.Draft202012Validator(schema).iter_errors(load(name)):
+            place = "/".join(map(str, error.absolute_path))
+            found.append(f"{name}.yaml, {place}: {error.message}")
+    if found:  # the checks below rely on the schema
+        return found
+    for name in chapters():
+        for item in load(name)["items"]:
+            found += [f"{name}.yaml: the id {item['id']} is used twice"] * (item["id"] in seen)
+            seen.add(item["id"])
+            asked = [f["item"] for f in item["follow_ups"] if "item" in f]
+            found += [
+                f"{item['id']}: no item {other} to follow up"
+                for other in asked
+                if other not in items()
+            ]
+        for text, term in ((t, term) for t in _texts(load(name)) for term in terms):
+            found += [
+                f"{name}.yaml: {bad} instead of {term['zh']} in {text[:40]!r}"
+                for bad in term["not"]
+                if bad in text
+            ]
+        found += [f"{name}.yaml: {trouble}" for trouble in _unresolved(load(name))]
+    return found
+
+
+def _texts(node) -> Iterator[str]:
+    if isinstance(node, dict | list):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _texts(child)
+    elif isinstance(node, str):
+        yield node
+
+
+def _unresolved(bank: dict) -> Iterator[str]:
+    """Anchors that no cell of an existing notebook carries exactly once, functions that are not."""
+    for place in (p for e in bank["items"] + bank["seed"]["corrections"] for p in e["shown_in"]):
+        notebook = ROOT / "notebooks" / f"{place['notebook']}.ipynb"
+        if notebook.exists():
+            cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+            tags = [tag for cell in cells for tag in cell["metadata"].get("tags", [])]
+            count = tags.count(place["anchor"])
+            if count != 1:
+                yield f"{place['notebook']} has {count} cells tagged {place['anchor']}, not one"
+        if "function" in place:
+            module, _, function = place["function"].rpartition(".")
+            if not hasattr(importlib.import_module(module), function):
+                yield f"there is no {place['function']}"

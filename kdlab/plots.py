@@ -1,0 +1,358 @@
+"""Every figure of the course: one style, one colour per role, and pure drawing functions.
+
+Numbers in, a matplotlib `Figure` out; no mathematics happens here. Figures are built without
+pyplot's global state, so nothing has to be closed and a cell that ends in one shows it once.
+`soften_bars`, `term_lines` and `gradient_bars` draw on given axes and return a function that moves
+the same artists to another state: the sliders (`kdlab.widgets`) and the static twins share them.
+"""
+
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import seaborn as sns
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+# Okabe & Ito's colours, safe for colour-blind readers. One role, one colour, in every figure.
+COLOURS = {
+    "teacher": "#0072B2",
+    "student": "#E69F00",  # trained on the labels only
+    "distilled": "#009E73",
+    "label": "#666666",  # the hard label and its loss term
+    "accent": "#D55E00",  # a marker that must be seen
+    "other": "#CC79A7",
+}
+PIXELS = {"cmap": "gray_r", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
+State = Mapping[str, object]  # the numbers of one slider position, see kdlab.widgets
+
+
+def style() -> None:
+    """The course's look, legible from the back of a lecture room. Every figure here calls it."""
+    sns.set_theme(context="notebook", style="whitegrid", font_scale=1.2)
+    sns.set_style({"axes.edgecolor": "0.3", "grid.color": "0.88"})
+    sns.set_palette(list(COLOURS.values()))
+    matplotlib.rcParams.update({"axes.titlelocation": "left", "axes.titlesize": "medium"})
+
+
+def figure(width: float, height: float, title: str = "") -> Figure:
+    """An empty figure in the course's style; `title` states the finding."""
+    style()
+    made = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(made)
+    if title:
+        made.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    return made
+
+
+class Frames:
+    """PNG frames of a figure in which only some artists move: the rest is drawn once, then kept.
+
+    A whole drawing takes 50-100 ms, the moving parts alone about 10. `dpi` is above a notebook
+    figure's, so that a frame stays sharp when a projector enlarges it.
+    """
+
+    def __init__(self, drawing: Figure, dpi: int = 140):
+        self.drawing, self.background, self.scale = drawing, None, None
+        drawing.set_dpi(dpi)
+        drawing.canvas.draw()
+        drawing.set_layout_engine("none")
+
+    def png(self, moving: Sequence[Artist] = ()) -> bytes:
+        canvas, scale = self.drawing.canvas, [axis.axis() for axis in self.drawing.axes]
+        if scale != self.scale:  # new ticks: the background has changed
+            for artist in moving:
+                artist.set_animated(True)
+            canvas.draw()
+            self.background, self.scale = canvas.copy_from_bbox(self.drawing.bbox), scale
+        canvas.restore_region(self.background)
+        for artist in moving:
+            artist.axes.draw_artist(artist)
+        out = io.BytesIO()
+        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        pixels.save(out, format="png", compress_level=1, compress_type=3)  # fast, not small
+        return out.getvalue()
+
+
+def image_grid(
+    images, labels: Sequence[str] = (), *, columns: int = 10, title: str = "", marked=()
+) -> Figure:
+    """Images, uint8 [N, C, H, W], in rows of `columns` with a label above each.
+
+    `marked` are positions whose label is drawn in the accent colour (say, the wrong answers).
+    """
+    images = np.asarray(images)
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    lines = 1 + max((str(label).count("\n") for label in labels), default=-1)
+    drawing = figure(1.1 * columns, (1.0 + 0.25 * lines) * rows + (0.4 if title else 0), title)
+    axes = np.atleast_1d(drawing.subplots(rows, columns, squeeze=False)).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for position, (axis, picture) in enumerate(zip(axes, images, strict=False)):
+        axis.imshow(_pixels(picture), **PIXELS)
+        if len(labels):
+            colour = COLOURS["accent"] if position in marked else "black"
+            axis.set_title(labels[position], fontsize=12, loc="center", color=colour, pad=3)
+    return drawing
+
+
+def _pixels(image) -> np.ndarray:
+    """uint8 [C, H, W] as matplotlib wants it: [H, W] or [H, W, 3]."""
+    image = np.asarray(image)
+    return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+
+
+def soften_bars(axis: Axes, state: State, classes: Sequence[str]) -> Callable[[State], list]:
+    """Teacher's and student's softened probabilities of one image, a pair of bars a class.
+
+    `state` is what `kdlab.widgets.temperature_state` returns. Gives back move(state), which
+    redraws nothing: it moves the bars and the title and returns these artists.
+    """
+    bars = _paired_bars(axis, classes, [(state[r], r, r) for r in ("teacher", "student")])
+    axis.set(xlim=(0, 1), xticks=(0, 0.5, 1), xlabel="probability")
+    title = axis.set_title("\n\n")
+
+    def move(state: State) -> list:
+        for bar, value in zip(bars, [*state["teacher"], *state["student"]], strict=True):
+            bar.set_width(value)
+        title.set_text(
+            f"T = {state['temperature']:.3g}, entropy of\nteacher {state['teacher_entropy']:.2f} "
+            f"nats\nstudent {state['student_entropy']:.2f} nats"
+        )
+        return [*bars, title]
+
+    move(state)
+    return move
+
+
+def _paired_bars(axis: Axes, classes: Sequence[str], series) -> list:
+    """Two horizontal bars a class; series: two of (values, role, name). The bars in that order."""
+    rows = np.arange(len(classes))
+    bars = []
+    for offset, (values, role, name) in zip((-0.2, 0.2), series, strict=True):
+        bars += axis.barh(rows + offset, values, 0.4, color=COLOURS[role], linewidth=0, label=name)
+    axis.set_yticks(rows, classes)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.grid(axis="y", visible=False)
+    return bars
+
+
+def temperature_figure(
+    states: Sequence[State], classes: Sequence[str], image, *, title: str = ""
+) -> tuple[Figure, Callable[[State, object], list]]:
+    """One image, [C, H, W], beside its softened bars in each state; and move(state, image)."""
+    drawing = figure(2.4 + (6.6 if len(states) == 1 else 2.6 * len(states)), 4.8, title)
+    ratios = [1] + [2.6 if len(states) == 1 else 1.6] * len(states)
+    left, *axes = drawing.subplots(1, len(ratios), width_ratios=ratios)
+    left.set_axis_off()
+    picture = left.imshow(_pixels(image), **PIXELS)
+    caption = left.set_title(f"label: {classes[states[0]['label']]}", loc="center")
+    moves = [soften_bars(axis, state, classes) for axis, state in zip(axes, states, strict=True)]
+    for axis in axes[1:]:
+        axis.set_yticklabels([])
+    handles, names = axes[0].get_legend_handles_labels()
+    left.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.03), frameon=False)
+
+    def move(state: State, image) -> list:
+        picture.set_data(_pixels(image))
+        caption.set_text(f"label: {classes[state['label']]}")
+        return [picture, caption, *moves[0](state)]
+
+    return drawing, move
+
+
+def temperature_small_multiples(
+    states: Sequence[State], classes: Sequence[str], image, *, title: str = ""
+) -> Figure:
+    """Static twin of the temperature panel: the same bars at several temperatures, side by side."""
+    return temperature_figure(states, classes, image, title=title)[0]
+
+
+def term_lines(axis: Axes, state: State) -> Callable[[State], list]:
+    """The hard term and the weighted soft term, with and without T², against the temperature.
+
+    `state` is what `kdlab.widgets.objective_state` returns. The variant in force is drawn thick,
+    the other thin; dots mark the temperature in force.
+    """
+    dashes = {"hard": "-", "with": "-", "without": "--"}
+    names = {"hard": "hard term", "with": "soft term with T²", "without": "soft term without T²"}
+    lines = {}
+    for name, dash in dashes.items():
+        colour = COLOURS["label" if name == "hard" else "teacher"]
+        lines[name] = axis.plot([], [], dash, color=colour, label=names[name])[0]
+    dots = axis.plot([], [], "o", color=COLOURS["accent"], markersize=9)[0]
+    axis.set(xscale="log", yscale="log", xlabel="temperature T", ylabel="loss (nats)")
+    axis.set_xticks((0.25, 1, 4, 20, 50), ("0.25", "1", "4", "20", "50"))
+    axis.minorticks_off()
+
+    def move(state: State) -> list:
+        curve, force = state["curve"], "with" if state["with_t_squared"] else "without"
+        for name, line in lines.items():
+            line.set_data(curve["temperature"], curve[name])
+            line.set_linewidth(3.5 if name == force else 2 if name == "hard" else 1.2)
+        dots.set_data([state["temperature"]] * 2, [state["hard"], state["soft"]])
+        values = [value for name in dashes for value in curve[name] if value > 0] or [1]
+        low, high = (math.log10(end(values)) for end in (min, max))
+        axis.set_ylim(10.0 ** math.floor(low), 10.0 ** (math.floor(high) + 1))
+        return [*lines.values(), dots]
+
+    move(state)
+    return move
+
+
+def gradient_bars(axis: Axes, state: State, classes: Sequence[str], limit: float | None = None):
+    """What the hard and the soft term do to each of the student's logits: (move, title artist).
+
+    Without a `limit` the scale follows the larger term in steps of 1, 2, 5.
+    """
+    hard, soft = state["hard_gradient"], state["soft_gradient"]
+    series = [(hard, "label", "hard term"), (soft, "teacher", "soft term")]
+    bars = _paired_bars(axis, classes, series)
+    axis.axvline(0, color="0.3", linewidth=1)
+    axis.xaxis.set_major_locator(MaxNLocator(4, symmetric=True))
+    axis.set_xlabel("gradient ∂L/∂z (nats)")
+    title = axis.set_title("\n")
+
+    def move(state: State) -> list:
+        values = [*state["hard_gradient"], *state["soft_gradient"]]
+        for bar, value in zip(bars, values, strict=True):
+            bar.set_width(value)
+        reach = limit or _round_up(max(map(abs, values)))
+        if axis.get_xlim() != (-reach, reach):
+            axis.set_xlim(-reach, reach)
+        factor = "with T²" if state["with_t_squared"] else "without T²"
+        title.set_text(
+            f"T = {state['temperature']:.3g}, λ = {state['weight']:.3g}, {factor}\n"
+            f"soft : hard = {state['ratio']:.2g}"
+        )
+        return [*bars, title]
+
+    move(state)
+    return move
+
+
+def _round_up(value: float) -> float:
+    """The next of ... 0.1, 0.2, 0.5, 1, 2, 5 ... so that an axis does not twitch."""
+    power = 10.0 ** math.floor(math.log10(max(value, 1e-6)))
+    return next(step * power for step in (1, 2, 5, 10) if value <= step * power * 1.0001)
+
+
+def objective_figure(state: State, classes: Sequence[str]) -> tuple[Figure, Callable]:
+    """Loss terms against T beside the gradients: the panel's figure and its move(state)."""
+    drawing = figure(11, 4.6)
+    left, right = drawing.subplots(1, 2)
+    moves = term_lines(left, state), gradient_bars(right, state, classes)
+    left.set_title("Hard term and λ × soft term\n")
+    left.legend(loc="best", fontsize=12)
+    right.legend(loc="lower right", fontsize=12)
+    return drawing, lambda state: [*moves[0](state), *moves[1](state)]
+
+
+def temperature_lambda_grid(
+    pairs: Sequence[tuple[State, State]], classes: Sequence[str], *, title: str = ""
+) -> Figure:
+    """Static twin of the T × λ panel: (without T², with T²) states for a few temperatures.
+
+    Left the loss terms against T, right the gradients, without T² above and with it below.
+    """
+    drawing = figure(4.4 + 3.0 * len(pairs), 8.2, title)
+    left, right = drawing.subfigures(1, 2, width_ratios=(4.4, 3.0 * len(pairs)))
+    terms = left.subplots()
+    term_lines(terms, pairs[0][1])
+    terms.lines[-1].remove()  # no slider, no dots
+    terms.set_title("Hard term and λ × soft term")
+    terms.legend(loc="best", fontsize=12)
+    axes = right.subplots(2, len(pairs), sharex=True, sharey=True, squeeze=False)
+    states = [state for pair in pairs for state in pair]
+    reach = max(abs(g) for s in states for g in (*s["hard_gradient"], *s["soft_gradient"]))
+    for column, pair in zip(axes.T, pairs, strict=True):
+        for axis, state in zip(column, pair, strict=True):
+            gradient_bars(axis, state, classes, _round_up(reach))
+            axis.label_outer()
+    axes[0, -1].legend(loc="lower right", fontsize=12)
+    return drawing
+
+
+def paired_dots(
+    values: Mapping[str, Sequence[float]],
+    *,
+    ylabel: str,
+    title: str = "",
+    decimals: int = 2,
+    roles: Sequence[str] = ("student", "distilled", "other"),
+) -> Figure:
+    """Two or three arms over the same seeds: a dot a run, a line joining the runs of one seed.
+
+    `values` maps an arm to one number a seed, in the same order of seeds in every arm.
+    """
+    if len({len(numbers) for numbers in values.values()}) != 1:
+        raise ValueError("paired arms need one value for each seed in every arm")
+    drawing = figure(2.6 + 1.9 * len(values), 4.6, title)
+    axis = drawing.subplots()
+    table = np.array(list(values.values()), dtype=float)
+    axis.plot(range(len(values)), table, color="0.7", linewidth=1.2, zorder=1)
+    for column, (numbers, role) in enumerate(zip(table, roles, strict=False)):
+        axis.scatter([column] * len(numbers), numbers, s=80, color=COLOURS[role], zorder=2)
+    spread = table.std(axis=1, ddof=1) if table.shape[1] > 1 else np.zeros(len(table))
+    names = [
+        f"{arm}\n{mean:.{decimals}f} ± {std:.{decimals}f}"
+        for arm, mean, std in zip(values, table.mean(axis=1), spread, strict=True)
+    ]
+    axis.set_xticks(range(len(values)), names)
+    axis.set(xlim=(-0.5, len(values) - 0.5), ylabel=ylabel)
+    axis.set_xlabel(f"mean ± standard deviation of {table.shape[1]} seeds", fontsize=12)
+    axis.grid(axis="x", visible=False)
+    return drawing
+
+
+def learning_curves(
+    curves: Mapping[str, Sequence],
+    *,
+    ylabel: str,
+    title: str = "",
+    roles: Sequence[str] = ("student", "distilled", "teacher", "other"),
+) -> Figure:
+    """One line an arm, [epochs] or [seeds, epochs] (then the mean, in a band from min to max)."""
+    drawing = figure(8, 4.4, title)
+    axis = drawing.subplots()
+    for (name, values), role in zip(curves.items(), roles, strict=False):
+        table = np.atleast_2d(np.asarray(values, dtype=float))
+        epochs = np.arange(1, table.shape[1] + 1)
+        axis.plot(epochs, table.mean(axis=0), color=COLOURS[role], linewidth=2.5, label=name)
+        axis.fill_between(
+            epochs, table.min(axis=0), table.max(axis=0), color=COLOURS[role], alpha=0.2
+        )
+    axis.set(xlabel="epoch", ylabel=ylabel)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.legend()
+    return drawing
+
+
+def heat_map(
+    values, temperatures: Sequence[float], weights: Sequence[float], *, unit: str, title: str = "",
+    best: str = "max", decimals: int = 2, weight_name: str = "soft weight λ",
+) -> Figure:  # fmt: skip
+    """A number for each temperature (columns) and weight (rows), the best cell framed."""
+    table = np.asarray(values, dtype=float)
+    drawing = figure(2.6 + 1.0 * table.shape[1], 1.8 + 0.7 * table.shape[0], title)
+    axis = drawing.subplots()
+    sns.heatmap(
+        table, ax=axis, annot=True, fmt=f".{decimals}f", cmap="cividis", cbar_kws={"label": unit},
+        xticklabels=list(temperatures), yticklabels=list(weights),
+    )  # fmt: skip
+    flat = np.nanargmax(table) if best == "max" else np.nanargmin(table)
+    row, column = np.unravel_index(flat, table.shape)
+    axis.add_patch(
+        Rectangle((column, row), 1, 1, fill=False, edgecolor=COLOURS["accent"], linewidth=4)
+    )
+    axis.set(xlabel="temperature T", ylabel=weight_name)
+    axis.tick_params(axis="y", rotation=0)
+    return drawing
