@@ -95,7 +95,7 @@ def course(
         build = build or runner.ROOT / "build" / "notebooks"
         results = runner.run(paths, build=build, write=write, timeout=timeout, say=typer.echo)
     typer.echo("\n" + runner.table(results))
-    typer.echo(f"The executed notebooks are in {os.path.relpath(build)}")
+    typer.echo(f"The executed notebooks are in {build}")
     failed = [result.error for result in results if result.error]
     for error in failed:
         typer.echo(f"kdlab: failed: {error}", err=True)
@@ -106,7 +106,7 @@ def course(
 def data(name: Annotated[str, typer.Argument(help="cifar10 or mnist")]) -> None:
     """Fetch a data set that a clone does not carry whole."""
     with one_sentence():
-        from kdlab.data import download
+        from kdlab.sources import download
 
         typer.echo(f"{name} is in {download(name)}")
 
@@ -122,7 +122,7 @@ def train(
         from kdlab import experiments
 
         known(teacher, experiments.TEACHERS, "teacher")
-        experiments.train_teacher(teacher, device=device)
+        typer.echo(f"{teacher} is in {experiments.train_teacher(teacher, device=device)}")
 
 
 @app.command()

@@ -180,7 +180,7 @@ def _headline(cells: Iterable[nbformat.NotebookNode]) -> str:
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """An executed notebook as it is committed: the same on every machine but for its results.
 
-    Goes: widget state and views, stderr, timing and kernel metadata, machine paths, addresses,
+    Goes: widget state and views, stderr, kernel metadata, addresses, paths of this machine,
     the library's frames of a traceback, picture formats other than PNG. Comes: alt text of each
     figure, from the paragraph "What to notice" that follows it.
     """
@@ -237,9 +237,6 @@ def _clean_output(output: nbformat.NotebookNode, alt: str) -> nbformat.NotebookN
 
 def _portable(text: str) -> str:
     text = text.replace(str(ROOT) + os.sep, "").replace(str(ROOT), ".")
-    text = re.sub(
-        r"\S+[\\/]ipykernel_\d+[\\/]", "", text
-    )  # where a cell's code stands in a warning
     text = text.replace(sys.prefix, "<python>").replace(sys.base_prefix, "<python>")
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 

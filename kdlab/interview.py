@@ -2,13 +2,11 @@
 
 `corner(1)` shows a chapter's cards, `card("dark-knowledge")` one, `seed_question(1)` the seed's own
 question with what it says imprecisely; each in English, in Chinese, or (without a language) both.
-Pages are Markdown with <details>, so they read without a kernel. `problems()` checks the bank.
+Pages are Markdown with <details>, so they read without a kernel. The form of the bank is
+`data/interview/schema.json`; tests/test_interview.py checks it, the terms and the anchors.
 """
 
-import importlib
-import json
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -183,60 +181,3 @@ def _answer(item: dict, code: str) -> tuple[str, str]:
     body.append(f"*{_word('sources', code)}* {'; '.join(item['sources'])}")
     body.append(f"*{_word('shown_in', code)}* {_shown(item['shown_in'])}")
     return _word("answer", code), "\n\n".join(body)
-
-
-def problems() -> list[str]:
-    """What is wrong with the bank, a sentence each: schema, ids, terms, anchors, functions."""
-    import jsonschema  # comes with Jupyter
-
-    schema = json.loads((BANK / "schema.json").read_text(encoding="utf-8"))
-    terms = yaml.safe_load((BANK / "terminology.yaml").read_text(encoding="utf-8"))
-    found, seen = [], set()
-    for name in chapters():
-        for error in jsonschema.Draft202012Validator(schema).iter_errors(load(name)):
-            place = "/".join(map(str, error.absolute_path))
-            found.append(f"{name}.yaml, {place}: {error.message}")
-    if found:  # the checks below rely on the schema
-        return found
-    for name in chapters():
-        for item in load(name)["items"]:
-            found += [f"{name}.yaml: the id {item['id']} is used twice"] * (item["id"] in seen)
-            seen.add(item["id"])
-            asked = [f["item"] for f in item["follow_ups"] if "item" in f]
-            found += [
-                f"{item['id']}: no item {other} to follow up"
-                for other in asked
-                if other not in items()
-            ]
-        for text, term in ((t, term) for t in _texts(load(name)) for term in terms):
-            found += [
-                f"{name}.yaml: {bad} instead of {term['zh']} in {text[:40]!r}"
-                for bad in term["not"]
-                if bad in text
-            ]
-        found += [f"{name}.yaml: {trouble}" for trouble in _unresolved(load(name))]
-    return found
-
-
-def _texts(node) -> Iterator[str]:
-    if isinstance(node, dict | list):
-        for child in node.values() if isinstance(node, dict) else node:
-            yield from _texts(child)
-    elif isinstance(node, str):
-        yield node
-
-
-def _unresolved(bank: dict) -> Iterator[str]:
-    """Anchors that no cell of an existing notebook carries exactly once, functions that are not."""
-    for place in (p for e in bank["items"] + bank["seed"]["corrections"] for p in e["shown_in"]):
-        notebook = ROOT / "notebooks" / f"{place['notebook']}.ipynb"
-        if notebook.exists():
-            cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-            tags = [tag for cell in cells for tag in cell["metadata"].get("tags", [])]
-            count = tags.count(place["anchor"])
-            if count != 1:
-                yield f"{place['notebook']} has {count} cells tagged {place['anchor']}, not one"
-        if "function" in place:
-            module, _, function = place["function"].rpartition(".")
-            if not hasattr(importlib.import_module(module), function):
-                yield f"there is no {place['function']}"

@@ -42,10 +42,20 @@ def style() -> None:
     matplotlib.rcParams.update({"axes.titlelocation": "left", "axes.titlesize": "medium"})
 
 
+class Picture(Figure):
+    """A figure that a notebook shows without pyplot, its title as the alternative text."""
+
+    def _repr_png_(self) -> tuple[bytes, dict]:
+        titles = [self.get_suptitle(), *(axis.get_title(loc="left") for axis in self.axes)]
+        out = io.BytesIO()
+        self.savefig(out, format="png")
+        return out.getvalue(), {"alt": next((" ".join(t.split()) for t in titles if t), "figure")}
+
+
 def figure(width: float, height: float, title: str = "") -> Figure:
     """An empty figure in the course's style; `title` states the finding."""
     style()
-    made = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    made = Picture(figsize=(width, height), dpi=100, layout="constrained")
     FigureCanvasAgg(made)
     if title:
         made.suptitle(title, x=0.01, ha="left", fontweight="bold")
@@ -117,7 +127,8 @@ def soften_bars(axis: Axes, state: State, classes: Sequence[str]) -> Callable[[S
     redraws nothing: it moves the bars and the title and returns these artists.
     """
     bars = _paired_bars(axis, classes, [(state[r], r, r) for r in ("teacher", "student")])
-    axis.set(xlim=(0, 1), xticks=(0, 0.5, 1), xlabel="probability")
+    axis.set(xlim=(0, 1), xlabel="probability")
+    axis.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
     title = axis.set_title("\n\n")
 
     def move(state: State) -> list:
@@ -218,6 +229,7 @@ def gradient_bars(axis: Axes, state: State, classes: Sequence[str], limit: float
     bars = _paired_bars(axis, classes, series)
     axis.axvline(0, color="0.3", linewidth=1)
     axis.xaxis.set_major_locator(MaxNLocator(4, symmetric=True))
+    axis.xaxis.set_major_formatter("{x:g}")
     axis.set_xlabel("gradient ∂L/∂z (nats)")
     title = axis.set_title("\n")
 
@@ -228,7 +240,7 @@ def gradient_bars(axis: Axes, state: State, classes: Sequence[str], limit: float
         reach = limit or _round_up(max(map(abs, values)))
         if axis.get_xlim() != (-reach, reach):
             axis.set_xlim(-reach, reach)
-        factor = "with T²" if state["with_t_squared"] else "without T²"
+        factor = "with T²" if state["with_t_squared"] else "no T²"
         title.set_text(
             f"T = {state['temperature']:.3g}, λ = {state['weight']:.3g}, {factor}\n"
             f"soft : hard = {state['ratio']:.2g}"

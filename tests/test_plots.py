@@ -1,0 +1,124 @@
+"""Figures: they carry the numbers given, labelled axes and one colour per role."""
+
+import io
+
+import matplotlib.colors
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdlab import plots, widgets
+
+CLASSES = tuple("0123456789")
+DRAW = torch.Generator().manual_seed(0)
+TEACHER, STUDENT = 4 * torch.randn(10, generator=DRAW), 3 * torch.randn(10, generator=DRAW)
+IMAGE = torch.randint(256, (1, 28, 28), generator=DRAW, dtype=torch.uint8)
+COLOUR_IMAGE = torch.randint(256, (3, 32, 32), generator=DRAW, dtype=torch.uint8)
+
+
+def softened(t):
+    return widgets.temperature_state(TEACHER, STUDENT, t, 3)
+
+
+def objective(t, squared=True, weight=1.0):
+    return widgets.objective_state(
+        STUDENT, TEACHER, 3, temperature=t, weight=weight, with_t_squared=squared
+    )
+
+
+def grid_of_objectives():
+    pairs = [(objective(t, False), objective(t)) for t in (1, 4, 20)]
+    return plots.temperature_lambda_grid(pairs, CLASSES, title="finding")
+
+
+FIGURES = {
+    "image grid": lambda: plots.image_grid([IMAGE] * 7, ["a"] * 7, columns=3, title="finding"),
+    "colour grid": lambda: plots.image_grid([COLOUR_IMAGE] * 2, title="finding"),
+    "temperature panel": lambda: plots.temperature_figure([softened(4)], CLASSES, IMAGE)[0],
+    "small multiples": lambda: plots.temperature_small_multiples(
+        [softened(t) for t in (0.5, 1, 4, 20)], CLASSES, COLOUR_IMAGE, title="finding"
+    ),
+    "objective panel": lambda: plots.objective_figure(objective(4), CLASSES)[0],
+    "objective grid": grid_of_objectives,
+    "paired dots": lambda: plots.paired_dots(
+        {"labels only": [71.0, 72.0], "distilled": [74.0, 75.0]}, ylabel="%", title="finding"
+    ),
+    "one seed": lambda: plots.paired_dots({"a": [1.0], "b": [2.0], "c": [3.0]}, ylabel="%"),
+    "curves": lambda: plots.learning_curves({"a": [1, 2], "b": [[1, 2], [2, 3]]}, ylabel="%"),
+    "heat map": lambda: plots.heat_map([[1, 2], [4, 3]], [1, 4], [0.1, 9], unit="%"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_each_figure_renders_without_pyplot(name):
+    figure = FIGURES[name]()
+    out = io.BytesIO()
+    figure.savefig(out)
+    picture = Image.open(out)
+    assert picture.size == tuple((100 * figure.get_size_inches()).round().astype(int))
+    assert np.asarray(picture.convert("L")).std() > 5  # not blank
+    plt = pytest.importorskip("matplotlib.pyplot")
+    assert not plt.get_fignums()  # nothing to close
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_axes_with_ticks_are_labelled(name):
+    figure = FIGURES[name]()
+    for axis in figure.axes:
+        if axis.axison and axis.get_label() != "<colorbar>" and axis.xaxis.get_visible():
+            if any(label.get_text() for label in axis.get_xticklabels()):
+                assert axis.get_xlabel() or not axis.get_subplotspec().is_last_row()
+
+
+def test_a_notebook_shows_a_picture_with_alternative_text():
+    png, metadata = FIGURES["small multiples"]()._repr_png_()
+    assert png[:4] == b"\x89PNG" and metadata == {"alt": "finding"}
+
+
+def test_bars_show_the_softened_probabilities_and_move():
+    drawing, move = plots.temperature_figure([softened(1)], CLASSES, IMAGE)
+    state = softened(8)
+    move(state, IMAGE)
+    bars = drawing.axes[1].containers
+    for container, role in zip(bars, ("teacher", "student"), strict=True):
+        np.testing.assert_allclose([bar.get_width() for bar in container], state[role])
+        assert matplotlib.colors.to_hex(container[0].get_facecolor()) == plots.COLOURS[role].lower()
+    assert f"{state['teacher_entropy']:.2f}" in drawing.axes[1].get_title(loc="left")
+
+
+def test_frames_equal_a_whole_drawing():
+    drawing, move = plots.objective_figure(objective(1), CLASSES)
+    frames = plots.Frames(drawing, dpi=100)
+    for state in (objective(1), objective(4), objective(30, False, 7.0), objective(2)):
+        png = frames.png(move(state))
+    fresh, move = plots.objective_figure(objective(1), CLASSES)  # for the same layout
+    fresh.canvas.draw()
+    fresh.set_layout_engine("none")
+    move(objective(2))
+    fresh.canvas.draw()
+    want = np.asarray(fresh.canvas.buffer_rgba(), dtype=float)[..., :3]
+    given = np.asarray(Image.open(io.BytesIO(png)), dtype=float)
+    assert (abs(given - want).max(axis=2) > 30).mean() < 0.01  # bars over grid and legend order
+
+
+def test_the_best_cell_is_framed():
+    for best, corner in (("max", (1, 0)), ("min", (0, 1))):
+        figure = plots.heat_map([[2, 9], [1, np.nan]], [1, 4], [0.1, 9], unit="%", best=best)
+        assert figure.axes[0].patches[-1].get_xy() == (corner if best == "max" else (0, 1))
+
+
+def test_unequal_seeds_are_refused():
+    with pytest.raises(ValueError, match="one value for each seed"):
+        plots.paired_dots({"a": [1, 2], "b": [1]}, ylabel="%")
+
+
+def test_colours_are_distinct_for_colour_blind_readers():
+    """Machado et al. 2009, severity 1: teacher, student and distilled stay apart."""
+    deuteranopia = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
+    roles = [np.array(matplotlib.colors.to_rgb(plots.COLOURS[role])) for role in
+             ("teacher", "student", "distilled")]  # fmt: skip
+    seen = [np.clip(deuteranopia @ colour, 0, 1) for colour in roles]
+    for first in range(3):
+        for second in range(first):
+            assert np.linalg.norm(seen[first] - seen[second]) > 0.25
