@@ -2,6 +2,7 @@
 
 Each check calls yours on random inputs beside the reference in `kdlab.losses`. It prints one line
 when all is well, or raises an AssertionError that names the failing property and gives a hint.
+A stub that raises NotImplementedError is "not done yet", not wrong.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +26,11 @@ def _compare(
 ) -> None:
     """Compare on each case; where all cases agree with a known mistake, hint at that one."""
     wanted = [reference(*case, **options) for case in cases]
-    given = [torch.as_tensor(yours(*case, **options)) for case in cases]
+    try:
+        given = [torch.as_tensor(yours(*case, **options)) for case in cases]
+    except NotImplementedError:
+        print(f"{name}: not done yet.")
+        return
     for got, want in zip(given, wanted, strict=True):
         assert got.shape == want.shape, (
             f"{name}: the result must have shape {list(want.shape)}, yours has {list(got.shape)}"

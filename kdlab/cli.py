@@ -103,7 +103,7 @@ def course(
 
 
 @app.command()
-def data(name: Annotated[str, typer.Argument(help="cifar10 or mnist")]) -> None:
+def data(name: Annotated[str, typer.Argument(help="cifar10")]) -> None:
     """Fetch a data set that a clone does not carry whole."""
     with one_sentence():
         from kdlab.sources import download
@@ -145,9 +145,13 @@ def run(
 
 
 @app.command()
-def bench() -> None:
+def bench(
+    epochs: Annotated[int, typer.Option(min=1, help="fewer for a quick try")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, help="how many trainings of each side")] = 1,
+    record: Annotated[bool, typer.Option("--record", help="keep it in data/results")] = False,
+) -> None:
     """A plain distillation loop against kdlab, side by side on the same work."""
     with one_sentence():
         from kdlab.bench import main
 
-        main()
+        main(epochs=epochs, seeds=seeds, record=record)

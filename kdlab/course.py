@@ -11,7 +11,8 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +20,10 @@ import nbformat
 import psutil
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from traitlets import Type
+from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -53,11 +54,8 @@ def find(wanted: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Path]:
 
     def matches(path: Path, word: str) -> bool:
         number, words = path.stem.split("_", 1)
-        return (word.isdigit() and int(word) == int(number)) or word in (
-            path.stem,
-            words,
-            path.name,
-        )
+        same_number = word.isdigit() and int(word) == int(number)
+        return same_number or word in (path.stem, words, path.name)
 
     for word in wanted:
         if not any(matches(path, word) for path in chapters):
@@ -66,46 +64,30 @@ def find(wanted: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Path]:
     return [path for path in chapters if not wanted or any(matches(path, w) for w in wanted)]
 
 
-class _ThisInterpreter(KernelSpecManager):
+class _ThisInterpreter(AsyncKernelManager):
     """Every kernel name means the Python that runs this."""
 
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        return KernelSpec(**get_kernel_dict())
+    kernel_spec = property(lambda self: KernelSpec(**get_kernel_dict()))
 
 
-class _Kernel(AsyncKernelManager):
-    def _kernel_spec_manager_default(self) -> KernelSpecManager:
-        return _ThisInterpreter()
+@contextmanager
+def _peak_memory() -> Iterator[list[int]]:
+    """[the largest resident memory of the processes below this one], sampled ten times a second."""
+    peak, done = [0], threading.Event()
 
+    def watch() -> None:
+        while not done.wait(0.1):
+            with suppress(psutil.Error):  # a process that ended between the two calls
+                below = psutil.Process().children(recursive=True)
+                peak[0] = max(peak[0], sum(process.memory_info().rss for process in below))
 
-class _Client(NotebookClient):
-    kernel_manager_class = Type(default_value=_Kernel, klass=AsyncKernelManager)
-
-
-class _PeakMemory(threading.Thread):
-    """Largest resident memory of the processes below this one, sampled ten times a second."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.peak, self._stop_sampling = 0, threading.Event()
-
-    def run(self) -> None:
-        while not self._stop_sampling.wait(0.1):
-            total = 0
-            for process in psutil.Process().children(recursive=True):
-                try:
-                    total += process.memory_info().rss
-                except psutil.Error:  # ended between the two calls
-                    continue
-            self.peak = max(self.peak, total)
-
-    def __enter__(self) -> "_PeakMemory":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop_sampling.set()
-        self.join()
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        thread.join()
 
 
 def environment() -> dict[str, str]:
@@ -117,67 +99,57 @@ def environment() -> dict[str, str]:
 
 def execute(
     path: Path, *, timeout: int = 600, on_cell: Callable[[int, int], None] = lambda done, of: None
-) -> tuple[nbformat.NotebookNode, Chapter]:
+) -> tuple[NotebookNode, Chapter]:
     """Run one notebook in its folder; a failing cell ends it and is told in `Chapter.error`."""
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for cell in code:
         cell.outputs, cell.execution_count = [], None
-    running = 0
+    begun = []
 
-    def started(cell: nbformat.NotebookNode, cell_index: int) -> None:
-        nonlocal running
-        running = cell_index
-        on_cell(sum(c.cell_type == "code" for c in notebook.cells[: cell_index + 1]), len(code))
+    def started(cell: NotebookNode, cell_index: int) -> None:
+        if cell.cell_type == "code":
+            begun.append(cell)
+            on_cell(len(begun), len(code))
 
-    client = _Client(
+    client = NotebookClient(
         notebook,
         timeout=timeout,
+        kernel_manager_class=_ThisInterpreter,
         record_timing=False,
         extra_arguments=["--IPKernelApp.log_level=40"],  # errors, not remarks about the transport
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_start=started,
     )
     error, clock = None, time.perf_counter()
-    with _PeakMemory() as memory:
+    with _peak_memory() as peak:
         try:
             client.execute(env=environment())
-        except CellExecutionError as failure:
-            error = f"{failure.ename}: {failure.evalue}"
-        except Exception as failure:  # a dead kernel, a time-out: told like any other failure
-            error = f"{type(failure).__name__}: {failure}"
-    if error is not None:
-        cell = notebook.cells[running]
-        number = sum(c.cell_type == "code" for c in notebook.cells[: running + 1])
-        first_line = (error.strip().splitlines() or [""])[0]
-        error = f"{path.name}, code cell {number} (id {cell.get('id', '?')}): {first_line}"
-    chapter = Chapter(
-        path.stem,
-        time.perf_counter() - clock,
-        memory.peak,
-        sum(map(_asserts, code)) if error is None else 0,
-        _headline(code),
-        error,
-    )
-    return notebook, chapter
+        except Exception as failure:  # a dead kernel and a time-out are told like a failing cell
+            cell_failed = isinstance(failure, CellExecutionError)
+            kind = failure.ename if cell_failed else type(failure).__name__
+            told = str(failure.evalue if cell_failed else failure).strip().splitlines() or [""]
+            where = f", code cell {len(begun)} (id {begun[-1].get('id')})" if begun else ""
+            error = f"{path.name}{where}: {kind}: {told[0]}"
+    seconds = time.perf_counter() - clock
+    claims = sum(map(_asserts, code)) if error is None else 0
+    return notebook, Chapter(path.stem, seconds, peak[0], claims, _headline(code), error)
 
 
-def _asserts(cell: nbformat.NotebookNode) -> int:
-    try:
+def _asserts(cell: NotebookNode) -> int:
+    with suppress(SyntaxError):  # a cell with %magic
         return sum(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(cell.source)))
-    except SyntaxError:  # a cell with %magic
-        return 0
+    return 0
 
 
-def _headline(cells: Iterable[nbformat.NotebookNode]) -> str:
-    printed = "".join(
-        output.text for cell in cells for output in cell.outputs if output.get("name") == "stdout"
-    )
+def _headline(cells: Sequence[NotebookNode]) -> str:
+    outputs = (output for cell in cells for output in cell.outputs)
+    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
     lines = re.findall(r"^Headline: *(.+)$", printed, flags=re.MULTILINE)
     return lines[-1].strip() if lines else ""
 
 
-def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def clean(notebook: NotebookNode) -> NotebookNode:
     """An executed notebook as it is committed: the same on every machine but for its results.
 
     Goes: widget state and views, stderr, kernel metadata, addresses, paths of this machine,
@@ -185,36 +157,27 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     figure, from the paragraph "What to notice" that follows it.
     """
     notebook = copy.deepcopy(notebook)
-    notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {
-                "display_name": "Python 3 (ipykernel)",
-                "language": "python",
-                "name": "python3",
-            },
-            "language_info": {"name": "python"},
-        }
-    )
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     for position, cell in enumerate(notebook.cells):
-        cell.metadata = nbformat.from_dict(
-            {k: v for k, v in sorted(cell.metadata.items()) if k in ("tags", "slideshow", "kdlab")}
-        )
+        kept = ("kdlab", "slideshow", "tags")
+        cell.metadata = {key: cell.metadata[key] for key in kept if key in cell.metadata}
         cell.pop("attachments", None)
         if cell.cell_type == "code":
             alt = _notice(notebook.cells[position + 1 :])
             outputs = (_clean_output(output, alt) for output in cell.outputs)
             cell.outputs = [output for output in outputs if output is not None]
-    return notebook
+    return nbformat.from_dict(notebook)
 
 
-def _notice(cells: Sequence[nbformat.NotebookNode]) -> str:
+def _notice(cells: Sequence[NotebookNode]) -> str:
     text = next((cell.source for cell in cells if cell.cell_type == "markdown"), "")
     if "**What to notice**" not in text:
         return ""
     return " ".join(text.split("**What to notice**", 1)[1].replace("*", "").split()).lstrip(".: -")
 
 
-def _clean_output(output: nbformat.NotebookNode, alt: str) -> nbformat.NotebookNode | None:
+def _clean_output(output: NotebookNode, alt: str) -> NotebookNode | None:
     if output.output_type == "stream":
         output.text = _portable(output.text)
         return output if output.name == "stdout" and output.text else None
@@ -241,7 +204,7 @@ def _portable(text: str) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
-def save(notebook: nbformat.NotebookNode, path: Path) -> None:
+def save(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook atomically, the folder being made when missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = nbformat.writes(notebook).rstrip() + "\n"
@@ -266,34 +229,26 @@ def run(
     live = sys.stdout.isatty()
     chapters = []
     for path in paths:
-        clock = time.perf_counter()
 
-        def progress(done: int, of: int, name: str = path.stem, clock: float = clock) -> None:
+        def progress(done: int, of: int, name: str = path.stem) -> None:
             if live:
-                seconds = time.perf_counter() - clock
-                print(f"\r{name:<24} cell {done:>2}/{of}  {seconds:4.0f} s ", end="", flush=True)
+                print(f"\r{name:<24} cell {done:>2}/{of} ", end="", flush=True)
 
         notebook, chapter = execute(path, timeout=timeout, on_cell=progress)
         save(notebook, build / path.name)
         if write and chapter.error is None:
             chapter = _write_back(notebook, path, chapter)
-        cells = sum(cell.cell_type == "code" for cell in notebook.cells)
         state = "ok" if chapter.error is None else f"FAILED: {chapter.error}"
-        say(
-            ("\r" if live else "")
-            + f"{path.stem:<24} {cells} cells  {chapter.seconds:4.0f} s  {state}"
-        )
+        say("\r" * live + f"{path.stem:<24} {chapter.seconds:4.0f} s  {state}")
         chapters.append(chapter)
     return chapters
 
 
-def _write_back(notebook: nbformat.NotebookNode, path: Path, chapter: Chapter) -> Chapter:
+def _write_back(notebook: NotebookNode, path: Path, chapter: Chapter) -> Chapter:
     cleaned = clean(notebook)
     size = len(nbformat.writes(cleaned).encode())
     if size > MAX_BYTES:
-        error = (
-            f"{path.name} has {size // 1000} KB, more than {MAX_BYTES // 1000}; it is not written"
-        )
+        error = f"{path.name} has {size // 1000} KB, more than {MAX_BYTES // 1000}: not written"
         return chapter._replace(error=error)
     save(cleaned, path)
     return chapter
@@ -301,32 +256,17 @@ def _write_back(notebook: nbformat.NotebookNode, path: Path, chapter: Chapter) -
 
 def table(chapters: Sequence[Chapter]) -> str:
     """Chapter, seconds, peak memory, claims checked and headline, as text; a total at the end."""
-    head = ("chapter", "seconds", "memory", "claims", "headline")
-    rows = [
-        (
-            chapter.name,
-            f"{chapter.seconds:.0f}",
-            f"{chapter.peak_bytes / 1e9:.1f} GB",
-            str(chapter.claims) if chapter.error is None else "-",
-            chapter.headline if chapter.error is None else "FAILED",
-        )
-        for chapter in chapters
-    ]
     good = [chapter for chapter in chapters if chapter.error is None]
-    total = (
-        f"{len(good)} of {len(chapters)}",
-        f"{sum(chapter.seconds for chapter in chapters):.0f}",
-        f"{max(chapter.peak_bytes for chapter in chapters) / 1e9:.1f} GB",
-        str(sum(chapter.claims for chapter in good)),
-        "",
-    )
-    widths = [max(len(row[i]) for row in [head, *rows, total]) for i in range(4)]
-
-    def line(row: Sequence[str]) -> str:
-        middle = "  ".join(
-            cell.rjust(width) for cell, width in zip(row[1:4], widths[1:], strict=True)
-        )
-        return f"{row[0]:<{widths[0]}}  {middle}  {row[4]}".rstrip()
-
-    rule = "-" * max(len(line(row)) for row in [head, *rows])
-    return "\n".join([line(head), rule, *map(line, rows), rule, line(total)])
+    rows = [
+        (c.name, c.seconds, c.peak_bytes, c.claims, c.headline if c in good else "FAILED")
+        for c in chapters
+    ]
+    seconds, peak = sum(c.seconds for c in chapters), max(c.peak_bytes for c in chapters)
+    rows.append((f"{len(good)} of {len(chapters)}", seconds, peak, sum(c.claims for c in good), ""))
+    lines = [
+        f"{name:<24}{seconds:>7.0f} s{peak / 1e9:>7.1f} GB{claims:>8}  {headline}".rstrip()
+        for name, seconds, peak, claims, headline in rows
+    ]
+    head = f"{'chapter':<24}{'time':>9}{'memory':>10}{'claims':>8}  headline"
+    rule = "-" * max(map(len, lines))
+    return "\n".join([head, rule, *lines[:-1], rule, lines[-1]])

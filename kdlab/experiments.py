@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import date
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -64,12 +65,13 @@ class Experiment(NamedTuple):
 
 # ------------------------------------------------------------------------------- declarations
 
-MLP = Recipe("mlp-800", "mnist", epochs=60, optimizer="adam", lr=1e-3, weight_decay=0.0)
+MLP = Recipe("mlp-800", "mnist", epochs=30, optimizer="adam", lr=1e-3, weight_decay=0.0)
 SMALL = Recipe("wrn-10-1", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
 HINTON = {"teacher": "mnist-mlp-1200", "temperature": 20.0, "soft_weight": 1.0, "hard_weight": 0.0}
 KD = {"temperature": 4.0, "soft_weight": 0.9, "hard_weight": 0.1}
 LADDER = ("cifar10-cnn7-8", "cifar10-cnn7-16", "cifar10-cnn7-32", "cifar10-cnn7-64")
 BEST, FROM_10K = "cifar10-cnn7-64", "cifar10-10k-cnn7-32"
+FAST, FAST_10K = "cifar10-cnn7-16", "cifar10-10k-cnn7-16"  # quick to ask: for live runs
 
 TEACHERS: dict[str, Recipe] = {
     "mnist-mlp-1200": Recipe(
@@ -83,6 +85,7 @@ TEACHERS: dict[str, Recipe] = {
         lr=1e-3,
     ),
     FROM_10K: Recipe("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2),
+    FAST_10K: Recipe("cnn7-16", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2),
     **{
         name: Recipe(
             name.removeprefix("cifar10-"), "cifar10", 100, views=CIFAR_VIEWS, batch_size=256, lr=0.4
@@ -139,9 +142,15 @@ EXPERIMENTS: dict[str, Experiment] = {
 # -------------------------------------------------------------------------------- one run
 
 
+@cache
+def images_of(name: str, which: str = "train") -> Images:
+    """A split, read once a process."""
+    return load(name, which)
+
+
 def training_set(recipe: Recipe) -> tuple[Images, Images | None]:
     """The images a run trains on, and those that it holds out (of all classes)."""
-    data, held_out = load(recipe.data), None
+    data, held_out = images_of(recipe.data), None
     if recipe.hold_out:
         data, held_out = split(data, recipe.hold_out)
     if recipe.classes:
@@ -201,7 +210,7 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
     student, history = train(recipe, seed, device)
     seconds = time.perf_counter() - start
     held_out = training_set(recipe)[1]
-    judged = held_out if recipe.judge == "validation" else load(recipe.data, "test")
+    judged = held_out if recipe.judge == "validation" else images_of(recipe.data, "test")
     logits = predict(student, judged)
     wrong = errors(logits, judged.labels)
     result = {
@@ -227,7 +236,7 @@ def unseen_classes(recipe: Recipe, student: nn.Module, device: str) -> dict:
     classes the probability that the teacher gives them there.
     """
     _, held_out = training_set(recipe)
-    test = load(recipe.data, "test")
+    test = images_of(recipe.data, "test")
     unseen = without(*recipe.classes)
     shifted = list(min(unseen, recipe.classes, key=len))
     teacher = load_teacher(recipe.teacher).to(device)
@@ -270,10 +279,14 @@ def run_all(
     workers = min(workers or cores(), max(1, len(jobs)))
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         futures = {pool.submit(execute, arms[arm], seed, device): arm for arm, seed in jobs}
-        for future in as_completed(futures):
-            done.append({"arm": futures[future], **future.result()})
-            if report:
-                report(done[-1])
+        try:
+            for future in as_completed(futures):
+                done.append({"arm": futures[future], **future.result()})
+                if report:
+                    report(done[-1])
+        except BaseException:  # an error or Ctrl-C: don't begin what is still waiting
+            pool.shutdown(cancel_futures=True)
+            raise
     order = {job: i for i, job in enumerate(jobs)}
     return sorted(done, key=lambda r: order[r["arm"], r["seed"]])
 
@@ -330,7 +343,7 @@ def train_teacher(name: str, device: str = "cpu", seed: int = 0) -> Path:
     start = time.perf_counter()
     model, _ = train(recipe, seed, device, report=lambda row: print(name, row, flush=True))
     seconds = time.perf_counter() - start
-    test = load(recipe.data, "test")
+    test = images_of(recipe.data, "test")
     wrong = errors(predict(model.half().float(), test), test.labels)
     about = {
         "name": name,
@@ -357,28 +370,35 @@ def results_dir() -> Path:
 
 
 def commit() -> str:
-    """The commit of the code that runs ($KDLAB_COMMIT where there is no .git), marked if edited."""
+    """The commit of the code that runs ($KDLAB_COMMIT where there is no .git), marked if edited.
+
+    Only edits of kdlab and of the teachers count: a record changes data/results by being written.
+    """
 
     def git(*words: str) -> str:
         asked = subprocess.run(("git", *words), cwd=ROOT, capture_output=True, text=True)
         return asked.stdout.strip()
 
     try:
-        return (
-            os.environ.get("KDLAB_COMMIT")
-            or git("describe", "--always", "--dirty", "--abbrev=12")
-            or "unknown"
-        )
+        edited = git("status", "--porcelain", "--", "kdlab", "data/teachers")
+        here = git("rev-parse", "--short=12", "HEAD") + ("-dirty" if edited else "")
+        return os.environ.get("KDLAB_COMMIT") or here or "unknown"
     except OSError:
         return "unknown"
 
 
 def load_result(name: str) -> dict:
-    """A record. FileNotFoundError says how to make it."""
+    """A record. FileNotFoundError or, for a damaged one, ValueError says how to make it."""
     path = results_dir() / f"{name}.json"
     if not path.is_file():
         raise FileNotFoundError(f"no record {name!r}: make it with `python -m kdlab run {name}`")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"the record {path.name} is damaged: restore it with `git checkout data/results`, or "
+            f"delete it and run `python -m kdlab run {name}`"
+        ) from error
 
 
 def values(runs: Sequence[Mapping], arm: str, metric: str) -> list[float]:
@@ -389,19 +409,23 @@ def values(runs: Sequence[Mapping], arm: str, metric: str) -> list[float]:
 def summarise(runs: Sequence[Mapping], metric: str = "accuracy", control: str | None = None):
     """A DataFrame: per arm, n seeds, mean, std, and the paired difference to `control`.
 
-    The control is the first arm by default; the interval is a 95% Student's interval over seeds.
+    The control is the first arm by default; the interval is a 95% Student's interval over the seeds
+    that both arms have.
     """
     import pandas as pd
 
     arms = list(dict.fromkeys(r["arm"] for r in runs))
     control = control or arms[0]
+    seeds = {arm: {r["seed"] for r in runs if r["arm"] == arm} for arm in [*arms, control]}
     rows = []
     for arm in arms:
         mine = values(runs, arm, metric)
         row = {"arm": arm, "seeds": len(mine), "mean": pd.Series(mine).mean()}
         row["std"] = pd.Series(mine).std()
-        if arm != control and len(mine) == len(values(runs, control, metric)) > 1:
-            gap = paired(mine, values(runs, control, metric))
+        both = seeds[arm] & seeds[control]
+        if arm != control and len(both) > 1:
+            shared = [r for r in runs if r["seed"] in both]
+            gap = paired(values(shared, arm, metric), values(shared, control, metric))
             row |= {"difference": gap.mean, "95% low": gap.low, "95% high": gap.high}
         rows.append(row)
     return pd.DataFrame(rows).set_index("arm").round(2)

@@ -5,6 +5,8 @@ q = softmax(z / T) the softened student, p = softmax(v / T) the soft targets.
 All losses are computed in float32, whatever the dtype of the inputs, and are means over the batch.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,17 +16,19 @@ def soften(logits: Tensor, temperature: float) -> Tensor:
     """Soft targets ``softmax(logits / T)``, [B, K] -> [B, K] (Hinton et al. 2015, eq. 1).
 
     T = 1 is the plain softmax; T -> 0 puts all mass on the largest logit; T -> inf is uniform.
-    Raises ValueError for T <= 0 or a NaN in the logits.
+    Raises ValueError unless 0 < T < inf and all logits are finite.
     """
     return log_soften(logits, temperature).exp()
 
 
 def log_soften(logits: Tensor, temperature: float) -> Tensor:
     """``log softmax(logits / T)`` in float32, exact even where the probability underflows."""
-    if not temperature > 0:
-        raise ValueError(f"the temperature must be positive, got {temperature}")
-    if torch.isnan(logits).any():
-        raise ValueError("the logits contain NaN: look for a diverged model before this loss")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"the temperature must be positive and finite, got {temperature}")
+    if not torch.isfinite(logits).all():
+        raise ValueError(
+            "the logits contain NaN or infinity: look for a diverged model before this loss"
+        )
     return F.log_softmax(logits.float() / temperature, dim=-1)
 
 
@@ -39,7 +43,7 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature
     Zero exactly when both nets agree up to a constant shift of the logits. Its gradient with
     respect to z is ``T * (q - p) / B``; as T grows the loss tends to ``||z - v||^2 / (2K)`` for
     zero-mean logits. T^2 keeps that gradient's size when T changes. The teacher gets no gradient.
-    Raises ValueError for T <= 0, logits of different shapes, or NaN.
+    Raises ValueError for logits of different shapes, and as `soften`.
     """
     check_same_shape(student_logits, teacher_logits)
     return temperature**2 * F.kl_div(
@@ -65,12 +69,11 @@ def distillation_loss(
     ``(hard, soft) = (1, lambda)`` is the seed's convention and ``(1 - a, a)`` the common one; they
     differ by a factor of the whole loss, that is, in the learning rate. A weight of 0 drops its
     term: ``hard_weight=0`` needs no label. Raises ValueError as `soft_target_loss`, and for labels
-    that are not B integers.
+    that are not B integers in 0..K-1.
     """
-    if labels.shape != student_logits.shape[:1]:
-        raise ValueError(f"expected {len(student_logits)} labels, got {tuple(labels.shape)}")
     loss = soft_weight * soft_target_loss(student_logits, teacher_logits, temperature)
     if hard_weight:
+        check_labels(labels, *student_logits.shape)
         loss = loss + hard_weight * F.cross_entropy(student_logits.float(), labels)
     return loss
 
@@ -81,4 +84,16 @@ def check_same_shape(student: Tensor, teacher: Tensor) -> None:
         raise ValueError(
             "student and teacher logits must both be [batch, classes], "
             f"got {tuple(student.shape)} and {tuple(teacher.shape)}"
+        )
+
+
+def check_labels(labels: Tensor, batch: int, classes: int) -> None:
+    """Refuse what cross-entropy broadcasts, ignores (-100) or crashes a GPU with (too large)."""
+    if labels.shape != (batch,) or labels.dtype != torch.int64:
+        raise ValueError(
+            f"expected {batch} labels of int64, got {labels.dtype} {tuple(labels.shape)}"
+        )
+    if ((labels < 0) | (labels >= classes)).any():
+        raise ValueError(
+            f"labels must be 0..{classes - 1}, got {int(labels.min())}..{int(labels.max())}"
         )

@@ -14,7 +14,7 @@ from kdlab.losses import soften
 # ------------------------------------------------------------------------------- predictions
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predict(model: nn.Module, data: Images, batch_size: int = 1000) -> Tensor:
     """Logits [N, K] in float32 on the CPU; the model is put in eval mode for it, then back."""
     was_training = model.training
@@ -28,11 +28,16 @@ def predict(model: nn.Module, data: Images, batch_size: int = 1000) -> Tensor:
     return torch.cat(parts)
 
 
-def errors(logits: Tensor, labels: Tensor) -> int:
-    """Number of images whose largest logit is not the label's."""
+def right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Which images have their largest logit at the label, bool [N]."""
     if logits.shape[:1] != labels.shape:
         raise ValueError(f"{len(logits)} predictions but {tuple(labels.shape)} labels")
-    return int((logits.argmax(dim=1) != labels).sum())
+    return logits.argmax(dim=1) == labels
+
+
+def errors(logits: Tensor, labels: Tensor) -> int:
+    """Number of images whose largest logit is not the label's."""
+    return int((~right(logits, labels)).sum())
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -47,10 +52,9 @@ def agreement(logits: Tensor, others: Tensor) -> float:
 
 def expected_calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
     """ECE in percent: mean |confidence - accuracy| over equal bins (Guo et al. 2017, eq. 3)."""
-    confidence, predicted = soften(logits, 1.0).max(dim=1)
-    right = (predicted == labels).float()
+    confidence = soften(logits, 1.0).max(dim=1).values
     which = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins).index_add_(0, which, confidence - right)
+    gap = torch.zeros(bins).index_add_(0, which, confidence - right(logits, labels).float())
     return 100 * float(gap.abs().sum() / len(labels))
 
 
@@ -118,7 +122,9 @@ def paired(treated: Sequence[float], control: Sequence[float]) -> Paired:
     """Student's paired interval for ``treated - control``, one pair a seed (n >= 2)."""
     if len(treated) != len(control) or len(treated) < 2:
         raise ValueError(f"need two or more pairs, got {len(treated)} and {len(control)}")
-    difference = torch.tensor(treated, dtype=torch.float64) - torch.tensor(control)
+    difference = torch.tensor(treated, dtype=torch.float64) - torch.tensor(
+        control, dtype=torch.float64
+    )
     n, mean = len(difference), float(difference.mean())
     half = T95[min(n - 1, 30) - 1] * float(difference.std()) / math.sqrt(n)
     return Paired(mean, mean - half, mean + half, n)

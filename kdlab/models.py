@@ -102,6 +102,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp-800": lambda classes=10: mlp(800, classes),
     "mlp-30": lambda classes=10: mlp(30, classes),
     "cnn3-16": lambda classes=10: cnn3(16, classes),
+    "cnn3-29": lambda classes=10: cnn3(29, classes),  # 78 k parameters, as WRN-10-1 has
     "cnn3-32": lambda classes=10: cnn3(32, classes),
     "cnn7-8": lambda classes=10: cnn7(8, classes),
     "cnn7-16": lambda classes=10: cnn7(16, classes),

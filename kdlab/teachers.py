@@ -53,16 +53,17 @@ def card(name: str) -> dict:
 def load_teacher(name: str) -> nn.Module:
     """A frozen teacher in eval mode. Errors say how to restore a missing or damaged file."""
     weights, _ = teacher_files(name)
-    about = card(name)
-    model = build(about["model"])
     try:
+        about = card(name)
+        model = build(about["model"])
         if digest(weights.read_bytes()) != about["sha256"]:
             raise ValueError("its digest is not the card's")
         model.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError, ValueError) as error:
+    except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise ValueError(
-            f"the teacher file {weights.name} is damaged ({str(error).splitlines()[0]}): restore "
-            f"it with `git checkout data/teachers` or `python -m kdlab train {name}`"
+            f"the teacher file {weights.name} or its card is damaged "
+            f"({str(error).splitlines()[0]}): restore it with `git checkout data/teachers` or "
+            f"`python -m kdlab train {name}`"
         ) from error
     return freeze(model.float())
 
@@ -78,9 +79,13 @@ def save_teacher(name: str, model: nn.Module, about: dict, folder: Path | None =
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     path = folder / f"{name}.safetensors"
-    atomically(path, lambda target: save_file(state, target))
-    text = json.dumps({**about, "sha256": digest(path.read_bytes())}, indent=1) + "\n"
-    atomically(path.with_suffix(".json"), lambda target: Path(target).write_text(text, "utf-8"))
+
+    def write(target: str) -> None:  # the card goes first: what fails here leaves both old files
+        save_file(state, target)
+        text = json.dumps({**about, "sha256": digest(Path(target).read_bytes())}, indent=1) + "\n"
+        atomically(path.with_suffix(".json"), lambda card: Path(card).write_text(text, "utf-8"))
+
+    atomically(path, write)
     return path
 
 
@@ -122,21 +127,24 @@ class Answers(NamedTuple):
         rows = torch.searchsorted(self.index, index).clamp(max=len(self.index) - 1)
         if not torch.equal(self.index[rows], index):
             raise KeyError("the cache holds no answer for some of these images")
-        return self.logits[epoch if len(self.logits) > 1 else 0][rows]
+        return self.logits[0 if self.key["views"] == "one" else epoch][rows]
 
 
 def answer_key(teacher: nn.Module, data: Images, views: Views, view_seed: int) -> dict[str, str]:
     """What a cache of answers is for: any other teacher, data, view or seed is refused."""
-    weights = b"".join(
-        t.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-        for t in teacher.state_dict().values()
-    )
+    order = data.index.argsort()
     return {
-        "teacher": digest(weights),
-        "data": f"{data.name} {digest(data.index.cpu().sort().values.numpy().tobytes())[:16]}",
+        "teacher": digest(repr(teacher).encode() + content(*teacher.state_dict().values())),
+        "data": f"{data.name} {digest(content(data.index[order], data.images[order]))[:16]}",
         "views": "one" if views == NO_VIEWS else f"{tuple(views)} seed {view_seed}",
         "dtype": "float16",
     }
+
+
+def content(*tensors: Tensor) -> bytes:
+    """The tensors' own bytes, one after the other."""
+    flat = (t.detach().cpu().contiguous().view(-1).view(torch.uint8) for t in tensors)
+    return b"".join(t.numpy().tobytes() for t in flat)
 
 
 def answer(
@@ -173,8 +181,10 @@ def answer(
     answers = Answers(torch.stack(logits).half().cpu(), index.cpu(), key)
     if keep:
         tensors = {"logits": answers.logits, "index": answers.index}
-        with suppress(OSError):  # a full disk costs the next run time, not this one its result
-            atomically(path, lambda target: save_file(tensors, target, metadata=key))
+        about = {**key, "sha256": digest(content(*tensors.values()))}
+        # a full disk costs the next run time, not this one its result
+        with suppress(OSError, SafetensorError):
+            atomically(path, lambda target: save_file(tensors, target, metadata=about))
     return answers
 
 
@@ -183,8 +193,9 @@ def read_answers(path: Path, key: dict[str, str]) -> Answers | None:
     if not path.is_file():
         return None
     with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
-        if file.metadata() == key:
-            return Answers(file.get_tensor("logits"), file.get_tensor("index"), key)
+        logits, index = file.get_tensor("logits"), file.get_tensor("index")
+        if file.metadata() == {**key, "sha256": digest(content(logits, index))}:
+            return Answers(logits, index, key)
     return None
 
 

@@ -38,6 +38,8 @@ def distil(temperature: float, soft_weight: float = 1.0, hard_weight: float = 0.
     """Hinton's objective with its settings filled in; the default uses no label at all."""
 
     def objective(logits: Tensor, batch: Batch) -> Tensor:
+        if batch.teacher_logits is None:
+            raise ValueError("this objective needs a teacher: fit(..., teacher=...)")
         return distillation_loss(
             logits,
             batch.teacher_logits,
@@ -64,6 +66,7 @@ def fit(
     optimizer: str = "sgd",
     lr: float = 0.1,
     weight_decay: float = 5e-4,
+    schedule: str = "one-cycle",
     validation: Images | None = None,
     device: str = "cpu",
     report: Callable[[dict], None] | None = None,
@@ -72,7 +75,8 @@ def fit(
 
     `teacher` is a frozen net, asked in each step, or its cached `Answers`; either way it answers
     for the very views that the student sees (Beyer et al. 2022). `seed` orders the batches (and
-    drives dropout), `view_seed` draws the views. `report` is called with each epoch's dict.
+    drives dropout), `view_seed` draws the views. `schedule` is "one-cycle" or "constant".
+    `report` is called with each epoch's dict.
     Raises ValueError for a cache of other images or views, and FloatingPointError if the loss
     stops being a number.
     """
@@ -81,7 +85,8 @@ def fit(
     data = data._replace(**{k: getattr(data, k).to(device) for k in ("images", "labels", "index")})
     answers = ask(teacher, data, views, view_seed, epochs, device)
     steps = math.ceil(len(data.labels) / batch_size)
-    optimiser, schedule = one_cycle(student, objective, optimizer, lr, weight_decay, epochs * steps)
+    optimiser = make_optimiser(student, objective, optimizer, lr, weight_decay)
+    rate = make_schedule(optimiser, schedule, epochs * steps)
     history = []
     for epoch in range(epochs):
         start, total = time.perf_counter(), torch.zeros((), device=device)
@@ -103,7 +108,7 @@ def fit(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            schedule.step()
+            rate.step()
             total += loss.detach()
         row = {"epoch": epoch + 1, "loss": float(total) / steps}
         if not math.isfinite(row["loss"]):
@@ -123,15 +128,10 @@ def shuffled(n: int, steps: int, *, seed: int, epoch: int) -> Iterator[Tensor]:
     return iter(torch.randperm(n, generator=generator).tensor_split(steps))
 
 
-def one_cycle(
-    student: nn.Module,
-    objective: Objective,
-    optimizer: str,
-    lr: float,
-    weight_decay: float,
-    steps: int,
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """The optimiser and its learning rate: up to `lr` in the first quarter, then down to zero.
+def make_optimiser(
+    student: nn.Module, objective: Objective, name: str, lr: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum ("sgd"), or AdamW ("adam"; Adam where weight_decay is 0).
 
     An objective with parameters of its own (a projector) has them trained with the student.
     """
@@ -139,15 +139,23 @@ def one_cycle(
     if isinstance(objective, nn.Module):
         weights += objective.parameters()
     weights = [w for w in weights if w.requires_grad]
-    if optimizer == "sgd":
-        chosen = torch.optim.SGD(
-            weights, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
+    if name == "sgd":
+        return torch.optim.SGD(weights, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+    if name == "adam":
+        return torch.optim.AdamW(weights, lr, weight_decay=weight_decay)
+    raise ValueError(f"optimizer is 'sgd' or 'adam', got {name!r}")
+
+
+def make_schedule(
+    optimiser: torch.optim.Optimizer, name: str, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning rate: up to the optimiser's in the first quarter, then to zero; or constant."""
+    rates = torch.optim.lr_scheduler
+    if name == "one-cycle":
+        top = optimiser.param_groups[0]["lr"]
+        return rates.OneCycleLR(
+            optimiser, top, total_steps=steps + 1, pct_start=0.25, cycle_momentum=False
         )
-    elif optimizer == "adam":
-        chosen = torch.optim.AdamW(weights, lr, weight_decay=weight_decay)
-    else:
-        raise ValueError(f"optimizer is 'sgd' or 'adam', got {optimizer!r}")
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        chosen, lr, total_steps=steps + 1, pct_start=0.25, cycle_momentum=False
-    )
-    return chosen, schedule
+    if name == "constant":
+        return rates.ConstantLR(optimiser, factor=1.0)
+    raise ValueError(f"schedule is 'one-cycle' or 'constant', got {name!r}")

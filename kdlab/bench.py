@@ -1,0 +1,214 @@
+"""What does kdlab save? The plain loop of a well-known tutorial against `fit`, on the same work.
+
+The work is that of PyTorch's "Knowledge Distillation Tutorial" (its nets, loss weights, optimiser,
+batch size and number of epochs, no augmentation), on the 10,000 embedded CIFAR-10 images. The
+plain side decodes and normalises image by image in a `DataLoader` and asks the teacher in each
+step; kdlab keeps tensors in memory, asks the teacher once about each image, and uses bfloat16 where
+the processor has it. Each side runs in a fresh process, and both start from the same weights.
+"""
+
+import json
+import math
+import statistics
+import sys
+import time
+from collections import OrderedDict
+from concurrent.futures import ProcessPoolExecutor
+from datetime import date
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from kdlab.data import Images, load, select
+from kdlab.experiments import commit, results_dir, values
+from kdlab.machine import cache_dir, describe
+from kdlab.metrics import accuracy, paired, predict
+from kdlab.teachers import answer, atomically, freeze
+from kdlab.training import distil, fit, labels_only
+
+TEMPERATURE, SOFT, HARD, RATE, BATCH = 2.0, 0.25, 0.75, 1e-3, 128
+ADAM = {"optimizer": "adam", "lr": RATE, "weight_decay": 0.0, "batch_size": BATCH}
+
+
+def conv_net(widths: tuple[int, ...], pools: tuple[int, ...], hidden: int) -> nn.Module:
+    """3x3 convolutions of these widths, 2x2 max-pools after some of them, one hidden layer."""
+    layers, inputs, side = [], 3, 32
+    for i, outputs in enumerate(widths):
+        layers += [(f"conv{i}", nn.Conv2d(inputs, outputs, 3, padding=1)), (f"relu{i}", nn.ReLU())]
+        if i in pools:
+            layers, side = [*layers, (f"pool{i}", nn.MaxPool2d(2))], side // 2
+        inputs = outputs
+    linear = nn.Linear(inputs * side**2, hidden)
+    layers += [("flatten", nn.Flatten()), ("linear", linear), ("relu", nn.ReLU())]
+    return nn.Sequential(OrderedDict(layers, drop=nn.Dropout(0.1), head=nn.Linear(hidden, 10)))
+
+
+def big_net() -> nn.Module:
+    """The tutorial's teacher, 1,186,986 parameters."""
+    return conv_net((128, 64, 64, 32), pools=(1, 3), hidden=512)
+
+
+def small_net() -> nn.Module:
+    """The tutorial's student, 267,738 parameters."""
+    return conv_net((16, 16), pools=(0, 1), hidden=256)
+
+
+# -------------------------------------------------------------------------------- the two sides
+
+
+class Pictures(Dataset):
+    """Labelled images as torchvision's own data sets hand them out: PIL pictures, one by one."""
+
+    def __init__(self, data: Images) -> None:
+        self.pixels, self.labels = data.images.permute(0, 2, 3, 1).numpy(), data.labels.tolist()
+        self.transform = transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize(data.mean, data.std)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.pixels[i])), self.labels[i]
+
+
+def plain_side(student: nn.Module, teacher: nn.Module, data: Images, epochs: int, seed: int):
+    """The loop that a learner would copy: a DataLoader, and the teacher asked in each step."""
+    loader = DataLoader(Pictures(data), BATCH, shuffle=True, num_workers=2)
+    optimizer = torch.optim.Adam(student.parameters(), lr=RATE)
+    teacher.eval()
+    student.train()
+    for _ in range(epochs):
+        for images, labels in loader:
+            optimizer.zero_grad()
+            with torch.no_grad():
+                teacher_logits = teacher(images)
+            logits = student(images)
+            soft_targets = F.softmax(teacher_logits / TEMPERATURE, dim=-1)
+            soft_prob = F.log_softmax(logits / TEMPERATURE, dim=-1)
+            soft_loss = F.kl_div(soft_prob, soft_targets, reduction="batchmean") * TEMPERATURE**2
+            loss = SOFT * soft_loss + HARD * F.cross_entropy(logits, labels)
+            loss.backward()
+            optimizer.step()
+
+
+def kdlab_side(student: nn.Module, teacher: nn.Module, data: Images, epochs: int, seed: int):
+    """The same in kdlab; what was asked before is not kept, so the answers are paid for here."""
+    answers = answer(teacher, data, keep=False)
+    objective = distil(TEMPERATURE, SOFT, HARD)
+    fit(student, data, objective, epochs=epochs, teacher=answers, seed=seed, schedule="constant",
+        **ADAM)  # fmt: skip
+
+
+SIDES = {"plain loop": plain_side, "kdlab": kdlab_side}
+
+
+def measure(side: str, teacher: Path, images: int, epochs: int, seed: int) -> dict:
+    """One training of one side: seconds, images a second, peak memory, test accuracy."""
+    data = select(load("cifar10-10k"), torch.arange(images))
+    frozen = big_net()
+    frozen.load_state_dict(load_file(teacher))
+    torch.manual_seed(seed)
+    student = small_net()
+    start = time.perf_counter()
+    SIDES[side](student, freeze(frozen), data, epochs, seed)
+    seconds = time.perf_counter() - start
+    peak = peak_memory()
+    test = load("cifar10-10k", "test")
+    right = accuracy(predict(student, test), test.labels)
+    return {"arm": side, "seed": seed, "seconds": round(seconds, 2), "accuracy": round(right, 2),
+            "images/s": round(epochs * images / seconds), "peak MB": round(peak / 1e6)}  # fmt: skip
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held; the workers of its DataLoader come on top."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    from resource import RUSAGE_SELF, getrusage
+
+    return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def train_teacher(path: Path, images: int, epochs: int) -> None:
+    """The teacher of both sides, trained on the same images; not part of what is measured."""
+    data = select(load("cifar10-10k"), torch.arange(images))
+    torch.manual_seed(0)
+    teacher = big_net()
+    fit(teacher, data, labels_only, epochs=epochs, **ADAM)
+    state = {k: v.contiguous() for k, v in teacher.state_dict().items()}
+    atomically(path, partial(save_file, state))
+
+
+# -------------------------------------------------------------------------------- the comparison
+
+
+def fresh(function, *arguments):
+    """The function's result, from a process of its own: no thread pool, cache or peak is shared."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def main(*, epochs: int = 10, seeds: int = 1, images: int = 10_000, record: bool = False) -> dict:
+    """Run both sides with each seed and print the table; `record` keeps it in data/results."""
+    path = cache_dir() / "bench" / f"teacher-{images}.safetensors"
+    if not path.is_file():
+        print(f"training the teacher that both sides ask (once; kept in {path})", flush=True)
+        fresh(train_teacher, path, images, 5)
+    runs = []
+    for seed in range(seeds):
+        for side in SIDES:
+            runs.append(fresh(measure, side, path, images, epochs, seed))
+            print("{arm}, seed {seed}: {seconds:.1f} s, {accuracy:.2f}%".format(**runs[-1]))
+    print("\n" + table(runs, epochs), flush=True)
+    result = {
+        "name": "bench",
+        "title": f"{epochs} epochs of the tutorial's distillation on {images:,} CIFAR-10 images",
+        "command": f"python -m kdlab bench --epochs {epochs} --seeds {seeds}",
+        "commit": commit(),
+        "date": date.today().isoformat(),
+        "machine": describe(),
+        "settings": {"epochs": epochs, "images": images, "temperature": TEMPERATURE, "soft": SOFT,
+                     "hard": HARD, **ADAM},
+        "runs": runs,
+    }  # fmt: skip
+    if record:
+        text = json.dumps(result, indent=1) + "\n"
+        atomically(results_dir() / "bench.json", lambda target: Path(target).write_text(text))
+    return result
+
+
+def table(runs: list[dict], epochs: int) -> str:
+    """Both sides and their ratio, medians over the seeds, and what to make of the accuracies."""
+    lines = [f"{'':<22}{'plain loop':>12}{'kdlab':>12}"]
+    for name, metric in {
+        f"seconds, {epochs} epochs": "seconds",
+        "images/s": "images/s",
+        "peak memory, MB": "peak MB",
+    }.items():
+        plain, ours = (statistics.median(values(runs, side, metric)) for side in SIDES)
+        ratio = max(plain / ours, ours / plain)
+        word = "less" if ours < plain else "more"
+        lines.append(f"{name:<22}{plain:>12,.1f}{ours:>12,.1f}   {ratio:.2f} x {word}")
+    theirs, mine = (values(runs, side, "accuracy") for side in SIDES)
+    before, after = statistics.mean(theirs), statistics.mean(mine)
+    lines.append(
+        f"{'test accuracy, %':<22}{before:>12.2f}{after:>12.2f}   {after - before:+.2f} points"
+    )
+    if len(mine) > 1:
+        gap = paired(mine, theirs)
+        lines.append(f"difference over {gap.pairs} seeds, 95%: {gap.low:+.2f} to {gap.high:+.2f}")
+    else:
+        noise = 1.96 * math.sqrt(2 * before * (100 - before) / 10_000)
+        lines.append(f"one seed: below {noise:.1f} points it is noise of the test images alone")
+    lines.append("memory: without the two loader processes of the plain loop")
+    return "\n".join(lines)

@@ -1,0 +1,61 @@
+"""The comparison: the same work on both sides, fairly set up, and printed with its ratios."""
+
+import pytest
+import torch
+
+from kdlab import bench, training
+from kdlab.data import load, normalise
+from kdlab.metrics import parameters
+
+
+def test_the_nets_are_those_of_the_tutorial():
+    assert parameters(bench.big_net()) == 1_186_986
+    assert parameters(bench.small_net()) == 267_738
+
+
+def test_both_sides_see_the_same_pixels():
+    data = load("cifar10-10k")
+    image, label = bench.Pictures(data)[7]
+    torch.testing.assert_close(image, normalise(data.images[7:8], data)[0], atol=1e-5, rtol=0)
+    assert label == data.labels[7]
+
+
+def test_a_constant_rate_stays_and_one_cycle_ends_near_zero():
+    def rates(name: str, steps: int = 8) -> list[float]:
+        net = torch.nn.Linear(2, 2)
+        optimiser = training.make_optimiser(net, training.labels_only, "adam", 0.01, 0.0)
+        schedule, seen = training.make_schedule(optimiser, name, steps), []
+        for _ in range(steps):
+            seen.append(optimiser.param_groups[0]["lr"])
+            optimiser.step()
+            schedule.step()
+        return seen
+
+    assert rates("constant") == [0.01] * 8
+    cycle = rates("one-cycle")
+    assert cycle[0] < 0.001 and max(cycle) > 0.009 and cycle[-1] < 0.002
+    with pytest.raises(ValueError, match="'one-cycle' or 'constant', got 'cosine'"):
+        rates("cosine")
+
+
+def test_both_sides_run_and_the_table_is_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path))
+    monkeypatch.setattr(bench, "results_dir", lambda: tmp_path)
+    result = bench.main(epochs=1, images=256, record=True)
+    assert [run["arm"] for run in result["runs"]] == ["plain loop", "kdlab"]
+    for run in result["runs"]:
+        assert run["seconds"] > 0 and run["peak MB"] > 50 and 5 < run["accuracy"] < 60
+    said = capsys.readouterr().out
+    assert "training the teacher" in said
+    for row in ("seconds, 1 epochs", "images/s", "peak memory", "test accuracy", "one seed"):
+        assert row in said
+    assert (tmp_path / "bench.json").is_file()
+
+
+def test_more_seeds_give_an_interval():
+    runs = [
+        {"arm": arm, "seed": s, "seconds": 10.0, "images/s": 9, "peak MB": 5, "accuracy": 50.0 + s}
+        for s in range(3)
+        for arm in bench.SIDES
+    ]
+    assert "difference over 3 seeds, 95%: +0.00 to +0.00" in bench.table(runs, 10)

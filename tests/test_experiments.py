@@ -1,0 +1,405 @@
+"""kdlab.experiments: many runs, their record, and every record that the clone ships."""
+
+import errno
+import json
+import math
+import re
+import subprocess
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdlab import experiments
+from kdlab.data import select
+from kdlab.experiments import (
+    EXPERIMENTS,
+    MLP,
+    TEACHERS,
+    Experiment,
+    Recipe,
+    commit,
+    execute,
+    load_result,
+    provenance,
+    run,
+    run_all,
+    summarise,
+    table,
+    train,
+    training_set,
+    values,
+)
+from kdlab.machine import ROOT
+from kdlab.metrics import T95
+from kdlab.models import MODELS
+from kdlab.teachers import card, trained_teachers
+
+RECORDS = sorted((ROOT / "data" / "results").glob("*.json"))
+TINY = Recipe(  # 200 images, one epoch: real data and a real teacher, in a second
+    "mlp-30", "mnist", 1, optimizer="adam", lr=1e-3, hold_out=59_800, batch_size=50
+)
+TAUGHT = TINY._replace(teacher="mnist-mlp-1200", temperature=20.0, soft_weight=1.0, hard_weight=0.0)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Records and caches of this test alone."""
+    monkeypatch.setattr(experiments, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "results"
+
+
+class Inline:
+    """A pool that works in this process, so that a test can see and change what is run."""
+
+    cancelled = False
+
+    def __init__(self, *_):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def submit(self, call, *args):
+        future = Future()
+        try:
+            future.set_result(call(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        Inline.cancelled = cancel_futures
+
+
+@pytest.fixture
+def fake(folder, monkeypatch):
+    """Two arms whose runs are made up at once; gives the list of what was run."""
+    calls = []
+
+    def execute(recipe, seed, device):
+        calls.append((recipe.lr, seed))
+        wrong = 100 + 10 * seed + int(recipe.lr)
+        return {"seed": seed, "errors": wrong, "accuracy": 100 - wrong / 100, "seconds": 0.1}
+
+    arms = {"one": MLP._replace(lr=1.0), "two": MLP._replace(lr=2.0)}
+    monkeypatch.setattr(experiments, "execute", execute)
+    monkeypatch.setattr(experiments, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(experiments, "commit", lambda: "0123456789ab")
+    monkeypatch.setitem(EXPERIMENTS, "fake", Experiment("Made up", arms))
+    return calls
+
+
+# -------------------------------------------------------------------------------------- real runs
+
+
+def test_two_processes_equal_one_after_the_other(folder):
+    arms = {"labels": TINY, "taught": TAUGHT}
+    seen = []
+    together = run_all(arms, [0, 1], workers=2, skip=[("taught", 0)], report=seen.append)
+    assert [(r["arm"], r["seed"]) for r in together] == [
+        ("labels", 0),
+        ("labels", 1),
+        ("taught", 1),
+    ]
+    assert sorted(map(str, seen)) == sorted(map(str, together))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for result in together[1:]:
+            alone = {"arm": result["arm"], **execute(arms[result["arm"]], result["seed"])}
+            assert result.pop("seconds") > 0 and alone.pop("seconds") > 0
+            assert result == alone
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_run_measures_what_it_says(folder):
+    result = execute(TINY, seed=3)
+    assert set(result) == {"seed", "errors", "accuracy", "ece", "loss", "seconds"}
+    assert result["seed"] == 3
+    assert result["accuracy"] == pytest.approx(100 - result["errors"] / 100)
+    assert 0 < result["errors"] < 9_500 and 0 <= result["ece"] <= 100
+
+
+def test_validation_judges_on_held_out_images(folder):
+    result = execute(TINY._replace(judge="validation"))
+    assert result["accuracy"] == pytest.approx(100 * (1 - result["errors"] / 59_800), abs=1e-3)
+
+
+def test_unseen_classes_are_unseen_and_judged_without_labels(folder, monkeypatch):
+    recipe = TAUGHT._replace(classes=(7, 8), epochs=5, lr=3e-3)
+    data, held_out = training_set(recipe._replace(hold_out=55_000))
+    assert set(data.labels.tolist()) == {7, 8} and len(held_out.labels) == 55_000
+    assert not set(data.index.tolist()) & set(held_out.index.tolist())
+    unlabelled = select(held_out, torch.arange(1000))  # enough to choose a shift
+    unlabelled = unlabelled._replace(labels=torch.full((1000,), -1))
+    monkeypatch.setattr(experiments, "training_set", lambda recipe: (data, unlabelled))
+    result = execute(recipe)
+    assert result["unseen"] == 10_000 - 1028 - 974  # sevens and eights of MNIST's test set
+    assert result["shift"] < 0  # 7 and 8 are too likely by far: they are all that it saw
+    assert result["unseen errors shifted"] < result["unseen errors"] <= result["errors"]
+    assert result["errors shifted"] < result["errors"]
+
+
+def test_training_is_a_function_of_recipe_and_seed(folder):
+    weights = [
+        torch.cat([p.flatten() for p in train(TINY, seed)[0].parameters()]) for seed in (1, 1, 2)
+    ]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_an_error_in_a_run_is_raised_and_the_rest_cancelled(fake, monkeypatch):
+    def breaks(recipe, seed, device):
+        raise ValueError("no data set 'nope'")
+
+    monkeypatch.setattr(experiments, "execute", breaks)
+    Inline.cancelled = False
+    with pytest.raises(ValueError, match="no data set 'nope'"):
+        run_all(EXPERIMENTS["fake"].arms, [0])
+    assert Inline.cancelled
+
+
+# ----------------------------------------------------------------------------------- the record
+
+
+def test_record_is_written_run_by_run(fake, folder, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        experiments, "say", lambda result: sizes.append(len(load_result("fake")["runs"]))
+    )
+    record = run("fake", seeds=2)
+    assert sizes == [1, 2, 3, 4]
+    assert sorted(map(str, fake)) == sorted(map(str, [(1.0, 0), (2.0, 0), (1.0, 1), (2.0, 1)]))
+    assert record == load_result("fake")
+    assert record["command"] == "python -m kdlab run fake --seeds 2 --device cpu"
+    assert record["settings"]["two"]["lr"] == 2.0
+    assert record["commit"] == "0123456789ab" and record["title"] == "Made up"
+    assert [f.name for f in folder.iterdir()] == ["fake.json"]
+
+
+def test_interrupted_runs_are_taken_up_again(fake, monkeypatch):
+    def interrupt(result):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiments, "say", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run("fake", seeds=2)
+    (kept,) = load_result("fake")["runs"]
+    fake.clear()
+    record = run("fake", seeds=2)
+    done = {(EXPERIMENTS["fake"].arms[r["arm"]].lr, r["seed"]) for r in record["runs"]}
+    assert len(record["runs"]) == 4 == len(done)
+    assert len(fake) == 3 and set(fake) == done - {
+        (EXPERIMENTS["fake"].arms[kept["arm"]].lr, kept["seed"])
+    }
+    assert record["runs"][0] == kept
+
+
+def test_more_seeds_keep_the_finished_ones(fake):
+    run("fake", seeds=1)
+    fake.clear()
+    assert len(run("fake", seeds=3)["runs"]) == 6
+    assert {seed for _, seed in fake} == {1, 2}
+    fake.clear()
+    assert len(run("fake", seeds=3)["runs"]) == 6
+    assert fake == []
+
+
+@pytest.mark.parametrize("changed", ["settings", "commit", "machine"])
+def test_another_setting_machine_or_commit_begins_anew(fake, monkeypatch, changed):
+    run("fake", seeds=2)
+    fake.clear()
+    if changed == "settings":
+        arms = {k: r._replace(epochs=7) for k, r in EXPERIMENTS["fake"].arms.items()}
+        monkeypatch.setitem(EXPERIMENTS, "fake", Experiment("Made up", arms))
+    elif changed == "commit":
+        monkeypatch.setattr(experiments, "commit", lambda: "ba9876543210")
+    else:
+        monkeypatch.setattr(experiments, "describe", lambda device: {"processor": "another"})
+    assert len(run("fake", seeds=1)["runs"]) == 2
+    assert len(fake) == 2
+
+
+def test_a_failed_write_leaves_the_old_record(fake, folder, monkeypatch):
+    before = run("fake", seeds=1)
+    real = Path.write_text
+
+    def full(self, text, *args):
+        real(self, text[: len(text) // 2], *args)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match="No space"):
+            run("fake", seeds=2)
+    assert load_result("fake") == before
+    assert [f.name for f in folder.iterdir()] == ["fake.json"]
+
+
+def test_missing_and_damaged_records_say_what_to_do(folder):
+    with pytest.raises(FileNotFoundError, match="python -m kdlab run trio"):
+        load_result("trio")
+    folder.mkdir()
+    (folder / "trio.json").write_text('{"name": "trio", "ru')
+    with pytest.raises(ValueError, match=r"trio\.json is damaged.*git checkout data/results"):
+        load_result("trio")
+
+
+def test_commit_is_marked_for_edited_code_but_not_for_a_written_record(tmp_path, monkeypatch):
+    """Or a run could never be taken up again: the record that it writes is a tracked file."""
+    monkeypatch.delenv("KDLAB_COMMIT", raising=False)
+    monkeypatch.setattr(experiments, "ROOT", tmp_path)
+    assert commit() == "unknown"
+    for name in ("kdlab/losses.py", "data/results/trio.json"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("old")
+
+    def git(*words):
+        who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+        subprocess.run(("git", *who, *words), cwd=tmp_path, check=True, capture_output=True)
+
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "first")
+    clean = commit()
+    assert re.fullmatch("[0-9a-f]{12,}", clean)
+    (tmp_path / "data/results/trio.json").write_text("new")
+    assert commit() == clean
+    (tmp_path / "kdlab/losses.py").write_text("new")
+    assert commit() == f"{clean}-dirty"
+    monkeypatch.setenv("KDLAB_COMMIT", "abc")
+    assert commit() == "abc"
+
+
+# ---------------------------------------------------------------------------------- the tables
+
+
+def made_up(arm, accuracies):
+    return [{"arm": arm, "seed": s, "accuracy": a} for s, a in accuracies.items()]
+
+
+def test_summary_is_the_closed_form():
+    runs = made_up("labels", {0: 70.0, 1: 72.0, 2: 71.0})
+    runs += made_up("taught", {2: 75.0, 0: 73.0, 1: 74.0})  # in the order in which they ended
+    rows = summarise(runs)
+    assert list(rows.index) == ["labels", "taught"]
+    assert rows.loc["labels", "mean"] == 71 and rows.loc["labels", "std"] == 1
+    differences = [3.0, 2.0, 4.0]
+    half = T95[1] * 1.0 / math.sqrt(3)
+    row = rows.loc["taught"]
+    assert row["seeds"] == 3
+    assert row["difference"] == sum(differences) / 3
+    assert row["95% low"] == pytest.approx(3 - half, abs=0.006)
+    assert row["95% high"] == pytest.approx(3 + half, abs=0.006)
+    assert math.isnan(rows.loc["labels", "difference"])
+
+
+def test_half_finished_arms_are_paired_by_seed_not_by_place():
+    runs = made_up("labels", {0: 70.0, 1: 72.0, 2: 71.0})
+    runs += made_up("taught", {0: 71.0, 2: 72.0, 3: 99.0})
+    row = summarise(runs).loc["taught"]
+    assert (row["difference"], row["95% low"], row["95% high"]) == (1, 1, 1)  # seeds 0 and 2
+    lonely = summarise(made_up("labels", {0: 70.0}) + made_up("taught", {0: 71.0}))
+    assert "difference" not in lonely  # one pair has no interval
+
+
+def test_another_control_and_metric():
+    runs = made_up("a", {0: 1.0, 1: 2.0}) + made_up("b", {0: 3.0, 1: 4.0})
+    for r in runs:
+        r["errors"] = int(r["accuracy"]) * 10
+    rows = summarise(runs, "errors", control="b")
+    assert rows.loc["a", "difference"] == -20 and rows.loc["b", "mean"] == 35
+    assert values(runs, "a", "errors") == [10, 20]
+
+
+@pytest.mark.parametrize("name", [p.stem for p in RECORDS if p.stem in EXPERIMENTS])
+def test_table_of_every_record(name):
+    rows, record = table(name), load_result(name)
+    assert set(rows.index) == {r["arm"] for r in record["runs"]}
+    for arm, row in rows.iterrows():
+        mine = values(record["runs"], arm, "accuracy")
+        assert row["mean"] == pytest.approx(sum(mine) / len(mine), abs=0.006)
+    line = provenance(name)
+    assert record["command"] in line and record["date"] in line and record["commit"] in line
+    assert "\n" not in line
+
+
+# ----------------------------------------------------------------------- declared and recorded
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_provenance_of_every_record(path):
+    record = json.loads(path.read_text("utf-8"))
+    assert record["name"] == path.stem and record["title"]
+    assert record["command"].startswith("python -m kdlab ")
+    assert re.fullmatch(r"[0-9a-f]{7,40}", record["commit"]), "recorded with edited or unknown code"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["date"])
+    assert {"processor", "cores", "accelerator", "torch", "python"} <= set(record["machine"])
+    runs = record["runs"]
+    assert runs and all({"arm", "seed", "accuracy"} <= set(r) for r in runs)
+    assert len({(r["arm"], r["seed"]) for r in runs}) == len(runs), "a run is there twice"
+    assert all(math.isfinite(v) for r in runs for v in r.values() if isinstance(v, float))
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in RECORDS if p.stem in EXPERIMENTS], ids=lambda p: p.stem
+)
+def test_no_record_is_stale(path):
+    record = json.loads(path.read_text("utf-8"))
+    arms = EXPERIMENTS[path.stem].arms
+    declared = json.loads(json.dumps({arm: r._asdict() for arm, r in arms.items()}))
+    again = f"the record {path.name} is stale: `python -m kdlab run {path.stem}`"
+    assert record["settings"] == declared, again
+    assert {r["arm"] for r in record["runs"]} == set(declared), again
+    seeds = {arm: {r["seed"] for r in record["runs"] if r["arm"] == arm} for arm in declared}
+    assert len({frozenset(s) for s in seeds.values()}) == 1, (
+        f"{path.name} has unequal seeds: {seeds}"
+    )
+    for r in record["runs"]:
+        judged = declared[r["arm"]]["hold_out"] if declared[r["arm"]]["judge"] != "test" else 10_000
+        assert r["accuracy"] == pytest.approx(100 * (1 - r["errors"] / judged), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_can_be_carried_out(name):
+    experiment = EXPERIMENTS[name]
+    assert experiment.title and len(experiment.arms) >= 2
+    for arm, recipe in experiment.arms.items():
+        assert recipe.student in MODELS, arm
+        assert not recipe.teacher or card(recipe.teacher)["model"] in MODELS, arm
+        assert recipe.teacher in ["", *trained_teachers()], arm
+        assert recipe.judge in ("test", "validation"), arm
+        assert recipe.judge == "test" or recipe.hold_out, arm
+        assert not recipe.soft_weight or recipe.teacher, arm
+
+
+def test_settings_are_chosen_on_validation_images_alone():
+    """A grid over temperature and weight is a choice: it must not look at the test images."""
+    assert {r.judge for r in EXPERIMENTS["temperature-weight"].arms.values()} == {"validation"}
+
+
+def test_arms_differ_in_what_their_names_say_alone():
+    labels, *taught = EXPERIMENTS["cifar-gain"].arms.values()
+    names = ("teacher", "temperature", "soft_weight", "hard_weight")
+    for recipe in taught:
+        assert recipe._replace(**{n: getattr(labels, n) for n in names}) == labels
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_every_teacher_has_a_recipe_that_can_be_run(name):
+    recipe = TEACHERS[name]
+    assert recipe.student in MODELS and not recipe.teacher and recipe.judge == "test"
+
+
+def test_an_unknown_teacher_lists_the_names():
+    with pytest.raises(ValueError) as error:
+        experiments.train_teacher("vgg")
+    assert all(name in str(error.value) for name in TEACHERS)

@@ -1,0 +1,71 @@
+"""kdlab.machine: what is said about a machine, and where things go."""
+
+import getpass
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from kdlab import machine
+from kdlab.machine import ROOT, autocast, cache_dir, cores, describe, has_fast_bf16, processor
+
+
+def test_description_has_what_a_record_needs_and_no_names():
+    about = describe()
+    assert set(about) == {
+        "processor", "cores", "accelerator", "bfloat16", "system", "python", "torch",
+    }  # fmt: skip
+    assert about["cores"] >= 1 and about["accelerator"] == "none"
+    assert about["torch"] == torch.__version__
+    text = json.dumps(about)
+    assert json.loads(text) == about
+    for private in (platform.node(), getpass.getuser(), str(ROOT)):
+        assert len(private) < 5 or private not in text
+
+
+def test_processor_is_named_everywhere(monkeypatch):
+    assert processor() == processor().strip() != ""
+    monkeypatch.setattr(machine.Path, "is_file", lambda self: False)  # no /proc: macOS, Windows
+    assert processor() != ""
+
+
+def test_cores_that_this_process_may_use(monkeypatch):
+    if hasattr(os, "sched_getaffinity"):
+        assert cores() == len(os.sched_getaffinity(0))
+        monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1
+
+
+def test_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path))
+    assert cache_dir() == tmp_path
+    monkeypatch.setenv("KDLAB_CACHE", "")
+    assert cache_dir() == ROOT / "build" / "cache"
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_autocast_only_where_it_pays(monkeypatch, fast):
+    monkeypatch.setattr(machine, "has_fast_bf16", lambda device="cpu": fast)
+    with autocast("cpu"):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if fast else torch.float32)
+
+
+def test_bfloat16_is_detected_not_assumed(monkeypatch):
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, probe, raising=False)
+    has_fast_bf16.cache_clear()
+    assert has_fast_bf16("cpu") is False  # a torch without the probes
+    has_fast_bf16.cache_clear()
+
+
+def test_import_is_quick_and_brings_no_torch():
+    """`import kdlab` costs nothing: each module brings what it needs."""
+    code = "import sys, kdlab; print('torch' in sys.modules)"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert asked.stdout.strip() == "False", asked.stderr

@@ -1,0 +1,236 @@
+"""kdlab.metrics against literal versions, closed forms and known numbers."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from kdlab.data import Images, normalise
+from kdlab.losses import soften
+from kdlab.metrics import (
+    T95,
+    accuracy,
+    agreement,
+    errors,
+    expected_calibration_error,
+    flops,
+    mass_matching_shift,
+    paired,
+    parameters,
+    predict,
+)
+from kdlab.models import build
+
+
+def random_logits(n=200, classes=10, seed=0, scale=3.0):
+    return scale * torch.randn(n, classes, generator=torch.Generator().manual_seed(seed))
+
+
+def random_images(n=23, channels=3, side=32, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (n, channels, side, side), generator=generator).byte()
+    labels = torch.randint(0, 10, (n,), generator=generator)
+    ten = tuple("abcdefghij")
+    half = (0.5,) * channels
+    return Images(pixels, labels, torch.arange(n), "random/train", ten, half, half)
+
+
+# ------------------------------------------------------------------------------------ predictions
+
+
+@pytest.mark.parametrize("was_training", [True, False])
+def test_predict_restores_the_mode_and_changes_nothing(was_training):
+    model, data = build("cnn3-16").train(was_training), random_images()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    logits = predict(model, data)
+    assert model.training == was_training
+    assert all(m.training == was_training for m in model.modules())
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    with torch.no_grad():
+        assert torch.allclose(logits, model.eval()(normalise(data.images, data)), atol=1e-5)
+
+
+def test_predict_does_not_depend_on_the_batch_size():
+    model, data = build("cnn3-16"), random_images()
+    whole = predict(model, data)
+    assert whole.dtype == torch.float32 and whole.shape == (23, 10)
+    for size in (1, 7, 23, 1000):
+        assert torch.allclose(predict(model, data, size), whole, atol=1e-5)
+
+
+def test_predicted_logits_may_stand_in_a_loss():
+    """A teacher's predictions are targets: autograd must be able to keep them."""
+    targets = predict(build("cnn3-16"), random_images())
+    student = torch.zeros_like(targets).requires_grad_()
+    (student * targets).sum().backward()
+    assert torch.equal(student.grad, targets)
+
+
+def test_predict_ignores_dropout():
+    data = random_images(channels=1, side=28)
+    model = build("mlp-1200").train()
+    assert torch.equal(predict(model, data), predict(model, data))
+
+
+@given(st.integers(1, 50), st.integers(0, 1000))
+def test_errors_accuracy_agreement_are_counts(n, seed):
+    logits, others = random_logits(n, seed=seed), random_logits(n, seed=seed + 1)
+    labels = torch.randint(0, 10, (n,), generator=torch.Generator().manual_seed(seed))
+    wrong = sum(row.index(max(row)) != y for row, y in zip(logits.tolist(), labels, strict=True))
+    same = sum(
+        a.index(max(a)) == b.index(max(b))
+        for a, b in zip(logits.tolist(), others.tolist(), strict=True)
+    )
+    assert errors(logits, labels) == wrong
+    assert accuracy(logits, labels) == pytest.approx(100 * (n - wrong) / n)
+    assert agreement(logits, others) == pytest.approx(100 * same / n)
+    assert agreement(logits, logits) == 100
+
+
+def test_labels_are_never_broadcast():
+    logits = random_logits(4)
+    for labels in (torch.zeros(1).long(), torch.zeros(4, 1).long(), torch.tensor(3)):
+        for measure in (errors, accuracy, expected_calibration_error):
+            with pytest.raises(ValueError, match="4 predictions"):
+                measure(logits, labels)
+    with pytest.raises(ValueError):
+        agreement(logits, logits[:1])
+
+
+def literal_ece(logits, labels, bins):
+    rows = soften(logits, 1.0).tolist()
+    total = 0.0
+    for b in range(bins):
+        inside = [
+            (max(p), p.index(max(p)) == y)
+            for p, y in zip(rows, labels.tolist(), strict=True)
+            if b / bins <= max(p) < (b + 1) / bins or (b == bins - 1 and max(p) == 1)
+        ]
+        if inside:
+            confidence = sum(c for c, _ in inside) / len(inside)
+            right = sum(r for _, r in inside) / len(inside)
+            total += len(inside) / len(rows) * abs(confidence - right)
+    return 100 * total
+
+
+@pytest.mark.parametrize("bins", [1, 10, 15])
+@pytest.mark.parametrize("scale", [0.1, 3.0, 100.0])
+def test_calibration_error_is_the_literal_one(bins, scale):
+    logits = random_logits(scale=scale)
+    labels = torch.where(torch.arange(200) % 3 > 0, logits.argmax(1), torch.zeros(200).long())
+    ours = expected_calibration_error(logits, labels, bins)
+    assert ours == pytest.approx(literal_ece(logits, labels, bins), abs=1e-3)
+
+
+def test_calibration_error_of_known_nets():
+    sure = torch.tensor([[100.0, 0.0]]).repeat(10, 1)
+    assert expected_calibration_error(sure, torch.zeros(10).long()) == pytest.approx(0)
+    assert expected_calibration_error(sure, torch.ones(10).long()) == pytest.approx(100)
+    three_in_four = torch.tensor([[math.log(3.0), 0.0]]).repeat(8, 1)
+    labels = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1])
+    assert expected_calibration_error(three_in_four, labels) == pytest.approx(0, abs=1e-4)
+
+
+@given(st.floats(-8, 8), st.integers(0, 100))
+def test_shift_is_recovered_without_labels(shift, seed):
+    teacher = random_logits(seed=seed)
+    student = teacher.clone()
+    student[:, [3, 7]] -= shift
+    assert mass_matching_shift(student, teacher, [3, 7]) == pytest.approx(shift, abs=1e-3)
+    assert mass_matching_shift(teacher, teacher, [3]) == pytest.approx(0, abs=1e-3)
+
+
+def test_shift_leaves_its_inputs_alone():
+    student, teacher = random_logits(seed=1), random_logits(seed=2)
+    kept = student.clone()
+    mass_matching_shift(student, teacher, (1,))
+    assert torch.equal(student, kept)
+
+
+# ------------------------------------------------------------------------------------------- cost
+
+
+def test_parameters_and_flops_of_one_layer():
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    assert parameters(linear) == 7850
+    assert flops(linear, (1, 28, 28)) == 2 * 784 * 10
+    conv = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+    assert parameters(conv) == 3 * 8 * 9
+    assert flops(conv, (3, 32, 32)) == 2 * 3 * 8 * 9 * 32 * 32
+    strided = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+    assert flops(strided, (3, 32, 32)) == 2 * 3 * 8 * 9 * 16 * 16
+
+
+def test_flops_change_nothing():
+    model = build("cnn3-16").train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    flops(model, (3, 32, 32))
+    assert model.training
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_half_resolution_costs_a_quarter():
+    whole, half = (flops(build(n), (3, 32, 32)) for n in ("wrn-10-1", "wrn-10-1-s2"))
+    assert whole / half == pytest.approx(4, rel=0.01)
+
+
+# ------------------------------------------------------------------------------------- statistics
+
+
+def student_cdf(t, df, steps=20_000):
+    """P(T <= t), by Simpson's rule over the density from 0."""
+    scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
+    h = t / steps
+    total = sum(
+        (1 if i in (0, steps) else 4 if i % 2 else 2) * (1 + (i * h) ** 2 / df) ** (-(df + 1) / 2)
+        for i in range(steps + 1)
+    )
+    return 0.5 + scale * total * h / 3
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 9, 12, 13, 19, 24, 25, 30])
+def test_quantiles_of_students_t(df):
+    assert student_cdf(T95[df - 1], df, 2000) == pytest.approx(0.975, abs=3e-5)
+
+
+def test_there_are_thirty_falling_quantiles():
+    assert len(T95) == 30
+    assert list(T95) == sorted(T95, reverse=True)
+
+
+def test_paired_closed_form():
+    got = paired([3.0, 5.0, 7.0], [1.0, 2.0, 3.0])  # differences 2, 3, 4
+    half = 4.303 * 1 / math.sqrt(3)
+    assert (got.mean, got.low, got.high) == pytest.approx((3, 3 - half, 3 + half))
+    assert got.pairs == 3 and got.beyond_noise()
+    assert not paired([1.0, -1.0], [0.0, 0.0]).beyond_noise()
+    assert paired([-3.0, -3.1], [0, 0]).beyond_noise()
+
+
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=40))
+def test_equal_runs_never_differ(runs):
+    """float32 on one side alone once made equal lists differ by a hair, beyond noise."""
+    got = paired(runs, runs)
+    assert got == (0, 0, 0, len(runs)) and not got.beyond_noise()
+
+
+def test_pairing_takes_out_what_the_seeds_share():
+    control = [70.0, 74.0, 66.0, 71.0]
+    treated = [c + gain for c, gain in zip(control, (1.0, 1.2, 0.9, 1.1), strict=True)]
+    assert paired(treated, control).low > 0.8
+
+
+@pytest.mark.parametrize(("a", "b"), [([1.0], [1.0]), ([1.0, 2.0], [1.0]), ([], [])])
+def test_too_few_pairs(a, b):
+    with pytest.raises(ValueError, match="two or more pairs"):
+        paired(a, b)
+
+
+def test_many_seeds_use_the_last_quantile():
+    runs = [float(i % 2) for i in range(100)]
+    spread = math.sqrt(0.25 * 100 / 99)
+    got = paired(runs, [0.0] * 100)
+    assert got.high - got.mean == pytest.approx(2.042 * spread / 10, rel=1e-6)

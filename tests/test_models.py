@@ -1,0 +1,99 @@
+"""kdlab.models: every net builds, runs, and shows its stages."""
+
+import pytest
+import torch
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from kdlab.metrics import parameters
+from kdlab.models import MODELS, build, wrn
+
+SIZES = {  # read once from the definitions; the first is the course's 78 k student
+    "wrn-10-1": 77_850,
+    "wrn-16-1": 175_066,
+    "wrn-16-2": 691_674,
+    "wrn-40-2": 2_243_546,
+    "mlp-800": 784 * 800 + 800 + 800 * 800 + 800 + 800 * 10 + 10,
+    "mlp-1200": 784 * 1200 + 1200 + 1200 * 1200 + 1200 + 1200 * 10 + 10,
+    "mlp-30": 784 * 30 + 30 + 30 * 30 + 30 + 30 * 10 + 10,
+}
+CONVOLUTIONAL = [name for name in MODELS if not name.startswith("mlp")]
+
+
+def inputs(name, batch):
+    shape = (1, 28, 28) if name.startswith("mlp") else (3, 32, 32)
+    return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_gives_logits(name):
+    model = build(name).eval()
+    with torch.no_grad():
+        assert model(inputs(name, 2)).shape == (2, 10)
+        assert build(name, classes=7).eval()(inputs(name, 2)).shape == (2, 7)
+    assert not any(p.grad_fn for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_parameter_gets_a_gradient(name):
+    model = build(name)
+    model(inputs(name, 4)).square().mean().backward()
+    idle = [k for k, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())]
+    assert not idle
+
+
+@pytest.mark.parametrize(("name", "size"), SIZES.items())
+def test_sizes(name, size):
+    assert parameters(build(name)) == size
+
+
+def test_the_stem_stride_changes_the_cost_alone():
+    assert parameters(build("wrn-10-1-s2")) == parameters(build("wrn-10-1"))
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_stages_are_found_by_name(name):
+    stages = [f"stage{i}" for i in (1, 2, 3)]
+    model = build(name).eval()
+    x = inputs(name, 2)
+    with torch.no_grad():
+        found = create_feature_extractor(model, [*stages, "head"])(x)
+        assert torch.equal(found["head"], model(x))
+    assert list(found) == [*stages, "head"]
+    sides = [found[stage].shape[-1] for stage in stages]
+    assert sides == sorted(sides, reverse=True) and sides[-1] < sides[0]
+    assert all(found[stage].ndim == 4 for stage in stages)
+
+
+def test_an_image_is_answered_alone():
+    """In eval mode a batch's other images don't matter."""
+    model, x = build("wrn-10-1").eval(), inputs("wrn-10-1", 5)
+    with torch.no_grad():
+        assert torch.allclose(model(x)[3:4], model(x[3:4]), atol=1e-5)
+
+
+def test_the_paper_teacher_has_dropout_and_the_student_has_none():
+    rates = {
+        name: [m.p for m in build(name).modules() if isinstance(m, torch.nn.Dropout)]
+        for name in ("mlp-1200", "mlp-800")
+    }
+    assert rates == {"mlp-1200": [0.2, 0.5, 0.5], "mlp-800": [0.0, 0.0, 0.0]}
+
+
+def test_the_seed_makes_the_net():
+    def weights(seed):
+        torch.manual_seed(seed)
+        return torch.cat([p.flatten() for p in build("cnn3-16").parameters()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_unknown_name_lists_the_names():
+    with pytest.raises(KeyError) as error:
+        build("resnet-9000")
+    assert all(name in str(error.value) for name in MODELS)
+
+
+def test_impossible_depth():
+    with pytest.raises(ValueError, match=r"6n \+ 4, got 17"):
+        wrn(17, 1)

@@ -1,0 +1,436 @@
+"""kdlab.teachers: the cache of answers, the files, and every teacher that the clone ships."""
+
+import errno
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from kdlab import teachers
+from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Images, Views, augment, load, normalise, select
+from kdlab.experiments import LADDER, TEACHERS
+from kdlab.machine import ROOT
+from kdlab.metrics import errors, parameters, predict
+from kdlab.models import build
+from kdlab.teachers import (
+    answer,
+    answer_key,
+    atomically,
+    card,
+    load_teacher,
+    respond,
+    save_teacher,
+    trained_teachers,
+)
+
+SHIPPED = sorted(f.stem for f in (ROOT / "data" / "teachers").glob("*.safetensors"))
+MIB = 2**20
+
+
+def images(n=20, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (n, 3, 8, 8), generator=generator).byte()
+    index = torch.randperm(10 * n, generator=generator)[:n]
+    half = (0.5,) * 3
+    return Images(pixels, index % 4, index, "noise/train", tuple("abcd"), half, half)
+
+
+class Counted(nn.Sequential):
+    """A teacher that counts how many images it was asked about."""
+
+    asked = 0
+
+    def forward(self, x):
+        self.asked += len(x)
+        return super().forward(x)
+
+
+def net(seed=0):
+    torch.manual_seed(seed)
+    return Counted(nn.Conv2d(3, 6, 3, stride=2), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(54, 4))
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("KDLAB_DATA", str(tmp_path / "data"))  # what isn't there is in the clone
+
+
+def cache_files(tmp_path):
+    return sorted((tmp_path / "cache" / "answers").glob("*"))
+
+
+# --------------------------------------------------------------------------- what a cache is for
+
+
+def test_anything_else_has_another_key():
+    data = images()
+    key = answer_key(net(), data, CIFAR_VIEWS, 0)
+    assert key == answer_key(net(), data, CIFAR_VIEWS, 0)
+    nudged = net()
+    with torch.no_grad():
+        nudged[0].bias[3] += 1e-6
+    buffer = net()
+    buffer[1].running_mean[0] += 1
+    others = [
+        answer_key(net(1), data, CIFAR_VIEWS, 0),
+        answer_key(nudged, data, CIFAR_VIEWS, 0),
+        answer_key(buffer, data, CIFAR_VIEWS, 0),
+        answer_key(net(), select(data, torch.arange(19)), CIFAR_VIEWS, 0),
+        answer_key(net(), data._replace(name="noise/test"), CIFAR_VIEWS, 0),
+        answer_key(net(), data._replace(images=255 - data.images), CIFAR_VIEWS, 0),
+        answer_key(net(), data._replace(index=data.index + 1), CIFAR_VIEWS, 0),
+        answer_key(net(), data, CIFAR_VIEWS, 1),
+        answer_key(net(), data, Views(4, False), 0),
+        answer_key(net(), data, NO_VIEWS, 0),
+    ]
+    assert key not in others
+    assert len({json.dumps(k) for k in others}) == len(others)
+
+
+def test_equal_weights_in_another_architecture_have_another_key():
+    keys = []
+    for name in ("wrn-10-1", "wrn-10-1-s2"):  # the same tensors, another stride
+        torch.manual_seed(0)
+        keys.append(answer_key(build(name), images(), NO_VIEWS, 0)["teacher"])
+    assert keys[0] != keys[1]
+
+
+def test_order_and_view_seed_without_views_do_not_matter():
+    data = images()
+    turned = select(data, torch.arange(19, -1, -1))
+    assert answer_key(net(), data, NO_VIEWS, 0) == answer_key(net(), turned, NO_VIEWS, 3)
+
+
+def test_another_teacher_or_seed_is_asked_anew():
+    data = images()
+    first = answer(net(), data, views=CIFAR_VIEWS, epochs=2)
+    for teacher, seed in ((net(1), 0), (net(), 1)):
+        other = answer(teacher, data, views=CIFAR_VIEWS, view_seed=seed, epochs=2)
+        assert teacher.asked == 40
+        assert not torch.equal(other.logits, first.logits)
+
+
+# -------------------------------------------------------------------------------- right answers
+
+
+@pytest.mark.parametrize("views", [NO_VIEWS, CIFAR_VIEWS])
+def test_each_image_gets_its_own_answer_whatever_the_order(views):
+    data, teacher = images(), net()
+    cached = answer(teacher, data, views=views, view_seed=4, epochs=3)
+    generator = torch.Generator().manual_seed(1)
+    for epoch in range(3):
+        picks = torch.randperm(20, generator=generator)[:13]
+        view = augment(data.images[picks], data.index[picks], views, epoch=epoch, seed=4)
+        truth = respond(teacher, normalise(view, data))
+        ours = cached.for_images(data.index[picks], epoch)
+        assert ours.dtype == torch.float16
+        assert torch.allclose(ours.float(), truth, atol=0.02)
+    shuffled = answer(teacher, select(data, picks), views=views, view_seed=4, epochs=3, keep=False)
+    again = shuffled.for_images(data.index[picks], 1)
+    assert torch.allclose(again.float(), cached.for_images(data.index[picks], 1).float(), atol=0.02)
+
+
+def test_a_stranger_gets_no_answer():
+    data = images()
+    cached = answer(net(), data)
+    missing = next(i for i in range(200) if i not in set(data.index.tolist()))
+    for stranger in (missing, 10_000, -1):
+        with pytest.raises(KeyError, match="no answer"):
+            cached.for_images(torch.tensor([int(data.index[0]), stranger]), 0)
+
+
+def test_one_epoch_of_random_views_is_not_served_as_another():
+    cached = answer(net(), images(), views=CIFAR_VIEWS, epochs=1)
+    with pytest.raises(IndexError):
+        cached.for_images(images().index, 3)
+
+
+def test_teacher_is_asked_in_eval_mode_and_left_as_it_was():
+    teacher = net().train()
+    before = {k: v.clone() for k, v in teacher.state_dict().items()}
+    answer(teacher, images(), views=CIFAR_VIEWS, epochs=2)
+    assert not teacher.training
+    assert all(torch.equal(v, before[k]) for k, v in teacher.state_dict().items())
+
+
+# ---------------------------------------------------------------------------------- kept on disk
+
+
+def test_a_teacher_is_asked_once(tmp_path):
+    data, teacher = images(), net()
+    first = answer(teacher, data, views=CIFAR_VIEWS, epochs=3)
+    assert teacher.asked == 60
+    second = answer(teacher, data, views=CIFAR_VIEWS, epochs=3)
+    fewer = answer(teacher, data, views=CIFAR_VIEWS, epochs=1)
+    assert teacher.asked == 60
+    assert torch.equal(first.logits, second.logits) and torch.equal(first.index, second.index)
+    assert len(fewer.logits) == 3
+    assert [f.suffix for f in cache_files(tmp_path)] == [".safetensors"]
+
+
+def test_too_few_epochs_are_asked_anew_and_kept(tmp_path):
+    data, teacher = images(), net()
+    few = answer(teacher, data, views=CIFAR_VIEWS, epochs=1)
+    more = answer(teacher, data, views=CIFAR_VIEWS, epochs=3)
+    assert teacher.asked == 20 + 60
+    assert torch.equal(few.logits[0], more.logits[0])
+    answer(teacher, data, views=CIFAR_VIEWS, epochs=3)
+    assert teacher.asked == 80 and len(cache_files(tmp_path)) == 1
+
+
+def flip(data, place):
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-1],
+        lambda data: data + b"more",
+        lambda data: flip(data, len(data) - 1),  # one bit of the last tensor
+        lambda data: flip(data, len(data) - 200),
+        lambda data: flip(data, 2),  # the header's length
+        lambda data: b"\xff" * 8 + data[8:],
+        lambda data: data.replace(b"one", b"two"),
+        lambda data: b"<html>not found</html>",
+    ],
+)
+def test_damaged_answers_are_made_again(tmp_path, damage):
+    data, teacher = images(), net()
+    first = answer(teacher, data)
+    (path,) = cache_files(tmp_path)
+    path.write_bytes(damage(path.read_bytes()))
+    second = answer(teacher, data)
+    assert teacher.asked == 40
+    assert torch.equal(first.logits, second.logits)
+    answer(teacher, data)
+    assert teacher.asked == 40  # and the file is whole again
+
+
+def test_answers_of_another_teacher_under_this_name_are_not_trusted(tmp_path):
+    data, teacher = images(), net()
+    answer(net(1), data)
+    (foreign,) = cache_files(tmp_path)
+    first = answer(teacher, data)
+    (own,) = set(cache_files(tmp_path)) - {foreign}
+    own.write_bytes(foreign.read_bytes())
+    assert torch.equal(answer(teacher, data).logits, first.logits)
+    assert teacher.asked == 40
+
+
+def full_disk(path, write):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(teachers, "atomically", full_disk)
+    answers = answer(net(), images(), views=CIFAR_VIEWS, epochs=2)
+    assert answers.logits.shape == (2, 20, 4)
+    assert not cache_files(tmp_path)
+
+
+@pytest.fixture
+def small_disk():
+    """No file may grow beyond 100 bytes: what a full disk does to a write, for once for real."""
+    resource = pytest.importorskip("resource", reason="file size limits exist on POSIX alone")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_write_that_fails_halfway_loses_nothing(tmp_path, small_disk):
+    """safetensors raises an error of its own for a full disk, which is no OSError."""
+    answers = answer(net(), images(), views=CIFAR_VIEWS, epochs=2)
+    assert answers.logits.shape == (2, 20, 4)
+    assert not cache_files(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_loses_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "file"))
+    assert answer(net(), images()).logits.shape == (1, 20, 4)
+
+
+def test_without_keep_nothing_is_written(tmp_path):
+    teacher = net()
+    answer(teacher, images(), keep=False)
+    answer(teacher, images(), keep=False)
+    assert teacher.asked == 40 and not cache_files(tmp_path)
+
+
+# ---------------------------------------------------------------------------- save, load, damage
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A trained teacher's two files, with values that float16 holds exactly."""
+    torch.manual_seed(0)
+    model = build("cnn3-16").half().float()
+    model.stage1[1].num_batches_tracked.fill_(70_000)  # more than float16 can count
+    path = save_teacher("tiny", model, {"name": "tiny", "model": "cnn3-16", "seed": 3})
+    load_teacher.cache_clear()
+    yield model, path
+    load_teacher.cache_clear()
+
+
+def test_save_and_load_are_a_round_trip(saved, tmp_path):
+    model, path = saved
+    loaded = load_teacher("tiny")
+    assert path.parent == tmp_path / "data" / "teachers"
+    assert sorted(f.name for f in path.parent.iterdir()) == ["tiny.json", "tiny.safetensors"]
+    state = loaded.state_dict()
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    assert all(p.dtype == torch.float32 and not p.requires_grad for p in loaded.parameters())
+    assert not any(m.training for m in loaded.modules())
+    assert card("tiny") == {
+        "name": "tiny",
+        "model": "cnn3-16",
+        "seed": 3,
+        "sha256": teachers.digest(path.read_bytes()),
+    }
+    assert "tiny" in trained_teachers()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: flip(data, len(data) // 2),
+        lambda data: flip(data, 0),
+        lambda data: b"version https://git-lfs.github.com/spec/v1\n",
+    ],
+)
+def test_a_damaged_teacher_is_one_clear_sentence(saved, damage):
+    _, path = saved
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"tiny\.safetensors or its card is damaged") as error:
+        load_teacher("tiny")
+    sentence = str(error.value)
+    assert "\n" not in sentence
+    assert "git checkout data/teachers" in sentence and "kdlab train tiny" in sentence
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", '{"model": "cnn3-16", "sha', "{}", '{"model": "cnn3-16"}', '{"model": "gone"}'],
+)
+def test_a_damaged_card_is_one_clear_sentence(saved, text):
+    saved[1].with_suffix(".json").write_text(text)
+    with pytest.raises(ValueError, match="damaged") as error:
+        load_teacher("tiny")
+    assert "\n" not in str(error.value)
+
+
+def test_a_card_of_another_model_is_noticed(saved):
+    path = saved[1].with_suffix(".json")
+    path.write_text(path.read_text().replace("cnn3-16", "cnn3-32"))
+    with pytest.raises(ValueError, match="damaged"):
+        load_teacher("tiny")
+
+
+def test_a_missing_teacher_lists_what_there_is(saved):
+    with pytest.raises(FileNotFoundError) as error:
+        load_teacher("cifar10-vgg")
+    sentence = str(error.value)
+    assert all(name in sentence for name in ["tiny", *SHIPPED])
+    assert "python -m kdlab train cifar10-vgg" in sentence and "\n" not in sentence
+
+
+def test_a_failed_save_leaves_the_old_teacher(saved, monkeypatch):
+    model, _ = saved
+    real = teachers.atomically
+
+    def fails_at(suffix):
+        def write(path, fill):
+            if path.suffix == suffix:
+                full_disk(path, fill)
+            real(path, fill)
+
+        return write
+
+    for suffix in (".safetensors", ".json"):
+        monkeypatch.setattr(teachers, "atomically", fails_at(suffix))
+        with pytest.raises(OSError, match="No space"):
+            save_teacher("tiny", build("cnn3-16"), {"name": "tiny", "model": "cnn3-16"})
+        load_teacher.cache_clear()
+        state = load_teacher("tiny").state_dict()
+        assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+
+
+def test_atomically_replaces_all_or_nothing(tmp_path):
+    path = tmp_path / "new" / "file.json"
+    atomically(path, lambda target: open(target, "w").write("old"))
+
+    def half(target):
+        with open(target, "w") as file:
+            file.write("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        atomically(path, half)
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+    atomically(path, lambda target: open(target, "w").write("new"))
+    assert path.read_text() == "new" and path.stat().st_mode & 0o777 == 0o644
+
+
+# --------------------------------------------------------------------------- the shipped teachers
+
+
+def test_what_ships():
+    assert {"mnist-mlp-1200", "cifar10-10k-cnn7-32", *LADDER} <= set(SHIPPED)
+    assert set(SHIPPED) <= set(TEACHERS)
+    total = sum(f.stat().st_size for f in (ROOT / "data" / "teachers").iterdir())
+    assert total < 12 * MIB
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_card_says_how_the_teacher_was_made(name):
+    about = card(name)
+    assert about["name"] == name
+    assert about["command"].startswith(f"python -m kdlab train {name}")
+    assert about["recipe"] == json.loads(json.dumps(TEACHERS[name]._asdict()))
+    assert about["model"] == about["recipe"]["student"]
+    assert len(about["commit"]) >= 7 and not about["commit"].endswith("-dirty")
+    assert len(about["date"]) == 10 and about["seconds"] > 0 and about["seed"] >= 0
+    assert about["machine"]["torch"] and about["machine"]["processor"]
+    assert about["test accuracy"] == round(100 - about["test errors"] / 100, 2)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_teacher_is_as_good_as_its_card_says(name):
+    teacher, about = load_teacher(name), card(name)
+    assert parameters(teacher) == parameters(build(about["model"]))
+    test = load("mnist" if name.startswith("mnist") else "cifar10-10k", "test")
+    if name.startswith("mnist"):  # the whole test set takes a second
+        assert abs(errors(predict(teacher, test), test.labels) - about["test errors"]) <= 2
+        return
+    sample = select(test, torch.arange(0, 10_000, 20))
+    share = about["test errors"] / 10_000
+    noise = 3.5 * math.sqrt(len(sample.labels) * share * (1 - share))  # of a random 500
+    wrong = errors(predict(teacher, sample), sample.labels)
+    assert wrong == pytest.approx(share * len(sample.labels), abs=noise)
+
+
+def test_ladder_rises_in_capacity_and_accuracy():
+    sizes = [parameters(load_teacher(name)) for name in LADDER]
+    wrong = [card(name)["test errors"] for name in LADDER]
+    assert len(LADDER) >= 4
+    assert sizes == sorted(sizes) and sizes[-1] > 20 * sizes[0]
+    assert wrong == sorted(wrong, reverse=True)
+    assert wrong[-1] <= 700  # at least 93%
+    assert card("mnist-mlp-1200")["test errors"] <= 80
+    # the one that saw 10,000 images alone is worse than its twin that saw 50,000
+    assert card("cifar10-10k-cnn7-32")["test errors"] > card("cifar10-cnn7-32")["test errors"]
+
+
+def test_loading_twice_costs_nothing():
+    assert load_teacher(SHIPPED[0]) is load_teacher(SHIPPED[0])

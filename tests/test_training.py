@@ -1,0 +1,360 @@
+"""kdlab.training: the loop, guarded against what went wrong in other people's loops."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Images, Views, augment, normalise, select
+from kdlab.losses import soft_target_loss
+from kdlab.metrics import predict
+from kdlab.teachers import answer
+from kdlab.training import Batch, distil, fit, labels_only, shuffled
+
+
+def images(n=30, seed=0):
+    """Noise with labels, in an order and with gaps that only the index knows."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (n, 3, 8, 8), generator=generator).byte()
+    labels = torch.randint(0, 4, (n,), generator=generator)
+    index = torch.randperm(10 * n, generator=generator)[:n]
+    half = (0.5,) * 3
+    return Images(pixels, labels, index, "noise/train", tuple("abcd"), half, half)
+
+
+def net(seed=0, dropout=0.3):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, bias=False),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(6 * 9, 4),
+    )
+
+
+def sharp_teacher():
+    """A net whose answers to two images, or to two views of one, are far apart."""
+    teacher = net(seed=1)
+    with torch.no_grad():
+        teacher[-1].weight.mul_(20)
+    return teacher.eval()
+
+
+def state(model):
+    return {k: v.clone() for k, v in model.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(v, other[k]) for k, v in one.items())
+
+
+def train(student, objective=labels_only, data=None, **options):
+    options = {"epochs": 3, "batch_size": 8, "lr": 0.05} | options
+    history = fit(student, images() if data is None else data, objective, **options)
+    return [row["loss"] for row in history]
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """float32 everywhere, so that curves can be compared closely on any processor."""
+    monkeypatch.setattr("kdlab.machine.has_fast_bf16", lambda device="cpu": False)
+
+
+KD = distil(4.0, soft_weight=0.9, hard_weight=0.1)
+
+
+# ------------------------------------------------------------------------------------ determinism
+
+
+def test_same_seed_same_curve_bit_for_bit():
+    one, two = net(), net()
+    first = train(one, seed=5, views=CIFAR_VIEWS)
+    torch.manual_seed(123)  # whatever was drawn before does not matter
+    torch.rand(7)
+    assert train(two, seed=5, views=CIFAR_VIEWS) == first
+    assert same(state(one), state(two))
+
+
+@pytest.mark.parametrize("change", [{"seed": 6}, {"seed": 5, "view_seed": 1}])
+def test_another_seed_another_curve(change):
+    first = train(net(), seed=5, views=CIFAR_VIEWS)
+    assert train(net(), **{"views": CIFAR_VIEWS} | change) != first
+
+
+def test_validation_changes_nothing_but_the_history():
+    bare = train(net(), seed=2)
+    rows = []
+    judged = train(net(), seed=2, validation=images(12, seed=9), report=rows.append)
+    assert judged == bare
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert all(0 <= row["validation"] <= 100 for row in rows)
+
+
+# ---------------------------------------------------------------------------- teacher and student
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_teacher_is_bitwise_unchanged_and_in_eval_mode(cached, tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path))
+    teacher = net(seed=1).train()  # handed over in the wrong mode, with dropout and batch norm
+    before, data = state(teacher), images()
+    asked = answer(teacher, data, views=CIFAR_VIEWS, epochs=3) if cached else teacher
+    student = net()
+    start = state(student)
+    train(student, KD, data, teacher=asked, views=CIFAR_VIEWS)
+    assert same(before, state(teacher))
+    assert not any(m.training for m in teacher.modules())
+    assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
+    assert not same(start, state(student))
+
+
+def test_student_is_in_train_mode_in_every_epoch():
+    """Validation calls eval(): frameworks forgot to go back from the second epoch on."""
+    student, modes = net(), []
+
+    def spy(logits, batch):
+        modes.append((batch.epoch, all(m.training for m in student.modules())))
+        return labels_only(logits, batch)
+
+    train(student.eval(), spy, validation=images(12, seed=9), epochs=3)  # handed over in eval mode
+    assert modes == [(epoch, True) for epoch in range(3) for _ in range(4)]
+    assert int(student[1].num_batches_tracked) == 3 * 4
+
+
+def test_roles_are_not_swapped():
+    """The student moves towards the teacher; the published keras.io example did the reverse."""
+    data, teacher, student = images(64), sharp_teacher(), net(dropout=0.0)
+    target, before = predict(teacher, data), predict(student, data)
+    train(student, distil(2.0), data, teacher=teacher, epochs=20, optimizer="adam", lr=1e-2)
+    after = predict(student, data)
+    assert torch.equal(predict(teacher, data), target)
+    losses = [float(soft_target_loss(z, target, 2.0)) for z in (before, after)]
+    assert losses[1] < 0.5 * losses[0]
+
+
+def test_distil_gives_the_teachers_kl():
+    z, v = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0))
+    batch = Batch(torch.zeros(5, 3, 8, 8), torch.full((5,), -1), torch.arange(5), 0, v)
+    assert torch.equal(distil(3.0)(z, batch), soft_target_loss(z, v, 3.0))  # no label looked at
+    batch = batch._replace(labels=torch.tensor([0, 1, 2, 3, 0]))
+    expected = 0.9 * soft_target_loss(z, v, 4.0) + 0.1 * F.cross_entropy(z, batch.labels)
+    assert torch.allclose(KD(z, batch), expected)
+
+
+# --------------------------------------------------------------------- same images and same views
+
+
+class Spy:
+    """An objective that works out again what it should have been handed."""
+
+    def __init__(self, data, teacher, views, view_seed):
+        self.data, self.teacher, self.views, self.view_seed = data, teacher, views, view_seed
+        self.place = {int(i): n for n, i in enumerate(data.index)}
+        self.seen, self.gap = {}, 0.0
+
+    def __call__(self, logits, batch):
+        places = torch.tensor([self.place[int(i)] for i in batch.index])
+        view = augment(
+            self.data.images[places],
+            batch.index,
+            self.views,
+            epoch=batch.epoch,
+            seed=self.view_seed,
+        )
+        assert torch.equal(batch.images, normalise(view, self.data))
+        assert torch.equal(batch.labels, self.data.labels[places])
+        with torch.no_grad():
+            truth = self.teacher(batch.images)
+        self.gap = max(self.gap, float((truth - batch.teacher_logits).abs().max()))
+        self.seen.setdefault(batch.epoch, []).extend(batch.index.tolist())
+        return KD(logits, batch)
+
+
+@pytest.mark.parametrize("views", [NO_VIEWS, CIFAR_VIEWS, Views(2, False, "constant")])
+@pytest.mark.parametrize("cached", [False, True])
+def test_objective_sees_the_teacher_on_the_same_images_and_views(exact, views, cached):
+    """A cache indexed by batch number under a shuffling loader taught other images' answers."""
+    data, teacher = images(), sharp_teacher()
+    spy = Spy(data, teacher, views, 7)
+    asked = teacher
+    if cached:
+        asked = answer(teacher, data, epochs=3, views=views, view_seed=7, keep=False)
+    train(net(), spy, data, teacher=asked, views=views, view_seed=7, seed=3)
+    assert spy.gap < 0.02  # float16 of logits of a few tens
+    spread = predict(teacher, data)
+    assert float((spread - spread.roll(1, 0)).abs().amax(1).median()) > 1  # it could have failed
+    assert sorted(spy.seen) == [0, 1, 2]
+    assert all(sorted(s) == sorted(data.index.tolist()) for s in spy.seen.values())
+
+
+def test_cached_answers_give_the_live_teachers_curve(exact):
+    data, teacher = images(), sharp_teacher()
+    options = {"views": CIFAR_VIEWS, "view_seed": 2, "seed": 4, "epochs": 4}
+    live = train(net(), KD, data, teacher=teacher, **options)
+    cached = answer(teacher, data, views=CIFAR_VIEWS, view_seed=2, epochs=4, keep=False)
+    assert train(net(), KD, data, teacher=cached, **options) == pytest.approx(live, rel=1e-3)
+    wrong = cached._replace(logits=cached.logits.roll(1, 1))  # each image gets its neighbour's
+    assert train(net(), KD, data, teacher=wrong, **options) != pytest.approx(live, rel=1e-2)
+
+
+def test_cached_answers_in_the_precision_of_this_machine():
+    data, teacher = images(), sharp_teacher()
+    live = train(net(), KD, data, teacher=teacher, views=CIFAR_VIEWS)
+    cached = answer(teacher, data, views=CIFAR_VIEWS, epochs=3, keep=False)
+    ours = train(net(), KD, data, teacher=cached, views=CIFAR_VIEWS)
+    assert ours == pytest.approx(live, rel=0.05)
+
+
+def test_answers_of_the_whole_serve_a_subset_in_any_order(exact):
+    data, teacher = images(), sharp_teacher()
+    cached = answer(teacher, data, views=CIFAR_VIEWS, epochs=3, keep=False)
+    part = select(data, torch.tensor([17, 3, 29, 8, 0, 11, 12, 5, 20]))
+    spy = Spy(part, teacher, CIFAR_VIEWS, 0)
+    train(net(), spy, part, teacher=cached, views=CIFAR_VIEWS)
+    assert spy.gap < 0.02
+
+
+def test_answers_are_refused_for_anything_else():
+    data, teacher = images(), sharp_teacher()
+    cached = answer(teacher, data, views=CIFAR_VIEWS, epochs=3, keep=False)
+    wrong = [
+        ({"data": data._replace(name="noise/test"), "views": CIFAR_VIEWS}, "not for noise/test"),
+        ({"views": NO_VIEWS}, "ask the teacher again"),
+        ({"views": Views(4, False)}, "ask the teacher again"),
+        ({"views": CIFAR_VIEWS, "view_seed": 1}, "ask the teacher again"),
+        ({"views": CIFAR_VIEWS, "epochs": 4}, "cover 3 epochs, not 4"),
+    ]
+    for options, sentence in wrong:
+        student = net()
+        before = state(student)
+        with pytest.raises(ValueError, match=sentence):
+            train(student, KD, **{"data": data, "teacher": cached} | options)
+        assert same(before, state(student))
+    with pytest.raises(KeyError, match="no answer for some of these images"):
+        train(net(), KD, images(seed=8), teacher=cached, views=CIFAR_VIEWS)
+
+
+def test_one_view_serves_every_epoch():
+    data, teacher = images(), sharp_teacher()
+    cached = answer(teacher, data, keep=False)
+    assert len(cached.logits) == 1
+    assert len(train(net(), KD, data, teacher=cached, epochs=5)) == 5
+
+
+def test_without_a_teacher_there_are_no_teacher_logits():
+    seen = []
+
+    def spy(logits, batch):
+        seen.append(batch.teacher_logits)
+        return labels_only(logits, batch)
+
+    train(net(), spy, epochs=1)
+    assert seen == [None] * 4
+
+
+# ---------------------------------------------------------------------------------------- batches
+
+
+@pytest.mark.parametrize(("n", "size"), [(30, 8), (9, 8), (8, 8), (5, 8)])
+def test_every_image_once_an_epoch_in_near_equal_batches(n, size):
+    sizes, seen = [], []
+
+    def spy(logits, batch):
+        sizes.append(len(batch.labels))
+        seen.extend(batch.index.tolist())
+        return labels_only(logits, batch)
+
+    data = images(n)
+    train(net(), spy, data, batch_size=size, epochs=1)
+    assert sorted(seen) == sorted(data.index.tolist())
+    assert max(sizes) <= size and max(sizes) - min(sizes) <= 1
+    assert len(sizes) == -(-n // size)  # 9 images are 5 + 4: batch norm never sees one alone
+
+
+def test_order_is_drawn_anew_in_each_epoch():
+    def order(seed, epoch):
+        return torch.cat(list(shuffled(100, 7, seed=seed, epoch=epoch))).tolist()
+
+    assert order(0, 0) == order(0, 0)
+    assert sorted(order(0, 0)) == list(range(100))
+    assert len({tuple(order(s, e)) for s in range(3) for e in range(3)}) == 9
+
+
+# ----------------------------------------------------------------------------------- the optimiser
+
+
+class Projected(nn.Module):
+    """An objective with weights of its own, as a feature method has."""
+
+    def __init__(self):
+        super().__init__()
+        self.projector = nn.Linear(4, 4)
+        self.frozen = nn.Parameter(torch.ones(1), requires_grad=False)
+
+    def forward(self, logits, batch):
+        return labels_only(self.frozen * self.projector(logits.float()), batch)
+
+
+def test_an_objectives_own_parameters_are_trained():
+    objective = Projected()
+    before = state(objective)
+    train(net(), objective)
+    after = state(objective)
+    assert not torch.equal(before["projector.weight"], after["projector.weight"])
+    assert torch.equal(before["frozen"], after["frozen"])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_training_trains(optimizer):
+    losses = train(
+        net(dropout=0.0), optimizer=optimizer, lr={"sgd": 0.1, "adam": 1e-2}[optimizer], epochs=30
+    )
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_unknown_optimizer_is_named():
+    with pytest.raises(ValueError, match="'sgd' or 'adam', got 'lion'"):
+        train(net(), optimizer="lion")
+
+
+def test_schedule_is_one_cycle_or_constant():
+    curves = [train(net(), schedule=name) for name in ("one-cycle", "constant")]
+    assert curves[0] != curves[1]
+    with pytest.raises(ValueError, match="'one-cycle' or 'constant', got 'cosine'"):
+        train(net(), schedule="cosine")
+
+
+def test_frozen_parts_of_a_student_stay():
+    student = net()
+    student[0].requires_grad_(False)
+    before = state(student)
+    train(student)
+    assert torch.equal(student[0].weight, before["0.weight"])
+    assert not torch.equal(student[-1].weight, before["5.weight"])
+
+
+# -------------------------------------------------------------------------------------- divergence
+
+
+def test_divergence_ends_in_a_sentence():
+    with pytest.raises(FloatingPointError, match="lower lr"):
+        train(net(), lr=1e30)
+    with pytest.raises((FloatingPointError, ValueError), match="lower lr|diverged"):
+        train(net(), KD, teacher=sharp_teacher(), lr=1e30)
+
+
+def test_a_missing_teacher_is_noticed():
+    with pytest.raises(ValueError, match="needs a teacher"):
+        train(net(), KD)
+
+
+def test_the_student_is_the_one_handed_over(exact):
+    """Trained in place; a copy trained alike ends alike."""
+    student = net()
+    twin = copy.deepcopy(student)
+    assert train(student) == train(twin)
+    assert same(state(student), state(twin))
