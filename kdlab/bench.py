@@ -9,7 +9,6 @@ the processor has it. Each side runs in a fresh process, and both start from the
 
 import json
 import math
-import statistics
 import sys
 import time
 from collections import OrderedDict
@@ -19,6 +18,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -68,7 +68,8 @@ class Pictures(Dataset):
     """Labelled images as torchvision's own data sets hand them out: PIL pictures, one by one."""
 
     def __init__(self, data: Images) -> None:
-        self.pixels, self.labels = data.images.permute(0, 2, 3, 1).numpy(), data.labels.tolist()
+        self.pixels = data.images.permute(0, 2, 3, 1).contiguous().numpy()
+        self.labels = data.labels.tolist()
         self.transform = transforms.Compose(
             [transforms.ToTensor(), transforms.Normalize(data.mean, data.std)]
         )
@@ -169,7 +170,7 @@ def main(*, epochs: int = 10, seeds: int = 1, images: int = 10_000, record: bool
         for side in SIDES:
             runs.append(fresh(measure, side, path, images, epochs, seed))
             print("{arm}, seed {seed}: {seconds:.1f} s, {accuracy:.2f}%".format(**runs[-1]))
-    print("\n" + table(runs, epochs), flush=True)
+    print("\n" + table(runs), flush=True)
     result = {
         "name": "bench",
         "title": f"{epochs} epochs of the tutorial's distillation on {images:,} CIFAR-10 images",
@@ -187,28 +188,17 @@ def main(*, epochs: int = 10, seeds: int = 1, images: int = 10_000, record: bool
     return result
 
 
-def table(runs: list[dict], epochs: int) -> str:
+def table(runs: list[dict]) -> str:
     """Both sides and their ratio, medians over the seeds, and what to make of the accuracies."""
-    lines = [f"{'':<22}{'plain loop':>12}{'kdlab':>12}"]
-    for name, metric in {
-        f"seconds, {epochs} epochs": "seconds",
-        "images/s": "images/s",
-        "peak memory, MB": "peak MB",
-    }.items():
-        plain, ours = (statistics.median(values(runs, side, metric)) for side in SIDES)
-        ratio = max(plain / ours, ours / plain)
-        word = "less" if ours < plain else "more"
-        lines.append(f"{name:<22}{plain:>12,.1f}{ours:>12,.1f}   {ratio:.2f} x {word}")
+    medians = pd.DataFrame(runs).groupby("arm").median().drop(columns="seed").T[list(SIDES)]
+    medians["ratio"] = medians["plain loop"] / medians["kdlab"]
     theirs, mine = (values(runs, side, "accuracy") for side in SIDES)
-    before, after = statistics.mean(theirs), statistics.mean(mine)
-    lines.append(
-        f"{'test accuracy, %':<22}{before:>12.2f}{after:>12.2f}   {after - before:+.2f} points"
-    )
     if len(mine) > 1:
         gap = paired(mine, theirs)
-        lines.append(f"difference over {gap.pairs} seeds, 95%: {gap.low:+.2f} to {gap.high:+.2f}")
+        noise = f"kdlab's accuracy minus the plain loop's, over {gap.pairs} seeds: "
+        noise += f"{gap.mean:+.2f} points, 95% interval {gap.low:+.2f} to {gap.high:+.2f}"
     else:
-        noise = 1.96 * math.sqrt(2 * before * (100 - before) / 10_000)
-        lines.append(f"one seed: below {noise:.1f} points it is noise of the test images alone")
-    lines.append("memory: without the two loader processes of the plain loop")
-    return "\n".join(lines)
+        points = 1.96 * math.sqrt(2 * mine[0] * (100 - mine[0]) / 10_000)
+        noise = f"one seed: less than {points:.1f} points is noise of the test images alone"
+    workers = "memory: without the plain loop's two loader processes"
+    return "\n".join([medians.round(2).to_string(), noise, workers])

@@ -9,15 +9,13 @@ import copy
 import os
 import re
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
-import psutil
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
@@ -37,7 +35,6 @@ class Chapter(NamedTuple):
 
     name: str
     seconds: float
-    peak_bytes: int
     claims: int  # `assert` statements that held; 0 for a chapter that failed
     headline: str  # the last printed line "Headline: ..."
     error: str | None
@@ -70,26 +67,6 @@ class _ThisInterpreter(AsyncKernelManager):
     kernel_spec = property(lambda self: KernelSpec(**get_kernel_dict()))
 
 
-@contextmanager
-def _peak_memory() -> Iterator[list[int]]:
-    """[the largest resident memory of the processes below this one], sampled ten times a second."""
-    peak, done = [0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.1):
-            with suppress(psutil.Error):  # a process that ended between the two calls
-                below = psutil.Process().children(recursive=True)
-                peak[0] = max(peak[0], sum(process.memory_info().rss for process in below))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        thread.join()
-
-
 def environment() -> dict[str, str]:
     """The environment for kernels: kdlab is importable though not installed, figures are inline."""
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
@@ -97,10 +74,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "MPLBACKEND": inline}
 
 
-def execute(
-    path: Path, *, timeout: int = 600, on_cell: Callable[[int, int], None] = lambda done, of: None
-) -> tuple[NotebookNode, Chapter]:
-    """Run one notebook in its folder; a failing cell ends it and is told in `Chapter.error`."""
+def execute(path: Path, *, timeout: int = 600) -> tuple[NotebookNode, Chapter]:
+    """Run one notebook in its folder; a failing cell ends it and is told in `Chapter.error`.
+
+    In a terminal, one line counts the cells.
+    """
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for cell in code:
@@ -110,7 +88,8 @@ def execute(
     def started(cell: NotebookNode, cell_index: int) -> None:
         if cell.cell_type == "code":
             begun.append(cell)
-            on_cell(len(begun), len(code))
+            if sys.stdout.isatty():
+                print(f"\r{path.stem:<24} cell {len(begun):>2}/{len(code)} ", end="", flush=True)
 
     client = NotebookClient(
         notebook,
@@ -122,18 +101,17 @@ def execute(
         on_cell_start=started,
     )
     error, clock = None, time.perf_counter()
-    with _peak_memory() as peak:
-        try:
-            client.execute(env=environment())
-        except Exception as failure:  # a dead kernel and a time-out are told like a failing cell
-            cell_failed = isinstance(failure, CellExecutionError)
-            kind = failure.ename if cell_failed else type(failure).__name__
-            told = str(failure.evalue if cell_failed else failure).strip().splitlines() or [""]
-            where = f", code cell {len(begun)} (id {begun[-1].get('id')})" if begun else ""
-            error = f"{path.name}{where}: {kind}: {told[0]}"
+    try:
+        client.execute(env=environment())
+    except Exception as failure:  # a dead kernel and a time-out are told like a failing cell
+        cell_failed = isinstance(failure, CellExecutionError)
+        kind = failure.ename if cell_failed else type(failure).__name__
+        told = str(failure.evalue if cell_failed else failure).strip().splitlines() or [""]
+        where = f", code cell {len(begun)} (id {begun[-1].get('id')})" if begun else ""
+        error = f"{path.name}{where}: {kind}: {told[0]}"
     seconds = time.perf_counter() - clock
     claims = sum(map(_asserts, code)) if error is None else 0
-    return notebook, Chapter(path.stem, seconds, peak[0], claims, _headline(code), error)
+    return notebook, Chapter(path.stem, seconds, claims, _headline(code), error)
 
 
 def _asserts(cell: NotebookNode) -> int:
@@ -226,47 +204,34 @@ def run(
     The executed notebooks go to `build`; with `write`, those without an error also replace,
     cleaned, the notebooks they came from.
     """
-    live = sys.stdout.isatty()
     chapters = []
     for path in paths:
-
-        def progress(done: int, of: int, name: str = path.stem) -> None:
-            if live:
-                print(f"\r{name:<24} cell {done:>2}/{of} ", end="", flush=True)
-
-        notebook, chapter = execute(path, timeout=timeout, on_cell=progress)
+        notebook, chapter = execute(path, timeout=timeout)
         save(notebook, build / path.name)
         if write and chapter.error is None:
-            chapter = _write_back(notebook, path, chapter)
+            cleaned = clean(notebook)
+            size = len(nbformat.writes(cleaned).encode())
+            if size <= MAX_BYTES:
+                save(cleaned, path)
+            else:
+                told = f"{size // 1000} KB, more than {MAX_BYTES // 1000}: it is not written"
+                chapter = chapter._replace(error=f"{path.name} has {told}")
         state = "ok" if chapter.error is None else f"FAILED: {chapter.error}"
-        say("\r" * live + f"{path.stem:<24} {chapter.seconds:4.0f} s  {state}")
+        say("\r" * sys.stdout.isatty() + f"{path.stem:<24} {chapter.seconds:4.0f} s  {state}")
         chapters.append(chapter)
     return chapters
 
 
-def _write_back(notebook: NotebookNode, path: Path, chapter: Chapter) -> Chapter:
-    cleaned = clean(notebook)
-    size = len(nbformat.writes(cleaned).encode())
-    if size > MAX_BYTES:
-        error = f"{path.name} has {size // 1000} KB, more than {MAX_BYTES // 1000}: not written"
-        return chapter._replace(error=error)
-    save(cleaned, path)
-    return chapter
-
-
 def table(chapters: Sequence[Chapter]) -> str:
-    """Chapter, seconds, peak memory, claims checked and headline, as text; a total at the end."""
+    """Chapter, time, claims checked and headline, as text; a total at the end."""
     good = [chapter for chapter in chapters if chapter.error is None]
-    rows = [
-        (c.name, c.seconds, c.peak_bytes, c.claims, c.headline if c in good else "FAILED")
-        for c in chapters
-    ]
-    seconds, peak = sum(c.seconds for c in chapters), max(c.peak_bytes for c in chapters)
-    rows.append((f"{len(good)} of {len(chapters)}", seconds, peak, sum(c.claims for c in good), ""))
+    rows = [(c.name, c.seconds, c.claims, c.headline if c in good else "FAILED") for c in chapters]
+    seconds, claims = sum(c.seconds for c in chapters), sum(c.claims for c in good)
+    rows.append((f"{len(good)} of {len(chapters)}", seconds, claims, ""))
     lines = [
-        f"{name:<24}{seconds:>7.0f} s{peak / 1e9:>7.1f} GB{claims:>8}  {headline}".rstrip()
-        for name, seconds, peak, claims, headline in rows
+        f"{name:<24}{seconds:>5.0f} s{claims:>8}  {headline}".rstrip()
+        for name, seconds, claims, headline in rows
     ]
-    head = f"{'chapter':<24}{'time':>9}{'memory':>10}{'claims':>8}  headline"
-    rule = "-" * max(map(len, lines))
+    head = f"{'chapter':<24}{'time':>7}{'claims':>8}  headline"
+    rule = "-" * max(map(len, [head, *lines]))
     return "\n".join([head, rule, *lines[:-1], rule, lines[-1]])

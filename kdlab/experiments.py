@@ -65,7 +65,9 @@ class Experiment(NamedTuple):
 
 # ------------------------------------------------------------------------------- declarations
 
-MLP = Recipe("mlp-800", "mnist", epochs=30, optimizer="adam", lr=1e-3, weight_decay=0.0)
+MLP = Recipe(
+    "mlp-800", "mnist", epochs=20, optimizer="adam", lr=2e-3, weight_decay=0.0, batch_size=256
+)
 SMALL = Recipe("wrn-10-1", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
 HINTON = {"teacher": "mnist-mlp-1200", "temperature": 20.0, "soft_weight": 1.0, "hard_weight": 0.0}
 KD = {"temperature": 4.0, "soft_weight": 0.9, "hard_weight": 0.1}
