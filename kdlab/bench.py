@@ -7,13 +7,10 @@ step; kdlab keeps tensors in memory, asks the teacher once about each image, and
 the processor has it. Each side runs in a fresh process, and both start from the same weights.
 """
 
-import json
 import math
 import sys
 import time
-from collections import OrderedDict
 from concurrent.futures import ProcessPoolExecutor
-from datetime import date
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,16 +19,16 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from kdlab.data import Images, load, select
-from kdlab.experiments import commit, results_dir, values
-from kdlab.machine import cache_dir, describe
+from kdlab.experiments import results_dir, stamp, values
+from kdlab.machine import cache_dir
 from kdlab.metrics import accuracy, paired, predict
-from kdlab.teachers import answer, atomically, freeze
+from kdlab.teachers import answer, atomically, freeze, write_json
 from kdlab.training import distil, fit, labels_only
 
 TEMPERATURE, SOFT, HARD, RATE, BATCH = 2.0, 0.25, 0.75, 1e-3, 128
@@ -39,16 +36,14 @@ ADAM = {"optimizer": "adam", "lr": RATE, "weight_decay": 0.0, "batch_size": BATC
 
 
 def conv_net(widths: tuple[int, ...], pools: tuple[int, ...], hidden: int) -> nn.Module:
-    """3x3 convolutions of these widths, 2x2 max-pools after some of them, one hidden layer."""
-    layers, inputs, side = [], 3, 32
+    """3x3 convolutions of these widths, two 2x2 max-pools after some of them, one hidden layer."""
+    layers, inputs = [], 3
     for i, outputs in enumerate(widths):
-        layers += [(f"conv{i}", nn.Conv2d(inputs, outputs, 3, padding=1)), (f"relu{i}", nn.ReLU())]
-        if i in pools:
-            layers, side = [*layers, (f"pool{i}", nn.MaxPool2d(2))], side // 2
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if i in pools else []
         inputs = outputs
-    linear = nn.Linear(inputs * side**2, hidden)
-    layers += [("flatten", nn.Flatten()), ("linear", linear), ("relu", nn.ReLU())]
-    return nn.Sequential(OrderedDict(layers, drop=nn.Dropout(0.1), head=nn.Linear(hidden, 10)))
+    layers += [nn.Flatten(), nn.Linear(inputs * 8 * 8, hidden), nn.ReLU(), nn.Dropout(0.1)]
+    return nn.Sequential(*layers, nn.Linear(hidden, 10))
 
 
 def big_net() -> nn.Module:
@@ -61,18 +56,14 @@ def small_net() -> nn.Module:
     return conv_net((16, 16), pools=(0, 1), hidden=256)
 
 
-# -------------------------------------------------------------------------------- the two sides
-
-
 class Pictures(Dataset):
     """Labelled images as torchvision's own data sets hand them out: PIL pictures, one by one."""
 
     def __init__(self, data: Images) -> None:
         self.pixels = data.images.permute(0, 2, 3, 1).contiguous().numpy()
         self.labels = data.labels.tolist()
-        self.transform = transforms.Compose(
-            [transforms.ToTensor(), transforms.Normalize(data.mean, data.std)]
-        )
+        steps = [transforms.ToTensor(), transforms.Normalize(data.mean, data.std)]
+        self.transform = transforms.Compose(steps)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -105,8 +96,8 @@ def kdlab_side(student: nn.Module, teacher: nn.Module, data: Images, epochs: int
     """The same in kdlab; what was asked before is not kept, so the answers are paid for here."""
     answers = answer(teacher, data, keep=False)
     objective = distil(TEMPERATURE, SOFT, HARD)
-    fit(student, data, objective, epochs=epochs, teacher=answers, seed=seed, schedule="constant",
-        **ADAM)  # fmt: skip
+    options = {"epochs": epochs, "teacher": answers, "seed": seed, "schedule": "constant"}
+    fit(student, data, objective, **options, **ADAM)
 
 
 SIDES = {"plain loop": plain_side, "kdlab": kdlab_side}
@@ -116,14 +107,13 @@ def measure(side: str, teacher: Path, images: int, epochs: int, seed: int) -> di
     """One training of one side: seconds, images a second, peak memory, test accuracy."""
     data = select(load("cifar10-10k"), torch.arange(images))
     frozen = big_net()
-    frozen.load_state_dict(load_file(teacher))
+    load_model(frozen, teacher)
     torch.manual_seed(seed)
     student = small_net()
     start = time.perf_counter()
     SIDES[side](student, freeze(frozen), data, epochs, seed)
     seconds = time.perf_counter() - start
-    peak = peak_memory()
-    test = load("cifar10-10k", "test")
+    peak, test = peak_memory(), load("cifar10-10k", "test")
     right = accuracy(predict(student, test), test.labels)
     return {"arm": side, "seed": seed, "seconds": round(seconds, 2), "accuracy": round(right, 2),
             "images/s": round(epochs * images / seconds), "peak MB": round(peak / 1e6)}  # fmt: skip
@@ -146,11 +136,7 @@ def train_teacher(path: Path, images: int, epochs: int) -> None:
     torch.manual_seed(0)
     teacher = big_net()
     fit(teacher, data, labels_only, epochs=epochs, **ADAM)
-    state = {k: v.contiguous() for k, v in teacher.state_dict().items()}
-    atomically(path, partial(save_file, state))
-
-
-# -------------------------------------------------------------------------------- the comparison
+    atomically(path, partial(save_model, teacher))
 
 
 def fresh(function, *arguments):
@@ -174,17 +160,13 @@ def main(*, epochs: int = 10, seeds: int = 1, images: int = 10_000, record: bool
     result = {
         "name": "bench",
         "title": f"{epochs} epochs of the tutorial's distillation on {images:,} CIFAR-10 images",
-        "command": f"python -m kdlab bench --epochs {epochs} --seeds {seeds}",
-        "commit": commit(),
-        "date": date.today().isoformat(),
-        "machine": describe(),
+        **stamp(f"bench --epochs {epochs} --seeds {seeds}"),
         "settings": {"epochs": epochs, "images": images, "temperature": TEMPERATURE, "soft": SOFT,
                      "hard": HARD, **ADAM},
         "runs": runs,
     }  # fmt: skip
     if record:
-        text = json.dumps(result, indent=1) + "\n"
-        atomically(results_dir() / "bench.json", lambda target: Path(target).write_text(text))
+        write_json(results_dir() / "bench.json", result)
     return result
 
 

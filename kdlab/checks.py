@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdlab import losses
+from kdlab import losses, metrics
 
 Mistake = tuple[str, Callable[..., Tensor]]  # a hint, and the function that it describes
 
@@ -25,7 +25,7 @@ def _compare(
     **options,
 ) -> None:
     """Compare on each case; where all cases agree with a known mistake, hint at that one."""
-    wanted = [reference(*case, **options) for case in cases]
+    wanted = [torch.as_tensor(reference(*case, **options)) for case in cases]
     try:
         given = [torch.as_tensor(yours(*case, **options)) for case in cases]
     except NotImplementedError:
@@ -41,7 +41,7 @@ def _compare(
         )
     if not _alike(given, wanted):
         for hint, mistake in mistakes:
-            if _alike(given, [mistake(*case, **options) for case in cases]):
+            if _alike(given, [torch.as_tensor(mistake(*case, **options)) for case in cases]):
                 raise AssertionError(f"{name}: {hint}")
         bad = next(n for n, pair in enumerate(zip(given, wanted, strict=True)) if not _near(*pair))
         raise AssertionError(f"{name}: expected {wanted[bad]}, yours gives {given[bad]}")
@@ -149,4 +149,16 @@ def check_soft_gradient(gradient: Callable[[Tensor, Tensor, float], Tensor]) -> 
         ("without the factor T² here", lambda z, v, t: t**2 * by_autograd(z, v, t)),
         ("each image on its own: no division by the batch",
          lambda z, v, t: by_autograd(z, v, t) / len(z)),
+    ])  # fmt: skip
+
+
+def check_mass_matching_shift(shift: Callable[[Tensor, Tensor, Sequence[int]], float]) -> None:
+    """`shift(student_logits, teacher_logits, classes) -> float`: what to add to these logits."""
+    right = metrics.mass_matching_shift
+    cases = [(z, v, [0]) for z, v, _ in _cases(1.0)]
+    _compare("mass_matching_shift", shift, right, cases, [
+        ("the sign is turned: it is added to the student's logits",
+         lambda z, v, c: -right(z, v, c)),
+        ("it matches the student to itself: the wanted probability is the teacher's",
+         lambda z, v, c: right(z, z, c)),
     ])  # fmt: skip

@@ -3,56 +3,49 @@
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+class OneSentence(typer.core.TyperGroup):
+    """What a user can put right ends in one sentence and exit code 1, never in a traceback.
+
+    KDLAB_TRACEBACK=1 shows the traceback all the same.
+    """
+
+    def invoke(self, context: typer.Context) -> None:
+        try:
+            super().invoke(context)
+        except Exception as error:
+            ours = type(error).__module__.startswith("kdlab.")
+            expected = ours or isinstance(error, ValueError | OSError | ModuleNotFoundError)
+            if not expected or os.environ.get("KDLAB_TRACEBACK"):
+                raise
+            sentence = str(error) or type(error).__name__
+            if isinstance(error, ModuleNotFoundError):
+                sentence += "; install it: python -m pip install -r requirements.txt"
+            typer.echo(f"kdlab: {sentence}", err=True)
+            raise typer.Exit(1) from None
+
+
 app = typer.Typer(
+    cls=OneSentence,
     help="Knowledge distillation, taught by running it.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+Device = Annotated[str, typer.Option(help="cpu or cuda")]
 
 
-@contextmanager
-def one_sentence() -> Iterator[None]:
-    """What a user can put right ends in one sentence and exit code 1, never in a traceback.
-
-    KDLAB_TRACEBACK=1 shows the traceback all the same.
-    """
-    try:
-        yield
-    except Exception as error:
-        ours = type(error).__module__.startswith("kdlab.")
-        expected = ours or isinstance(error, ValueError | OSError | ModuleNotFoundError)
-        if not expected or os.environ.get("KDLAB_TRACEBACK"):
-            raise
-        sentence = str(error) or type(error).__name__
-        if isinstance(error, ModuleNotFoundError):
-            sentence += "; install what the course needs: python -m pip install -r requirements.txt"
-        typer.echo(f"kdlab: {sentence}", err=True)
-        raise typer.Exit(1) from None
-
-
-def usable(device: str) -> str:
-    """`device` if torch can use it here, otherwise a ValueError that says what to do."""
+def check(device: str) -> None:
+    """A ValueError that says what to do where torch cannot use `device` here."""
     import torch
 
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError("torch finds no CUDA device here; leave --device out to use the CPU")
-    return device
-
-
-def known(name: str, names: Collection[str], what: str) -> str:
-    """`name` if it is one of `names`, otherwise a ValueError that lists them."""
-    if name not in names:
-        raise ValueError(f"no {what} {name!r}; there are: {', '.join(names) or 'none yet'}")
-    return name
 
 
 @app.command()
@@ -62,16 +55,15 @@ def lab(
     ] = None,
 ) -> None:
     """Open the course in JupyterLab, at 00_start_here."""
-    with one_sentence():
-        from kdlab.course import ROOT, environment
+    from kdlab.course import ROOT, environment
 
-        command = [
-            *(sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"),
-            "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb",
-        ]
-        if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container one is root
-            command.append("--allow-root")
-        status = subprocess.run([*command, *(arguments or [])], cwd=ROOT, env=environment())
+    command = [
+        *(sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"),
+        "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb",
+    ]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container one is root
+        command.append("--allow-root")
+    status = subprocess.run([*command, *(arguments or [])], cwd=ROOT, env=environment())
     raise typer.Exit(status.returncode)
 
 
@@ -88,12 +80,11 @@ def course(
     timeout: Annotated[int, typer.Option(help="seconds that one cell may take")] = 600,
 ) -> None:
     """Run chapters from top to bottom and print what each showed."""
-    with one_sentence():
-        from kdlab import course as runner
+    from kdlab import course as runner
 
-        paths = runner.find(chapters or [], notebooks or runner.NOTEBOOKS)
-        build = build or runner.ROOT / "build" / "notebooks"
-        results = runner.run(paths, build=build, write=write, timeout=timeout, say=typer.echo)
+    paths = runner.find(chapters or [], notebooks or runner.NOTEBOOKS)
+    build = build or runner.ROOT / "build" / "notebooks"
+    results = runner.run(paths, build=build, write=write, timeout=timeout, say=typer.echo)
     typer.echo("\n" + runner.table(results))
     typer.echo(f"The executed notebooks are in {build}")
     failed = [result.error for result in results if result.error]
@@ -105,43 +96,38 @@ def course(
 @app.command()
 def data(name: Annotated[str, typer.Argument(help="cifar10")]) -> None:
     """Fetch a data set that a clone does not carry whole."""
-    with one_sentence():
-        from kdlab.sources import download
+    from kdlab.sources import download
 
-        typer.echo(f"{name} is in {download(name)}")
+    typer.echo(f"{name} is in {download(name)}")
 
 
 @app.command()
 def train(
     teacher: Annotated[str, typer.Argument(help="a name; a wrong one lists them all")],
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Train a teacher by its recipe and write its weights and its card."""
-    with one_sentence():
-        usable(device)
-        from kdlab import experiments
+    check(device)
+    from kdlab import experiments
 
-        known(teacher, experiments.TEACHERS, "teacher")
-        typer.echo(f"{teacher} is in {experiments.train_teacher(teacher, device=device)}")
+    typer.echo(f"{teacher} is in {experiments.train_teacher(teacher, device=device)}")
 
 
 @app.command()
 def run(
     experiment: Annotated[str, typer.Argument(help="a name; a wrong one lists them all")],
     seeds: Annotated[int, typer.Option(min=1, help="how many seeds")] = 3,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    device: Device = "cpu",
     workers: Annotated[
         int | None, typer.Option(min=1, help="processes at once; default: one a core")
     ] = None,
 ) -> None:
     """Run an experiment, record it in data/results, and print its table."""
-    with one_sentence():
-        usable(device)
-        from kdlab import experiments
+    check(device)
+    from kdlab import experiments
 
-        known(experiment, experiments.EXPERIMENTS, "experiment")
-        experiments.run(experiment, seeds=seeds, device=device, workers=workers)
-        typer.echo(experiments.table(experiment).to_string())
+    experiments.run(experiment, seeds=seeds, device=device, workers=workers)
+    typer.echo(experiments.table(experiment).to_string())
 
 
 @app.command()
@@ -151,7 +137,6 @@ def bench(
     record: Annotated[bool, typer.Option("--record", help="keep it in data/results")] = False,
 ) -> None:
     """A plain distillation loop against kdlab, side by side on the same work."""
-    with one_sentence():
-        from kdlab.bench import main
+    from kdlab.bench import main
 
-        main(epochs=epochs, seeds=seeds, record=record)
+    main(epochs=epochs, seeds=seeds, record=record)

@@ -5,7 +5,9 @@ machine. Nothing here knows about distillation, and nothing imports torch.
 """
 
 import ast
+import base64
 import copy
+import io
 import os
 import re
 import sys
@@ -22,6 +24,7 @@ from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -167,6 +170,8 @@ def _clean_output(output: NotebookNode, alt: str) -> NotebookNode | None:
     if WIDGET in output.data:
         return nbformat.v4.new_output("display_data", {"text/plain": PANEL_TEXT})
     has_png = "image/png" in output.data
+    if has_png:
+        output.data["image/png"] = _smaller(output.data["image/png"])
     for kind in list(output.data):
         if kind.startswith("text/"):
             output.data[kind] = _portable(output.data[kind])
@@ -174,6 +179,14 @@ def _clean_output(output: NotebookNode, alt: str) -> NotebookNode | None:
             del output.data[kind]
     output.metadata = nbformat.from_dict({"image/png": {"alt": alt}} if has_png and alt else {})
     return output
+
+
+def _smaller(png: str) -> str:
+    """The same picture in 256 colours, a third of the bytes: flat colours stay what they are."""
+    out = io.BytesIO()
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT).save(out, "PNG", optimize=True)
+    return base64.b64encode(out.getvalue()).decode()
 
 
 def _portable(text: str) -> str:

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from kdlab.data import CIFAR_VIEWS, MNIST_JITTER, NO_VIEWS, Images, Views, load, select, split
@@ -31,8 +30,8 @@ from kdlab.metrics import (
     predict,
 )
 from kdlab.models import build
-from kdlab.teachers import answer, atomically, load_teacher, save_teacher
-from kdlab.training import distil, fit
+from kdlab.teachers import Answers, answer, load_teacher, save_teacher, write_json
+from kdlab.training import distil, fit, labels_only
 
 
 class Recipe(NamedTuple):
@@ -75,25 +74,13 @@ LADDER = ("cifar10-cnn7-8", "cifar10-cnn7-16", "cifar10-cnn7-32", "cifar10-cnn7-
 BEST, FROM_10K = "cifar10-cnn7-64", "cifar10-10k-cnn7-32"
 FAST, FAST_10K = "cifar10-cnn7-16", "cifar10-10k-cnn7-16"  # quick to ask: for live runs
 
+CNN = Recipe("cnn7-64", "cifar10", 100, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
+CNN_10K = Recipe("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2)
 TEACHERS: dict[str, Recipe] = {
-    "mnist-mlp-1200": Recipe(
-        "mlp-1200",
-        "mnist",
-        150,
-        views=MNIST_JITTER,
-        optimizer="adam",
-        weight_decay=0.0,
-        batch_size=256,
-        lr=1e-3,
-    ),
-    FROM_10K: Recipe("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2),
-    FAST_10K: Recipe("cnn7-16", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2),
-    **{
-        name: Recipe(
-            name.removeprefix("cifar10-"), "cifar10", 100, views=CIFAR_VIEWS, batch_size=256, lr=0.4
-        )
-        for name in LADDER
-    },
+    "mnist-mlp-1200": MLP._replace(student="mlp-1200", epochs=150, views=MNIST_JITTER, lr=1e-3),
+    FROM_10K: CNN_10K,
+    FAST_10K: CNN_10K._replace(student="cnn7-16"),
+    **{name: CNN._replace(student=name.removeprefix("cifar10-")) for name in LADDER},
 }
 
 
@@ -160,16 +147,10 @@ def training_set(recipe: Recipe) -> tuple[Images, Images | None]:
     return data, held_out
 
 
-def answers_for(recipe: Recipe, data: Images, device: str, **options):
+def answers_for(recipe: Recipe, data: Images, device: str) -> Answers:
     """The cached answers of the recipe's teacher to every view that its student will see."""
-    return answer(
-        load_teacher(recipe.teacher),
-        data,
-        epochs=recipe.epochs,
-        views=recipe.views,
-        device=device,
-        **options,
-    )
+    teacher = load_teacher(recipe.teacher)
+    return answer(teacher, data, epochs=recipe.epochs, views=recipe.views, device=device)
 
 
 def train(
@@ -179,31 +160,16 @@ def train(
     data, held_out = training_set(recipe)
     torch.manual_seed(seed)
     student = build(recipe.student, len(data.classes))
+    names = ("epochs", "views", "batch_size", "optimizer", "lr", "weight_decay")
+    settings = {name: getattr(recipe, name) for name in names}
     if recipe.teacher:
-        teacher = answers_for(recipe, data, device)
+        settings["teacher"] = answers_for(recipe, data, device)
         objective = distil(recipe.temperature, recipe.soft_weight, recipe.hard_weight)
     else:
-        teacher = None
-
-        def objective(logits, batch):
-            return F.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.smoothing)
-
-    history = fit(
-        student,
-        data,
-        objective,
-        epochs=recipe.epochs,
-        teacher=teacher,
-        views=recipe.views,
-        seed=seed,
-        batch_size=recipe.batch_size,
-        optimizer=recipe.optimizer,
-        lr=recipe.lr,
-        weight_decay=recipe.weight_decay,
-        device=device,
-        report=report,
+        objective = partial(labels_only, smoothing=recipe.smoothing)
+    return student, fit(
+        student, data, objective, seed=seed, device=device, report=report, **settings
     )
-    return student, history
 
 
 def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
@@ -224,8 +190,8 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
         "seconds": round(seconds, 1),
     }
     if recipe.teacher:
-        theirs = predict(load_teacher(recipe.teacher).to(device), judged)
-        result["agreement"] = round(agreement(logits, theirs), 3)
+        theirs = answer(load_teacher(recipe.teacher), judged, device=device)
+        result["agreement"] = round(agreement(logits, theirs.for_images(judged.index, 0)), 3)
     if recipe.classes:
         result |= unseen_classes(recipe, student, device)
     return result
@@ -238,8 +204,7 @@ def unseen_classes(recipe: Recipe, student: nn.Module, device: str) -> dict:
     classes the probability that the teacher gives them there.
     """
     _, held_out = training_set(recipe)
-    test = images_of(recipe.data, "test")
-    unseen = without(*recipe.classes)
+    test, unseen = images_of(recipe.data, "test"), without(*recipe.classes)
     shifted = list(min(unseen, recipe.classes, key=len))
     teacher = load_teacher(recipe.teacher).to(device)
     shift = mass_matching_shift(predict(student, held_out), predict(teacher, held_out), shifted)
@@ -277,6 +242,7 @@ def run_all(
     jobs = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in skip]
     for recipe in {arms[arm]._replace(student="") for arm, _ in jobs if arms[arm].teacher}:
         answers_for(recipe, training_set(recipe)[0], device)
+        answer(load_teacher(recipe.teacher), images_of(recipe.data, "test"), device=device)
     done = []
     workers = min(workers or cores(), max(1, len(jobs)))
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
@@ -307,15 +273,14 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", workers: int | None =
 
     A record of other settings, another machine or another commit is begun anew.
     """
-    experiment = EXPERIMENTS[name]
+    if name not in EXPERIMENTS:
+        raise ValueError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
+    title, arms = EXPERIMENTS[name]
     record = {
         "name": name,
-        "title": experiment.title,
-        "command": f"python -m kdlab run {name} --seeds {seeds} --device {device}",
-        "commit": commit(),
-        "date": date.today().isoformat(),
-        "machine": describe(device),
-        "settings": {arm: r._asdict() for arm, r in experiment.arms.items()},
+        "title": title,
+        **stamp(f"run {name} --seeds {seeds} --device {device}", device),
+        "settings": {arm: recipe._asdict() for arm, recipe in arms.items()},
         "runs": [],
     }
     path = results_dir() / f"{name}.json"
@@ -326,14 +291,11 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", workers: int | None =
 
     def keep(result: dict) -> None:
         record["runs"].append(result)
-        text = json.dumps(record, indent=1) + "\n"
-        atomically(path, lambda target: Path(target).write_text(text, "utf-8"))
+        write_json(path, record)
         say(result)
 
     finished = {(r["arm"], r["seed"]) for r in record["runs"]}
-    run_all(
-        experiment.arms, range(seeds), device=device, workers=workers, skip=finished, report=keep
-    )
+    run_all(arms, range(seeds), device=device, workers=workers, skip=finished, report=keep)
     return load_result(name)
 
 
@@ -352,13 +314,10 @@ def train_teacher(name: str, device: str = "cpu", seed: int = 0) -> Path:
         "model": recipe.student,
         "test errors": wrong,
         "test accuracy": round(100 * (1 - wrong / len(test.labels)), 2),
-        "command": f"python -m kdlab train {name} --device {device}",
         "recipe": recipe._asdict(),
         "seed": seed,
         "seconds": round(seconds),
-        "commit": commit(),
-        "date": date.today().isoformat(),
-        "machine": describe(device),
+        **stamp(f"train {name} --device {device}", device),
     }
     return save_teacher(name, model, about)
 
@@ -369,6 +328,12 @@ def train_teacher(name: str, device: str = "cpu", seed: int = 0) -> Path:
 def results_dir() -> Path:
     """Where the records are."""
     return ROOT / "data" / "results"
+
+
+def stamp(words: str, device: str = "cpu") -> dict:
+    """How a record was made: the command, the commit of the code, the day and the machine."""
+    made = {"command": f"python -m kdlab {words}", "commit": commit()}
+    return made | {"date": date.today().isoformat(), "machine": describe(device)}
 
 
 def commit() -> str:
@@ -417,20 +382,16 @@ def summarise(runs: Sequence[Mapping], metric: str = "accuracy", control: str | 
     import pandas as pd
 
     arms = list(dict.fromkeys(r["arm"] for r in runs))
+    by_seed = pd.DataFrame(runs).pivot(index="seed", columns="arm", values=metric)[arms]
+    rows = pd.DataFrame({"seeds": by_seed.count(), "mean": by_seed.mean(), "std": by_seed.std()})
     control = control or arms[0]
-    seeds = {arm: {r["seed"] for r in runs if r["arm"] == arm} for arm in [*arms, control]}
-    rows = []
     for arm in arms:
-        mine = values(runs, arm, metric)
-        row = {"arm": arm, "seeds": len(mine), "mean": pd.Series(mine).mean()}
-        row["std"] = pd.Series(mine).std()
-        both = seeds[arm] & seeds[control]
+        both = by_seed[[arm, control]].dropna()
         if arm != control and len(both) > 1:
-            shared = [r for r in runs if r["seed"] in both]
-            gap = paired(values(shared, arm, metric), values(shared, control, metric))
-            row |= {"difference": gap.mean, "95% low": gap.low, "95% high": gap.high}
-        rows.append(row)
-    return pd.DataFrame(rows).set_index("arm").round(2)
+            gap = paired(both[arm].tolist(), both[control].tolist())
+            for column, number in zip(("difference", "95% low", "95% high"), gap, strict=False):
+                rows.loc[arm, column] = number
+    return rows.round(2)
 
 
 def table(name: str, metric: str = "accuracy"):
@@ -441,7 +402,7 @@ def table(name: str, metric: str = "accuracy"):
 def provenance(name: str) -> str:
     """One line under a recorded table: command, machine, seeds, date, commit."""
     r = load_result(name)
-    machine = r["machine"]
-    where = machine["accelerator"] if machine["accelerator"] != "none" else machine["processor"]
+    gpu, where = r["machine"]["accelerator"], r["machine"]["processor"]
+    where = where if gpu == "none" else gpu
     seeds = len({run["seed"] for run in r["runs"]})
     return f"`{r['command']}` · {where} · {seeds} seeds · {r['date']} · commit {r['commit']}"

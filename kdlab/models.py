@@ -7,6 +7,7 @@ a feature method needs ("stage1", "stage2", ...) without a change to the net.
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,15 +39,10 @@ def head(width: int, classes: int) -> OrderedDict[str, nn.Module]:
 
 def cnn3(width: int, classes: int = 10) -> nn.Module:
     """Three 3x3 convolutions of stride 2, widths w, 2w, 4w: the cheapest useful student."""
-    w = width
-    return nn.Sequential(
-        OrderedDict(
-            stage1=conv_bn(3, w, stride=2),
-            stage2=conv_bn(w, 2 * w, stride=2),
-            stage3=conv_bn(2 * w, 4 * w, stride=2),
-            **head(4 * w, classes),
-        )
-    )
+    stages, inputs = OrderedDict(), 3
+    for i, outputs in enumerate((width, 2 * width, 4 * width), 1):
+        stages[f"stage{i}"], inputs = conv_bn(inputs, outputs, stride=2), outputs
+    return nn.Sequential(OrderedDict(stages, **head(inputs, classes)))
 
 
 def cnn7(width: int, classes: int = 10) -> nn.Module:
@@ -98,22 +94,12 @@ def wrn(depth: int, width: int, classes: int = 10, stem_stride: int = 1) -> nn.M
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
-    "mlp-1200": lambda classes=10: mlp(1200, classes, dropout=(0.2, 0.5)),
-    "mlp-800": lambda classes=10: mlp(800, classes),
-    "mlp-30": lambda classes=10: mlp(30, classes),
-    "cnn3-16": lambda classes=10: cnn3(16, classes),
-    "cnn3-29": lambda classes=10: cnn3(29, classes),  # 78 k parameters, as WRN-10-1 has
-    "cnn3-32": lambda classes=10: cnn3(32, classes),
-    "cnn7-8": lambda classes=10: cnn7(8, classes),
-    "cnn7-16": lambda classes=10: cnn7(16, classes),
-    "cnn7-32": lambda classes=10: cnn7(32, classes),
-    "cnn7-64": lambda classes=10: cnn7(64, classes),
-    "wrn-10-1": lambda classes=10: wrn(10, 1, classes),
-    "wrn-10-1-s2": lambda classes=10: wrn(10, 1, classes, stem_stride=2),
-    "wrn-16-1": lambda classes=10: wrn(16, 1, classes),
-    "wrn-16-2": lambda classes=10: wrn(16, 2, classes),
-    "wrn-40-1": lambda classes=10: wrn(40, 1, classes),
-    "wrn-40-2": lambda classes=10: wrn(40, 2, classes),
+    "mlp-1200": partial(mlp, 1200, dropout=(0.2, 0.5)),
+    **{f"mlp-{hidden}": partial(mlp, hidden) for hidden in (800, 30)},
+    **{f"cnn3-{w}": partial(cnn3, w) for w in (16, 29, 32)},  # 29: as many weights as WRN-10-1
+    **{f"cnn7-{w}": partial(cnn7, w) for w in (8, 16, 32, 64)},
+    **{f"wrn-{d}-{w}": partial(wrn, d, w) for d, w in ((10, 1), (16, 1), (16, 2), (40, 1), (40, 2))},
+    "wrn-10-1-s2": partial(wrn, 10, 1, stem_stride=2),
 }
 
 

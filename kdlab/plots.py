@@ -289,7 +289,7 @@ def temperature_lambda_grid(
         for axis, state in zip(column, pair, strict=True):
             gradient_bars(axis, state, classes, _round_up(reach))
             axis.label_outer()
-    axes[0, -1].legend(loc="lower right", fontsize=12)
+    axes[0, -1].legend(loc="best", fontsize=12)
     return drawing
 
 

@@ -82,8 +82,8 @@ def save_teacher(name: str, model: nn.Module, about: dict, folder: Path | None =
 
     def write(target: str) -> None:  # the card goes first: what fails here leaves both old files
         save_file(state, target)
-        text = json.dumps({**about, "sha256": digest(Path(target).read_bytes())}, indent=1) + "\n"
-        atomically(path.with_suffix(".json"), lambda card: Path(card).write_text(text, "utf-8"))
+        sha256 = digest(Path(target).read_bytes())
+        write_json(path.with_suffix(".json"), {**about, "sha256": sha256})
 
     atomically(path, write)
     return path
@@ -102,6 +102,12 @@ def atomically(path: Path, write: Callable[[str], object]) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def write_json(path: Path, content: dict) -> None:
+    """A card or a record, atomically."""
+    text = json.dumps(content, indent=1) + "\n"
+    atomically(path, lambda target: Path(target).write_text(text, "utf-8"))
 
 
 def digest(data: bytes) -> str:

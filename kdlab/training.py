@@ -29,25 +29,19 @@ class Batch(NamedTuple):
 Objective = Callable[[Tensor, Batch], Tensor]
 
 
-def labels_only(logits: Tensor, batch: Batch) -> Tensor:
+def labels_only(logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
     """Cross-entropy with the labels: the student without a teacher."""
-    return F.cross_entropy(logits.float(), batch.labels)
+    return F.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
 
 
 def distil(temperature: float, soft_weight: float = 1.0, hard_weight: float = 0.0) -> Objective:
     """Hinton's objective with its settings filled in; the default uses no label at all."""
+    settings = {"temperature": temperature, "soft_weight": soft_weight, "hard_weight": hard_weight}
 
     def objective(logits: Tensor, batch: Batch) -> Tensor:
         if batch.teacher_logits is None:
             raise ValueError("this objective needs a teacher: fit(..., teacher=...)")
-        return distillation_loss(
-            logits,
-            batch.teacher_logits,
-            batch.labels,
-            temperature=temperature,
-            soft_weight=soft_weight,
-            hard_weight=hard_weight,
-        )
+        return distillation_loss(logits, batch.teacher_logits, batch.labels, **settings)
 
     return objective
 
@@ -95,13 +89,8 @@ def fit(
         for picks in shuffled(len(seen), steps, seed=seed, epoch=epoch):
             picks = picks.to(device)
             images = normalise(seen[picks], data).contiguous(memory_format=torch.channels_last)
-            batch = Batch(
-                images,
-                data.labels[picks],
-                data.index[picks],
-                epoch,
-                answers(images, picks, epoch),
-            )
+            theirs = answers(images, picks, epoch)
+            batch = Batch(images, data.labels[picks], data.index[picks], epoch, theirs)
             with autocast(device):
                 output = student(images)
             loss = objective(output, batch)

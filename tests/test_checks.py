@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kdlab import checks, losses
+from kdlab import checks, losses, metrics
 
 
 def kl(z, v, t, reduction="batchmean"):
@@ -35,9 +35,15 @@ RIGHT = [
         checks.check_soft_gradient,
         lambda z, v, t: (losses.soften(z, t) - losses.soften(v, t)) / t,
     ),
+    (checks.check_mass_matching_shift, metrics.mass_matching_shift),
 ]
 
 WRONG = [
+    (
+        checks.check_mass_matching_shift,
+        lambda z, v, c: -metrics.mass_matching_shift(z, v, c),
+        "sign",
+    ),
     (checks.check_soften, lambda z, t: F.softmax(z, 1), "no effect"),
     (checks.check_soften, lambda z, t: F.softmax(z * t, 1), "multiplies by T"),
     (checks.check_soften, lambda z, t: F.softmax(z / t, 0), "dim=1"),

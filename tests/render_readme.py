@@ -1,0 +1,170 @@
+"""Write what the READMEs say about chapters, teachers and results from the files themselves.
+
+python tests/render_readme.py
+renders every block between `<!-- NAME:begin -->` and `<!-- NAME:end -->`, and the picture;
+tests/test_readme.py fails where a block is no longer what the records say.
+"""
+
+import re
+import statistics
+from pathlib import Path
+
+import nbformat
+
+from kdlab import experiments, metrics, plots, teachers
+from kdlab.course import ROOT, find
+
+READMES = (ROOT / "README.md", ROOT / "data" / "README.md")
+PICTURE = experiments.results_dir() / "cifar-gain.png"
+TO_COME = {
+    3: "Advantages: size, speed and accuracy; what distillation does not do; few labels",
+    4: "Scenarios: phone, edge device, online service, deployed and measured",
+    5: "Challenges: the capacity gap, unlike architectures, the cost of a teacher",
+    6: "Improvements: hints, attention, relations, DKD and others on one leaderboard",
+    7: "Real world: three published ideas from industry, reproduced in small",
+    8: "Summary: a decision guide, a cheat sheet, a mock interview",
+}
+
+
+def chapters() -> str:
+    """The chapter map: titles, promises and times from the notebooks that exist."""
+    lines = ["| | chapter | what it shows | time on two cores |", "|---|---|---|---|"]
+    there = {}
+    for path in find():
+        cells = nbformat.read(path, as_version=4).cells
+        title = re.search(r"^# \d+ · (.+)$", cells[0].source, re.MULTILINE).group(1)
+        promise = re.search(r"^> (.+)$", cells[0].source, re.MULTILINE).group(1)
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        time = re.search(r"\*\*Time:\*\* (.+)", text).group(1)
+        number = int(path.stem.split("_")[0])
+        there[number] = f"[{title}](notebooks/{path.name}) | {promise} | {time}"
+    for number in sorted({*there, *TO_COME}):
+        title, _, promise = TO_COME.get(number, "").partition(": ")
+        lines.append(f"| {number:02} | {there.get(number, f'{title} (to come) | {promise} | ')} |")
+    return "\n".join(lines)
+
+
+def spread(numbers: list[float], digits: int) -> str:
+    """Mean ± standard deviation."""
+    if len(numbers) < 2:
+        return f"{numbers[0]:.{digits}f}"
+    return f"{statistics.mean(numbers):.{digits}f} ± {statistics.stdev(numbers):.{digits}f}"
+
+
+def record_names() -> list[str]:
+    order = [*experiments.EXPERIMENTS, "bench"]
+    return [name for name in order if (experiments.results_dir() / f"{name}.json").is_file()]
+
+
+def results() -> str:
+    """One row an arm of each record, against its control."""
+    lines = [
+        "| experiment | control | arm | difference, paired (95% interval) | seeds |",
+        "|---|---|---|---|---|",
+    ]
+    for name in record_names():
+        record = experiments.load_result(name)
+        runs, settings = record["runs"], record["settings"]
+        if any("unseen" in run for run in runs):
+            lines += unseen(record)
+            continue
+        metric, unit, digits = "accuracy", "accuracy in %", 2
+        if name == "bench":
+            metric, unit, digits = "seconds", "seconds", 1
+        elif "mnist" in str(settings):
+            metric, unit, digits = "errors", "test errors", 1
+        arms = list(dict.fromkeys(run["arm"] for run in runs))
+        control, others = arms[0], arms[1:]
+        if len(others) > 4:  # a grid: the best one
+            others = [
+                max(others, key=lambda a: statistics.mean(experiments.values(runs, a, metric)))
+            ]
+        base = experiments.values(runs, control, metric)
+        for arm in others:
+            mine = experiments.values(runs, arm, metric)
+            gap = ""
+            if len(mine) == len(base) > 1:
+                p = metrics.paired(mine, base)
+                gap = f"{p.mean:+.{digits}f} ({p.low:+.{digits}f} to {p.high:+.{digits}f})"
+            lines.append(
+                f"| {record['title']} ({unit}) | {control}: {spread(base, digits)} "
+                f"| {arm}: {spread(mine, digits)} | {gap} | {len(mine)} |"
+            )
+    return "\n".join(lines)
+
+
+def unseen(record: dict) -> list[str]:
+    """Rows of the digits that a student never saw: wrong before and after the shift."""
+    lines, runs = [], record["runs"]
+    for arm in dict.fromkeys(run["arm"] for run in runs):
+        before, after = (
+            experiments.values(runs, arm, metric)
+            for metric in ("unseen errors", "unseen errors shifted")
+        )
+        total = experiments.values(runs, arm, "unseen")[0]
+        lines.append(
+            f"| {record['title']} (errors on the {total:,} unseen test images) "
+            f"| {arm}: {spread(before, 1)} | with the shift: {spread(after, 1)} | | {len(after)} |"
+        )
+    return lines
+
+
+def provenance() -> str:
+    """Where each record came from."""
+    return "\n".join(f"- `{name}.json`: {experiments.provenance(name)}" for name in record_names())
+
+
+def teacher_table() -> str:
+    """The teachers by their cards."""
+    lines = [
+        "| teacher | parameters | trained on | test errors | accuracy | file, kB | seconds | on |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in teachers.trained_teachers():
+        card, weights = teachers.card(name), teachers.teacher_files(name)[0]
+        machine = card["machine"]
+        where = machine["accelerator"].replace("none", machine["processor"])
+        lines.append(
+            f"| `{name}` | {metrics.parameters(teachers.load_teacher(name)):,} "
+            f"| {card['recipe']['data']}, {card['recipe']['epochs']} epochs "
+            f"| {card['test errors']:,} | {card['test accuracy']}% "
+            f"| {weights.stat().st_size / 1000:,.0f} | {card['seconds']} | {where} |"
+        )
+    return "\n".join(lines)
+
+
+BLOCKS = {
+    "chapters": chapters,
+    "results": results,
+    "records": provenance,
+    "teachers": teacher_table,
+}
+
+
+def render(text: str) -> str:
+    """The text with each of its blocks written anew."""
+    for name, block in BLOCKS.items():
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        if begin in text:
+            before, rest = text.split(begin)
+            text = f"{before}{begin}\n{block()}\n{end}{rest.split(end)[1]}"
+    return text
+
+
+def picture() -> bytes:
+    """The gain on CIFAR-10, a dot a run."""
+    runs = experiments.load_result("cifar-gain")["runs"]
+    arms = {"labels only": "labels"}
+    arms |= {f"taught by a\n{arm}": arm for arm in ("teacher of 10k", "teacher of 50k")}
+    drawing = plots.paired_dots(
+        {label: experiments.values(runs, arm, "accuracy") for label, arm in arms.items()},
+        ylabel="CIFAR-10 test accuracy, %",
+        title="Same student, same images: a teacher adds points",
+    )
+    return drawing._repr_png_()[0]
+
+
+if __name__ == "__main__":
+    for path in READMES:
+        path.write_text(render(path.read_text("utf-8")), "utf-8")
+    Path(PICTURE).write_bytes(picture())
