@@ -1,10 +1,9 @@
 """What does kdlab save? The plain loop of a well-known tutorial against `fit`, on the same work.
 
 The work is that of PyTorch's "Knowledge Distillation Tutorial" (its nets, loss weights, optimiser,
-batch size and number of epochs, no augmentation), on the 10,000 embedded CIFAR-10 images. The
-plain side decodes and normalises image by image in a `DataLoader` and asks the teacher in each
-step; kdlab keeps tensors in memory, asks the teacher once about each image, and uses bfloat16 where
-the processor has it. Each side runs in a fresh process, and both start from the same weights.
+batch size and number of epochs, no augmentation), on the 10,000 embedded CIFAR-10 images. kdlab
+keeps tensors in memory, asks the teacher once about each image, and uses bfloat16 where the
+processor has it. Each side runs in a fresh process, and both start from the same weights.
 """
 
 import math

@@ -1,8 +1,7 @@
 """One line under an exercise: does my function do what it should?
 
-Each check calls yours on random inputs beside the reference in `kdlab.losses`. It prints one line
-when all is well, or raises an AssertionError that names the failing property and gives a hint.
-A stub that raises NotImplementedError is "not done yet", not wrong.
+Each check calls yours on random inputs beside the reference of kdlab. It prints one line when all
+is well, or raises an AssertionError with a hint; a stub (NotImplementedError) is "not done yet".
 """
 
 from collections.abc import Callable, Sequence
@@ -43,8 +42,8 @@ def _compare(
         for hint, mistake in mistakes:
             if _alike(given, [torch.as_tensor(mistake(*case, **options)) for case in cases]):
                 raise AssertionError(f"{name}: {hint}")
-        bad = next(n for n, pair in enumerate(zip(given, wanted, strict=True)) if not _near(*pair))
-        raise AssertionError(f"{name}: expected {wanted[bad]}, yours gives {given[bad]}")
+        got, want = next(p for p in zip(given, wanted, strict=True) if not _near(*p))
+        raise AssertionError(f"{name}: expected {want}, yours gives {got}")
     print(f"All checks of {name} passed.")
 
 

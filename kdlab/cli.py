@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+
 class OneSentence(typer.core.TyperGroup):
     """What a user can put right ends in one sentence and exit code 1, never in a traceback.
 
@@ -24,7 +25,7 @@ class OneSentence(typer.core.TyperGroup):
                 raise
             sentence = str(error) or type(error).__name__
             if isinstance(error, ModuleNotFoundError):
-                sentence += "; install it: python -m pip install -r requirements.txt"
+                sentence += "; install what is needed: python -m pip install -r requirements.txt"
             typer.echo(f"kdlab: {sentence}", err=True)
             raise typer.Exit(1) from None
 
@@ -40,7 +41,7 @@ app = typer.Typer(
 Device = Annotated[str, typer.Option(help="cpu or cuda")]
 
 
-def check(device: str) -> None:
+def check_device(device: str) -> None:
     """A ValueError that says what to do where torch cannot use `device` here."""
     import torch
 
@@ -107,7 +108,7 @@ def train(
     device: Device = "cpu",
 ) -> None:
     """Train a teacher by its recipe and write its weights and its card."""
-    check(device)
+    check_device(device)
     from kdlab import experiments
 
     typer.echo(f"{teacher} is in {experiments.train_teacher(teacher, device=device)}")
@@ -123,7 +124,7 @@ def run(
     ] = None,
 ) -> None:
     """Run an experiment, record it in data/results, and print its table."""
-    check(device)
+    check_device(device)
     from kdlab import experiments
 
     experiments.run(experiment, seeds=seeds, device=device, workers=workers)

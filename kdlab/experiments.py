@@ -19,16 +19,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from kdlab import metrics
 from kdlab.data import CIFAR_VIEWS, MNIST_JITTER, NO_VIEWS, Images, Views, load, select, split
 from kdlab.machine import ROOT, cores, describe
-from kdlab.metrics import (
-    agreement,
-    errors,
-    expected_calibration_error,
-    mass_matching_shift,
-    paired,
-    predict,
-)
 from kdlab.models import build
 from kdlab.teachers import Answers, answer, load_teacher, save_teacher, write_json
 from kdlab.training import distil, fit, labels_only
@@ -62,8 +55,6 @@ class Experiment(NamedTuple):
     arms: dict[str, Recipe]
 
 
-# ------------------------------------------------------------------------------- declarations
-
 MLP = Recipe(
     "mlp-800", "mnist", epochs=20, optimizer="adam", lr=2e-3, weight_decay=0.0, batch_size=256
 )
@@ -73,7 +64,7 @@ KD = {"temperature": 4.0, "soft_weight": 0.9, "hard_weight": 0.1}
 LADDER = ("cifar10-cnn7-8", "cifar10-cnn7-16", "cifar10-cnn7-32", "cifar10-cnn7-64")
 BEST, FROM_10K = "cifar10-cnn7-64", "cifar10-10k-cnn7-32"
 FAST, FAST_10K = "cifar10-cnn7-16", "cifar10-10k-cnn7-16"  # quick to ask: for live runs
-
+TUNED = SMALL._replace(student="wrn-10-1-s2", teacher=BEST, hold_out=2000, judge="validation")
 CNN = Recipe("cnn7-64", "cifar10", 100, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
 CNN_10K = Recipe("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2)
 TEACHERS: dict[str, Recipe] = {
@@ -112,14 +103,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "temperature-weight": Experiment(
         "Temperature and soft weight, judged on 2,000 validation images",
         {
-            f"T={t:g} a={a:g}": SMALL._replace(
-                student="wrn-10-1-s2",
-                teacher=BEST,
-                temperature=t,
-                soft_weight=a,
-                hard_weight=round(1 - a, 3),
-                hold_out=2000,
-                judge="validation",
+            f"T={t:g} a={a:g}": TUNED._replace(
+                temperature=t, soft_weight=a, hard_weight=round(1 - a, 3)
             )
             for t in (1.0, 2.0, 4.0, 8.0, 20.0)
             for a in (0.0, 0.3, 0.6, 0.9, 1.0)
@@ -128,13 +113,7 @@ EXPERIMENTS: dict[str, Experiment] = {
 }
 
 
-# -------------------------------------------------------------------------------- one run
-
-
-@cache
-def images_of(name: str, which: str = "train") -> Images:
-    """A split, read once a process."""
-    return load(name, which)
+images_of = cache(load)  # a split, read once a process
 
 
 def training_set(recipe: Recipe) -> tuple[Images, Images | None]:
@@ -167,9 +146,8 @@ def train(
         objective = distil(recipe.temperature, recipe.soft_weight, recipe.hard_weight)
     else:
         objective = partial(labels_only, smoothing=recipe.smoothing)
-    return student, fit(
-        student, data, objective, seed=seed, device=device, report=report, **settings
-    )
+    settings |= {"seed": seed, "device": device, "report": report}
+    return student, fit(student, data, objective, **settings)
 
 
 def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
@@ -179,19 +157,21 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
     seconds = time.perf_counter() - start
     held_out = training_set(recipe)[1]
     judged = held_out if recipe.judge == "validation" else images_of(recipe.data, "test")
-    logits = predict(student, judged)
-    wrong = errors(logits, judged.labels)
+    logits = metrics.predict(student, judged)
+    wrong = metrics.errors(logits, judged.labels)
     result = {
         "seed": seed,
         "errors": wrong,
         "accuracy": round(100 * (1 - wrong / len(judged.labels)), 3),
-        "ece": round(expected_calibration_error(logits, judged.labels), 3),
+        "ece": round(metrics.expected_calibration_error(logits, judged.labels), 3),
         "loss": round(history[-1]["loss"], 5),
         "seconds": round(seconds, 1),
     }
     if recipe.teacher:
         theirs = answer(load_teacher(recipe.teacher), judged, device=device)
-        result["agreement"] = round(agreement(logits, theirs.for_images(judged.index, 0)), 3)
+        result["agreement"] = round(
+            metrics.agreement(logits, theirs.for_images(judged.index, 0)), 3
+        )
     if recipe.classes:
         result |= unseen_classes(recipe, student, device)
     return result
@@ -203,25 +183,24 @@ def unseen_classes(recipe: Recipe, student: nn.Module, device: str) -> dict:
     The shift is chosen on held-out training images without their labels: it gives the shifted
     classes the probability that the teacher gives them there.
     """
-    _, held_out = training_set(recipe)
-    test, unseen = images_of(recipe.data, "test"), without(*recipe.classes)
+    held_out, test = training_set(recipe)[1], images_of(recipe.data, "test")
+    unseen = without(*recipe.classes)
     shifted = list(min(unseen, recipe.classes, key=len))
     teacher = load_teacher(recipe.teacher).to(device)
-    shift = mass_matching_shift(predict(student, held_out), predict(teacher, held_out), shifted)
-    logits = predict(student, test)
+    shift = metrics.mass_matching_shift(
+        metrics.predict(student, held_out), metrics.predict(teacher, held_out), shifted
+    )
+    logits = metrics.predict(student, test)
     after = logits.clone()
     after[:, shifted] += shift
     never = torch.isin(test.labels, torch.tensor(unseen))
     return {
         "shift": round(shift, 3),
-        "errors shifted": errors(after, test.labels),
+        "errors shifted": metrics.errors(after, test.labels),
         "unseen": int(never.sum()),
-        "unseen errors": errors(logits[never], test.labels[never]),
-        "unseen errors shifted": errors(after[never], test.labels[never]),
+        "unseen errors": metrics.errors(logits[never], test.labels[never]),
+        "unseen errors shifted": metrics.errors(after[never], test.labels[never]),
     }
-
-
-# ------------------------------------------------------------------------------- many runs
 
 
 def run_all(
@@ -235,8 +214,8 @@ def run_all(
 ) -> list[dict]:
     """Every arm with every seed, in parallel processes of one thread each (default: one a core).
 
-    Two one-thread trainings get through more images on two cores than one two-thread training,
-    and stay fast when something else runs. The teachers are asked once, before.
+    Two of them get through more images on two cores than one two-thread training. The teachers are
+    asked once, before.
     """
     skip = set(skip)
     jobs = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in skip]
@@ -308,7 +287,7 @@ def train_teacher(name: str, device: str = "cpu", seed: int = 0) -> Path:
     model, _ = train(recipe, seed, device, report=lambda row: print(name, row, flush=True))
     seconds = time.perf_counter() - start
     test = images_of(recipe.data, "test")
-    wrong = errors(predict(model.half().float(), test), test.labels)
+    wrong = metrics.errors(metrics.predict(model.half().float(), test), test.labels)
     about = {
         "name": name,
         "model": recipe.student,
@@ -320,9 +299,6 @@ def train_teacher(name: str, device: str = "cpu", seed: int = 0) -> Path:
         **stamp(f"train {name} --device {device}", device),
     }
     return save_teacher(name, model, about)
-
-
-# --------------------------------------------------------------------------------- records
 
 
 def results_dir() -> Path:
@@ -374,10 +350,9 @@ def values(runs: Sequence[Mapping], arm: str, metric: str) -> list[float]:
 
 
 def summarise(runs: Sequence[Mapping], metric: str = "accuracy", control: str | None = None):
-    """A DataFrame: per arm, n seeds, mean, std, and the paired difference to `control`.
+    """A DataFrame: per arm, n seeds, mean, std, and the difference to `control` (the first arm).
 
-    The control is the first arm by default; the interval is a 95% Student's interval over the seeds
-    that both arms have.
+    It is paired over the seeds that both arms have, with a 95% Student's interval.
     """
     import pandas as pd
 
@@ -388,7 +363,7 @@ def summarise(runs: Sequence[Mapping], metric: str = "accuracy", control: str | 
     for arm in arms:
         both = by_seed[[arm, control]].dropna()
         if arm != control and len(both) > 1:
-            gap = paired(both[arm].tolist(), both[control].tolist())
+            gap = metrics.paired(both[arm].tolist(), both[control].tolist())
             for column, number in zip(("difference", "95% low", "95% high"), gap, strict=False):
                 rows.loc[arm, column] = number
     return rows.round(2)

@@ -68,8 +68,7 @@ def load(chapter: int | str) -> dict:
     """One chapter of the bank, by number or name; ValueError names the chapters that exist."""
     for name in chapters():
         if chapter in (name, int(name[:2])):
-            text = (BANK / f"{name}.yaml").read_text(encoding="utf-8")
-            return _unwrap(yaml.safe_load(text))
+            return _unwrap(yaml.safe_load((BANK / f"{name}.yaml").read_text(encoding="utf-8")))
     raise ValueError(f"no interview questions for chapter {chapter!r}; there are {chapters()}")
 
 
@@ -88,28 +87,25 @@ def corner(chapter: int | str, language: str | None = None) -> Page:
 
 def card(name: str, language: str | None = None) -> Page:
     """One item of the bank; ValueError when there is none of that id."""
-    if name not in items():
+    if not (item := items().get(name)):
         raise ValueError(f"no item {name!r} in the bank; its ids: {', '.join(items())}")
-    item = items()[name]
     return Page(_join(item["question"], language), _card(item, language))
 
 
 def seed_question(number: int, language: str | None = None) -> Page:
     """The seed's question in its own form (题目/答案/举例/解析), then where it is imprecise."""
-    bank = load(number)
-    seed, parts = bank["seed"], []
-    for part in ("question", "answer", "example", "analysis"):
-        body = "\n\n".join(seed[part][code].strip() for code in _codes(language))
-        heading = f"**{_word(part, language)}**"
-        hidden = _details(_word(part, language), body)
-        parts.append(f"{heading}\n\n{body}" if part == "question" else hidden)
-    lines = [f"**{_word('corrections', language)}**"]
-    for n, entry in enumerate(seed["corrections"], 1):
-        pairs = [(entry["said"][c].strip(), entry["correct"][c].strip()) for c in _codes(language)]
-        told = "\n\n   ".join(f"{said} **→** {_flat(right)}" for said, right in pairs)
-        lines.append(f"{n}. {told}\n\n   {_shown(entry['shown_in'])}")
+    bank, codes = load(number), _codes(language)
     title = f"{number}. {_join(bank['title'], language)}"
-    return Page(title, "\n\n".join([f"### {title}", *parts, *lines]))
+    lines = [f"### {title}", f"**{_word('question', language)}**"]
+    lines += [bank["seed"]["question"][code].strip() for code in codes]
+    for part in ("answer", "example", "analysis"):
+        body = "\n\n".join(bank["seed"][part][code].strip() for code in codes)
+        lines.append(_details(_word(part, language), body))
+    lines.append(f"**{_word('corrections', language)}**")
+    for n, entry in enumerate(bank["seed"]["corrections"], 1):
+        told = [_arrow(entry["said"][code], entry["correct"][code]) for code in codes]
+        lines.append("\n\n   ".join([f"{n}. {told[0]}", *told[1:], _shown(entry["shown_in"])]))
+    return Page(title, "\n\n".join(lines))
 
 
 def _codes(language: str | None) -> tuple[str, ...]:
@@ -119,15 +115,15 @@ def _codes(language: str | None) -> tuple[str, ...]:
 
 
 def _word(name: str, language: str | None) -> str:
-    return " / ".join(WORDS[name][LANGUAGES.index(code)] for code in _codes(language))
+    return _join(dict(zip(LANGUAGES, WORDS[name], strict=True)), language)
 
 
 def _join(text: dict, language: str | None) -> str:
     return " / ".join(text[code].strip() for code in _codes(language))
 
 
-def _flat(text: str) -> str:
-    return " ".join(text.split("\n"))
+def _arrow(said: str, right: str) -> str:
+    return f"{said.strip()} **→** {right.strip()}".replace("\n", " ")
 
 
 def _unwrap(node):
@@ -152,32 +148,25 @@ def _shown(places: list[dict]) -> str:
 
 
 def _card(item: dict, language: str | None) -> str:
-    questions = [f"**{item['question'][code].strip()}**" for code in _codes(language)]
+    parts = [f"**{item['question'][code].strip()}**" for code in _codes(language)]
     level, kind = _word("level", language).format(**item), _word(item["kind"], language)
-    parts = ["\n\n".join(questions) + f"\n\n*{level} · {kind}*"]
-    return "\n\n".join(parts + [_details(*_answer(item, code)) for code in _codes(language)])
+    parts.append(f"*{level} · {kind}*")
+    return "\n\n".join(parts + [_answer(item, code) for code in _codes(language)])
 
 
-def _answer(item: dict, code: str) -> tuple[str, str]:
-    """Summary line and body of an item's answer in one language."""
-
-    def section(name: str, lines: list[str]) -> str:
-        return f"**{_word(name, code)}**\n\n" + "\n".join(f"- {line}" for line in lines)
-
+def _answer(item: dict, code: str) -> str:
+    """An item's hidden answer in one language."""
     asked = [items()[f["item"]] if "item" in f else f for f in item["follow_ups"]]
-    replies = [a.get("answer", a.get("short"))[code].strip() for a in asked]
-    asides = [
-        f"{_flat(a['question'][code].strip())} **→** {_flat(reply)}"
-        for a, reply in zip(asked, replies, strict=True)
-    ]
-    wrong = [f"“{w['answer'][code]}” {w['why'][code]}" for w in item["wrong_answers"]]
+    sections = {
+        "follow_ups": [_arrow(a["question"][code], a.get("answer", a.get("short"))[code])
+                       for a in asked],
+        "wrong_answers": [f"“{w['answer'][code]}” {w['why'][code]}" for w in item["wrong_answers"]],
+        "red_flags": [flag[code] for flag in item["red_flags"]],
+    }  # fmt: skip
     body = [item["short"][code].strip(), f"**{_word('full', code)}**", item["full"][code].strip()]
-    for name, lines in (
-        ("follow_ups", asides),
-        ("wrong_answers", wrong),
-        ("red_flags", [flag[code] for flag in item["red_flags"]]),
-    ):
-        body += [section(name, lines)] if lines else []
+    for name, lines in sections.items():
+        if lines:
+            body += [f"**{_word(name, code)}**", "\n".join(f"- {line}" for line in lines)]
     body.append(f"*{_word('sources', code)}* {'; '.join(item['sources'])}")
     body.append(f"*{_word('shown_in', code)}* {_shown(item['shown_in'])}")
-    return _word("answer", code), "\n\n".join(body)
+    return _details(_word("answer", code), "\n\n".join(body))

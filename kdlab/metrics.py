@@ -11,8 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from kdlab.data import Images, normalise
 from kdlab.losses import soften
 
-# ------------------------------------------------------------------------------- predictions
-
 
 @torch.no_grad()
 def predict(model: nn.Module, data: Images, batch_size: int = 1000) -> Tensor:
@@ -20,12 +18,10 @@ def predict(model: nn.Module, data: Images, batch_size: int = 1000) -> Tensor:
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
-    parts = [
-        model(normalise(part.to(device), data)).float().cpu()
-        for part in data.images.split(batch_size)
-    ]
+    parts = data.images.split(batch_size)
+    logits = [model(normalise(part.to(device), data)).float().cpu() for part in parts]
     model.train(was_training)
-    return torch.cat(parts)
+    return torch.cat(logits)
 
 
 def right(logits: Tensor, labels: Tensor) -> Tensor:
@@ -77,9 +73,6 @@ def mass_matching_shift(student: Tensor, teacher: Tensor, classes: Sequence[int]
     return (low + high) / 2
 
 
-# --------------------------------------------------------------------------------------- cost
-
-
 def parameters(model: nn.Module) -> int:
     """Number of trainable and frozen parameters."""
     return sum(p.numel() for p in model.parameters())
@@ -94,9 +87,6 @@ def flops(model: nn.Module, shape: Sequence[int]) -> int:
         model(torch.zeros(1, *shape, device=device))
     model.train(was_training)
     return counter.get_total_flops()
-
-
-# --------------------------------------------------------------------------------- statistics
 
 
 class Paired(NamedTuple):
@@ -122,9 +112,8 @@ def paired(treated: Sequence[float], control: Sequence[float]) -> Paired:
     """Student's paired interval for ``treated - control``, one pair a seed (n >= 2)."""
     if len(treated) != len(control) or len(treated) < 2:
         raise ValueError(f"need two or more pairs, got {len(treated)} and {len(control)}")
-    difference = torch.tensor(treated, dtype=torch.float64) - torch.tensor(
-        control, dtype=torch.float64
-    )
+    first, second = torch.tensor([treated, control], dtype=torch.float64)
+    difference = first - second
     n, mean = len(difference), float(difference.mean())
     half = T95[min(n - 1, 30) - 1] * float(difference.std()) / math.sqrt(n)
     return Paired(mean, mean - half, mean + half, n)

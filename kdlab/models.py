@@ -98,7 +98,9 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     **{f"mlp-{hidden}": partial(mlp, hidden) for hidden in (800, 30)},
     **{f"cnn3-{w}": partial(cnn3, w) for w in (16, 29, 32)},  # 29: as many weights as WRN-10-1
     **{f"cnn7-{w}": partial(cnn7, w) for w in (8, 16, 32, 64)},
-    **{f"wrn-{d}-{w}": partial(wrn, d, w) for d, w in ((10, 1), (16, 1), (16, 2), (40, 1), (40, 2))},
+    **{
+        f"wrn-{d}-{w}": partial(wrn, d, w) for d, w in ((10, 1), (16, 1), (16, 2), (40, 1), (40, 2))
+    },
     "wrn-10-1-s2": partial(wrn, 10, 1, stem_stride=2),
 }
 

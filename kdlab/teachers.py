@@ -23,8 +23,6 @@ from kdlab.data import NO_VIEWS, Images, Views, augment, data_dir, normalise
 from kdlab.machine import ROOT, autocast, cache_dir
 from kdlab.models import build
 
-# ------------------------------------------------------------------------------------ weights
-
 
 def teacher_files(name: str) -> tuple[Path, Path]:
     """Weights and card of a teacher, from $KDLAB_DATA/teachers or else from the clone."""
@@ -52,7 +50,7 @@ def card(name: str) -> dict:
 @cache
 def load_teacher(name: str) -> nn.Module:
     """A frozen teacher in eval mode. Errors say how to restore a missing or damaged file."""
-    weights, _ = teacher_files(name)
+    weights = teacher_files(name)[0]
     try:
         about = card(name)
         model = build(about["model"])
@@ -61,9 +59,8 @@ def load_teacher(name: str) -> nn.Module:
         model.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise ValueError(
-            f"the teacher file {weights.name} or its card is damaged "
-            f"({str(error).splitlines()[0]}): restore it with `git checkout data/teachers` or "
-            f"`python -m kdlab train {name}`"
+            f"the teacher file {weights.name} or its card is damaged ({str(error).splitlines()[0]})"
+            f": restore it with `git checkout data/teachers` or `python -m kdlab train {name}`"
         ) from error
     return freeze(model.float())
 
@@ -75,10 +72,9 @@ def freeze(model: nn.Module) -> nn.Module:
 
 def save_teacher(name: str, model: nn.Module, about: dict, folder: Path | None = None) -> Path:
     """Write weights (float16, where they are floats) and card; a failure leaves the old ones."""
-    folder = folder or data_dir() / "teachers"
-    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    path = (folder or data_dir() / "teachers") / f"{name}.safetensors"
+    state = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
     state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-    path = folder / f"{name}.safetensors"
 
     def write(target: str) -> None:  # the card goes first: what fails here leaves both old files
         save_file(state, target)
@@ -115,14 +111,8 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-# ------------------------------------------------------------- the cache of a teacher's answers
-
-
 class Answers(NamedTuple):
-    """A teacher's logits for exactly the views that students will see, computed once.
-
-    Kept by (epoch, image), not by batch, so that no order of batches can misalign them.
-    """
+    """A teacher's logits for exactly the views that students will see, by (epoch, image)."""
 
     logits: Tensor  # float16 [E, N, K]; E = 1 where every epoch shows the same view
     index: Tensor  # int64 [N], sorted: which image each row answers for
@@ -162,7 +152,6 @@ def answer(
     view_seed: int = 0,
     device: str = "cpu",
     keep: bool = True,
-    report: Callable[[dict], None] | None = None,
 ) -> Answers:
     """Ask the teacher once about each view of each epoch; with `keep`, remember it on disk.
 
@@ -181,23 +170,18 @@ def answer(
     for epoch in range(epochs):
         seen = augment(images, index, views, epoch=epoch, seed=view_seed)
         logits.append(torch.cat([respond(teacher, normalise(b, data)) for b in seen.split(500)]))
-        if report:
-            report({"epoch": epoch + 1})
     teacher.cpu()
     answers = Answers(torch.stack(logits).half().cpu(), index.cpu(), key)
     if keep:
         tensors = {"logits": answers.logits, "index": answers.index}
         about = {**key, "sha256": digest(content(*tensors.values()))}
-        # a full disk costs the next run time, not this one its result
-        with suppress(OSError, SafetensorError):
+        with suppress(OSError, SafetensorError):  # a full disk must not cost this run its result
             atomically(path, lambda target: save_file(tensors, target, metadata=about))
     return answers
 
 
 def read_answers(path: Path, key: dict[str, str]) -> Answers | None:
     """Answers from disk if they are there, whole, and for this very key."""
-    if not path.is_file():
-        return None
     with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
         logits, index = file.get_tensor("logits"), file.get_tensor("index")
         if file.metadata() == {**key, "sha256": digest(content(logits, index))}:

@@ -1,9 +1,8 @@
 """Two panels with sliders: temperature alone, and temperature with the weight of the soft term.
 
 The numbers come from two pure functions, `temperature_state` and `objective_state`; the drawing
-from `kdlab.plots`. A panel only joins them: its controls are attributes, `.state` holds the
-numbers on show, and one PNG widget is replaced at each change (about 25 ms on one core).
-Nothing swallows an exception; a slider clamps what lies outside its range.
+from `kdlab.plots`. A panel only joins them: one PNG is replaced at each change (about 25 ms on one
+core). Nothing swallows an exception; a slider clamps what lies outside its range.
 """
 
 import math
@@ -54,8 +53,7 @@ def temperature_state(
         nats = losses.entropy(probabilities).item()
         state |= {role: probabilities.tolist(), f"{role}_entropy": nats}
         state[f"{role}_bits"] = nats / math.log(2)
-    state["kl"] = losses.soft_target_loss(student, teacher, temperature).item() / temperature**2
-    return state | {"uniform": math.log(len(p))}
+    return state | {"kl": _kl(student, teacher, temperature), "uniform": math.log(len(p))}
 
 
 def objective_state(
@@ -75,8 +73,7 @@ def objective_state(
     """
     student, teacher = _pair(student_logits, teacher_logits)
     hard = F.cross_entropy(student.float(), torch.tensor([int(label)])).item()
-    kls = [losses.soft_target_loss(student, teacher, t).item() / t**2 for t in CURVE]
-    kl = losses.soft_target_loss(student, teacher, temperature).item() / temperature**2
+    *kls, kl = (_kl(student, teacher, t) for t in (*CURVE, temperature))
     factor = weight * (temperature**2 if with_t_squared else 1)
     p, q = losses.soften(teacher, temperature)[0], losses.soften(student, temperature)[0]
     hard_gradient = losses.soften(student, 1.0)[0] - F.one_hot(torch.tensor(int(label)), len(p))
@@ -110,28 +107,24 @@ def _pair(student_logits: Tensor, teacher_logits: Tensor) -> tuple[Tensor, Tenso
     return student, teacher
 
 
+def _kl(student: Tensor, teacher: Tensor, temperature: float) -> float:
+    return losses.soft_target_loss(student, teacher, temperature).item() / temperature**2
+
+
 class Panel(ipywidgets.VBox):
     """Controls above a picture above a line of numbers; a language switch at the right.
 
-    `controls` become attributes by their names; `compute()` gives the state of their values,
-    `draw(state)` a PNG and `text` is the key of the line of numbers in `TEXTS`.
+    `controls` become attributes by their names; `compute()` gives `.state`, `draw(state)` a PNG
+    and `text` is the key of the line of numbers in `TEXTS`.
     """
 
-    def __init__(
-        self,
-        controls: dict[str, ipywidgets.Widget],
-        compute: Callable[[], dict],
-        draw: Callable[[dict], bytes],
-        text: str,
-    ):
+    def __init__(self, controls: dict, compute: Callable, draw: Callable, text: str):
         self.controls, self.compute, self.draw, self.text = controls, compute, draw, text
         self.__dict__.update(controls)
         self.language = ipywidgets.ToggleButtons(
             options=[("English", 0), ("中文", 1)], style={"button_width": "7em"}
         )
-        self.picture = ipywidgets.Image(
-            format="png", layout={"width": "100%", "max_width": "1100px"}
-        )
+        self.picture = ipywidgets.Image(layout={"width": "100%", "max_width": "1100px"})
         self.numbers = ipywidgets.HTML()
         for control in controls.values():
             control.style.description_width = "initial"
@@ -140,19 +133,15 @@ class Panel(ipywidgets.VBox):
         row = ipywidgets.HBox([*controls.values(), self.language], layout={"flex_flow": "row wrap"})
         super().__init__([row, self.picture, self.numbers])
         self._redraw()
-        self._retitle()
 
     def _redraw(self, _=None) -> None:
         self.state = self.compute()
         self.picture.value = self.draw(self.state)
-        self._write()
+        self._retitle()
 
     def _retitle(self, _=None) -> None:
         for name, control in self.controls.items():
             control.description = TEXTS[name][self.language.value]
-        self._write()
-
-    def _write(self) -> None:
         line = TEXTS[self.text][self.language.value].format(**self.state)
         self.numbers.value = f'<span style="font-size:1.15em">{line}</span>'
 
@@ -167,7 +156,7 @@ def _temperature_slider() -> ipywidgets.FloatLogSlider:
 
 def _image_choice(labels: Tensor, classes: Sequence[str]) -> ipywidgets.Dropdown:
     options = [(f"{n}: {classes[label]}", n) for n, label in enumerate(labels.tolist())]
-    return ipywidgets.Dropdown(options=options, value=0, layout={"width": "14em"})
+    return ipywidgets.Dropdown(options=options, layout={"width": "14em"})
 
 
 def temperature_panel(
@@ -190,12 +179,11 @@ def temperature_panel(
 
     drawing, move = plots.temperature_figure([compute()], classes, images[0])
     frames = plots.Frames(drawing)
-    return Panel(
-        controls,
-        compute,
-        lambda state: frames.png(move(state, images[controls["image"].value])),
-        "softened",
-    )
+
+    def draw(state: dict) -> bytes:
+        return frames.png(move(state, images[controls["image"].value]))
+
+    return Panel(controls, compute, draw, "softened")
 
 
 def temperature_lambda_panel(
