@@ -118,6 +118,11 @@ class Views(NamedTuple):
     flip: bool = False  # mirror every image in every other epoch
     padding: str = "reflect"  # what fills the edge: "reflect" or "constant" (black)
 
+    @property
+    def period(self) -> int:
+        """After how many epochs the views repeat: flips alone alternate; 0 if they never do."""
+        return 0 if self.shift else 1 + self.flip
+
 
 NO_VIEWS = Views()
 CIFAR_VIEWS = Views(shift=4, flip=True)

@@ -45,6 +45,17 @@ def cnn3(width: int, classes: int = 10) -> nn.Module:
     return nn.Sequential(OrderedDict(stages, **head(inputs, classes)))
 
 
+def cnn3_wide_head(width: int, hidden: int, classes: int = 10) -> nn.Module:
+    """The stages of `cnn3` and a hidden layer on all their 4 x 4 outputs in place of the pooling.
+
+    Most of its weights are in the linear layer, where a weight costs one multiply-add an image.
+    """
+    stages = list(cnn3(width).named_children())[:3]
+    linear = nn.Linear(4 * width * 16, hidden, bias=False)
+    hidden_layer = nn.Sequential(nn.Flatten(), linear, nn.BatchNorm1d(hidden), nn.ReLU())
+    return nn.Sequential(OrderedDict(stages, hidden=hidden_layer, head=nn.Linear(hidden, classes)))
+
+
 def cnn7(width: int, classes: int = 10) -> nn.Module:
     """Stem and three stages of two convolutions, widths w, 4w, 4w, in the spirit of airbench.
 
@@ -96,7 +107,8 @@ def wrn(depth: int, width: int, classes: int = 10, stem_stride: int = 1) -> nn.M
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp-1200": partial(mlp, 1200, dropout=(0.2, 0.5)),
     **{f"mlp-{hidden}": partial(mlp, hidden) for hidden in (800, 30)},
-    **{f"cnn3-{w}": partial(cnn3, w) for w in (16, 29, 32)},  # 29: as many weights as WRN-10-1
+    **{f"cnn3-{w}": partial(cnn3, w) for w in (16, 32)},
+    "cnn3-16-h52": partial(cnn3_wide_head, 16, 52),  # 78 k weights, as WRN-10-1 has
     **{f"cnn7-{w}": partial(cnn7, w) for w in (8, 16, 32, 64)},
     **{
         f"wrn-{d}-{w}": partial(wrn, d, w) for d, w in ((10, 1), (16, 1), (16, 2), (40, 1), (40, 2))

@@ -114,16 +114,17 @@ def digest(data: bytes) -> str:
 class Answers(NamedTuple):
     """A teacher's logits for exactly the views that students will see, by (epoch, image)."""
 
-    logits: Tensor  # float16 [E, N, K]; E = 1 where every epoch shows the same view
+    logits: Tensor  # float16 [E, N, K]; E is the views' period, if they have one
     index: Tensor  # int64 [N], sorted: which image each row answers for
-    key: dict[str, str]  # teacher digest, data, views, view seed
+    key: dict[str, str]  # teacher digest, data, views and their period, view seed
 
     def for_images(self, index: Tensor, epoch: int) -> Tensor:
         """Logits [len(index), K] for these images in this epoch. KeyError for a stranger."""
         rows = torch.searchsorted(self.index, index).clamp(max=len(self.index) - 1)
         if not torch.equal(self.index[rows], index):
             raise KeyError("the cache holds no answer for some of these images")
-        return self.logits[0 if self.key["views"] == "one" else epoch][rows]
+        period = int(self.key["period"])
+        return self.logits[epoch % period if period else epoch][rows]
 
 
 def answer_key(teacher: nn.Module, data: Images, views: Views, view_seed: int) -> dict[str, str]:
@@ -133,6 +134,7 @@ def answer_key(teacher: nn.Module, data: Images, views: Views, view_seed: int) -
         "teacher": digest(repr(teacher).encode() + content(*teacher.state_dict().values())),
         "data": f"{data.name} {digest(content(data.index[order], data.images[order]))[:16]}",
         "views": "one" if views == NO_VIEWS else f"{tuple(views)} seed {view_seed}",
+        "period": str(views.period),
         "dtype": "float16",
     }
 
@@ -159,7 +161,7 @@ def answer(
     """
     freeze(teacher)
     key = answer_key(teacher, data, views, view_seed)
-    epochs = 1 if views == NO_VIEWS else epochs
+    epochs = min(epochs, views.period or epochs)
     path = cache_dir() / "answers" / f"{digest(repr(key).encode())[:24]}.safetensors"
     if keep and (known := read_answers(path, key)) and len(known.logits) >= epochs:
         return known
@@ -216,7 +218,7 @@ def ask(
             f"these answers are for {teacher.key['data'].split()[0]} seen as "
             f"{teacher.key['views']}, not for {data.name} seen as {wanted}: ask the teacher again"
         )
-    if views != NO_VIEWS and len(teacher.logits) < epochs:
+    if len(teacher.logits) < min(epochs, views.period or epochs):
         raise ValueError(f"these answers cover {len(teacher.logits)} epochs, not {epochs}")
     here = Answers(teacher.logits.to(device), teacher.index.to(device), teacher.key)
     row = cache(lambda epoch: here.for_images(data.index, epoch).float())

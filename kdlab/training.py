@@ -131,7 +131,7 @@ def make_optimiser(
     if name == "sgd":
         return torch.optim.SGD(weights, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
     if name == "adam":
-        return torch.optim.AdamW(weights, lr, weight_decay=weight_decay)
+        return torch.optim.AdamW(weights, lr, weight_decay=weight_decay, fused=True)
     raise ValueError(f"optimizer is 'sgd' or 'adam', got {name!r}")
 
 
