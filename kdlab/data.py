@@ -53,7 +53,7 @@ def load(name: str, split: str = "train") -> Images:
         split: "train" or "test". The tests of "cifar10-10k" and "cifar10" are the same 10,000.
 
     Files are looked for in `$KDLAB_DATA` (a folder laid out as `data/`, or the root folder of
-    torchvision's own MNIST and CIFAR10) and then in the clone. Nothing is unpickled, with one
+    torchvision's own CIFAR10) and then in the clone. Nothing is unpickled, with one
     exception: torchvision's `cifar-10-batches-py`, which torchvision reads itself after it has
     checked the md5 of every file.
 

@@ -214,8 +214,8 @@ def run_all(
 ) -> list[dict]:
     """Every arm with every seed, in parallel processes of one thread each (default: one a core).
 
-    Two of them get through more images on two cores than one two-thread training. The teachers are
-    asked once, before.
+    A process of one thread keeps its speed beside other load, where the threads of one training
+    wait for each other. The teachers are asked once, before.
     """
     skip = set(skip)
     jobs = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in skip]

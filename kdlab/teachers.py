@@ -133,10 +133,15 @@ def answer_key(teacher: nn.Module, data: Images, views: Views, view_seed: int) -
     return {
         "teacher": digest(repr(teacher).encode() + content(*teacher.state_dict().values())),
         "data": f"{data.name} {digest(content(data.index[order], data.images[order]))[:16]}",
-        "views": "one" if views == NO_VIEWS else f"{tuple(views)} seed {view_seed}",
+        "views": name_views(views, view_seed),
         "period": str(views.period),
         "dtype": "float16",
     }
+
+
+def name_views(views: Views, view_seed: int) -> str:
+    """Which views a cache answers for; without random views the seed says nothing."""
+    return "one" if views == NO_VIEWS else f"{tuple(views)} seed {view_seed}"
 
 
 def content(*tensors: Tensor) -> bytes:
@@ -212,7 +217,7 @@ def ask(
     if isinstance(teacher, nn.Module):
         freeze(teacher).to(device, memory_format=torch.channels_last)
         return lambda images, picks, epoch: respond(teacher, images)
-    wanted = "one" if views == NO_VIEWS else f"{tuple(views)} seed {view_seed}"
+    wanted = name_views(views, view_seed)
     if teacher.key["views"] != wanted or not teacher.key["data"].startswith(f"{data.name} "):
         raise ValueError(
             f"these answers are for {teacher.key['data'].split()[0]} seen as "
