@@ -268,8 +268,11 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", workers: int | None =
     if path.is_file() and all((old := load_result(name)).get(k) == record[k] for k in same):
         record["runs"] = old["runs"]
 
+    place = {arm: n for n, arm in enumerate(arms)}
+
     def keep(result: dict) -> None:
         record["runs"].append(result)
+        record["runs"].sort(key=lambda r: (r["seed"], place[r["arm"]]))
         write_json(path, record)
         say(result)
 
