@@ -7,7 +7,6 @@ processor has it. Each side runs in a fresh process, and both start from the sam
 """
 
 import math
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -25,7 +24,7 @@ from torchvision import transforms
 
 from kdlab.data import Images, load, select
 from kdlab.experiments import results_dir, stamp, values
-from kdlab.machine import cache_dir
+from kdlab.machine import cache_dir, peak_memory
 from kdlab.metrics import accuracy, paired, predict
 from kdlab.teachers import answer, atomically, freeze, write_json
 from kdlab.training import distil, fit, labels_only
@@ -115,18 +114,7 @@ def measure(side: str, teacher: Path, images: int, epochs: int, seed: int) -> di
     peak, test = peak_memory(), load("cifar10-10k", "test")
     right = accuracy(predict(student, test), test.labels)
     return {"arm": side, "seed": seed, "seconds": round(seconds, 2), "accuracy": round(right, 2),
-            "images/s": round(epochs * images / seconds), "peak MB": round(peak / 1e6)}  # fmt: skip
-
-
-def peak_memory() -> int:
-    """The most bytes that this process has held; the workers of its DataLoader come on top."""
-    if sys.platform == "win32":
-        import psutil
-
-        return psutil.Process().memory_info().peak_wset
-    from resource import RUSAGE_SELF, getrusage
-
-    return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            "images/s": round(epochs * images / seconds), "peak MB": peak}  # fmt: skip
 
 
 def train_teacher(path: Path, images: int, epochs: int) -> None:

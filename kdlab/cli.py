@@ -122,12 +122,15 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="processes at once; default: one a core")
     ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for several machines")] = "local",
+    address: Annotated[str, typer.Option(help="a Ray cluster; default: one on this machine")] = "",
 ) -> None:
     """Run an experiment, record it in data/results, and print its table."""
     check_device(device)
     from kdlab import experiments
 
-    experiments.run(experiment, seeds=seeds, device=device, workers=workers)
+    where = {"workers": workers, "engine": engine, "address": address}
+    experiments.run(experiment, seeds=seeds, device=device, **where)
     typer.echo(experiments.table(experiment).to_string())
 
 

@@ -1,117 +1,54 @@
-"""Experiments as data: declared here, run on any machine, recorded as JSON, rendered as tables.
+"""Experiments: run on any machine, recorded as JSON, rendered as tables.
 
-A `Recipe` holds everything that determines one training run but its seed; an experiment is a few
-named recipes (its arms); a record is what `python -m kdlab run NAME` wrote to data/results.
+They are declared in `kdlab.recipes`; a record is what `python -m kdlab run NAME` wrote to
+data/results.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from datetime import date
 from functools import cache, partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from kdlab import metrics
-from kdlab.data import CIFAR_VIEWS, MNIST_JITTER, NO_VIEWS, Images, Views, load, select, split
-from kdlab.machine import ROOT, cores, describe
+from kdlab.data import Images, load, select, split
+from kdlab.engines import ENGINES
+from kdlab.machine import ROOT, cores, describe, peak_memory, reset_peak_memory
+from kdlab.methods import Peers, objective
 from kdlab.models import build
-from kdlab.teachers import Answers, answer, load_teacher, save_teacher, write_json
-from kdlab.training import distil, fit, labels_only
-
-
-class Recipe(NamedTuple):
-    """Everything that determines a training run, but its seed."""
-
-    student: str
-    data: str
-    epochs: int
-    teacher: str = ""  # none: labels only
-    temperature: float = 1.0
-    soft_weight: float = 0.0
-    hard_weight: float = 1.0
-    views: Views = NO_VIEWS
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    weight_decay: float = 5e-4
-    batch_size: int = 128
-    smoothing: float = 0.0  # of the labels, where there is no teacher
-    classes: tuple[int, ...] = ()  # train on images of these classes alone; (): of all
-    hold_out: int = 0  # training images kept for validation
-    judge: str = "test"  # where the result is measured: "test" or "validation"
-
-
-class Experiment(NamedTuple):
-    """Arms that share everything but what their names say; the first is the control."""
-
-    title: str
-    arms: dict[str, Recipe]
-
-
-MLP = Recipe(
-    "mlp-800", "mnist", epochs=20, optimizer="adam", lr=2e-3, weight_decay=0.0, batch_size=256
+from kdlab.recipes import (  # noqa: F401 (chapters say experiments.SMALL)
+    BEST,
+    CANDIDATES,
+    EXPERIMENTS,
+    FAST,
+    FAST_10K,
+    FROM_10K,
+    HINTON,
+    KD,
+    LADDER,
+    MLP,
+    PAIR,
+    PUPIL,
+    SMALL,
+    TEACHERS,
+    TUNED,
+    Experiment,
+    Recipe,
+    without,
+    written,
 )
-SMALL = Recipe("wrn-10-1", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
-HINTON = {"teacher": "mnist-mlp-1200", "temperature": 20.0, "soft_weight": 1.0, "hard_weight": 0.0}
-KD = {"temperature": 4.0, "soft_weight": 0.9, "hard_weight": 0.1}
-LADDER = ("cifar10-cnn7-8", "cifar10-cnn7-16", "cifar10-cnn7-32", "cifar10-cnn7-64")
-BEST, FROM_10K = "cifar10-cnn7-64", "cifar10-10k-cnn7-32"
-FAST, FAST_10K = "cifar10-cnn7-16", "cifar10-10k-cnn7-16"  # quick to ask: for live runs
-TUNED = SMALL._replace(student="wrn-10-1-s2", teacher=BEST, hold_out=2000, judge="validation")
-CNN = Recipe("cnn7-64", "cifar10", 100, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
-CNN_10K = Recipe("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2)
-TEACHERS: dict[str, Recipe] = {
-    "mnist-mlp-1200": MLP._replace(student="mlp-1200", epochs=150, views=MNIST_JITTER, lr=1e-3),
-    FROM_10K: CNN_10K,
-    FAST_10K: CNN_10K._replace(student="cnn7-16"),
-    **{name: CNN._replace(student=name.removeprefix("cifar10-")) for name in LADDER},
-}
-
-
-def without(*digits: int) -> tuple[int, ...]:
-    """The ten classes but these."""
-    return tuple(sorted(set(range(10)) - set(digits)))
-
-
-EXPERIMENTS: dict[str, Experiment] = {
-    "trio": Experiment(
-        "Hinton's MNIST student, 784-800-800-10: labels against soft targets at T = 20",
-        {"labels": MLP, "distilled": MLP._replace(**HINTON)},
-    ),
-    "unseen-digits": Experiment(
-        "Students that never saw some digits, bias shift chosen without a label",
-        {
-            "no 3": MLP._replace(**HINTON, classes=without(3), hold_out=5000),
-            "only 7 and 8": MLP._replace(**HINTON, classes=(7, 8), hold_out=5000),
-        },
-    ),
-    "cifar-gain": Experiment(
-        "A 78 k-parameter student on the embedded 10,000 CIFAR-10 images",
-        {
-            "labels": SMALL,
-            "teacher of 50k": SMALL._replace(teacher=BEST, **KD),
-            "teacher of 10k": SMALL._replace(teacher=FROM_10K, **KD),
-        },
-    ),
-    "temperature-weight": Experiment(
-        "Temperature and soft weight, judged on 2,000 validation images",
-        {
-            f"T={t:g} a={a:g}": TUNED._replace(
-                temperature=t, soft_weight=a, hard_weight=round(1 - a, 3)
-            )
-            for t in (1.0, 2.0, 4.0, 8.0, 20.0)
-            for a in (0.0, 0.3, 0.6, 0.9, 1.0)
-        },
-    ),
-}
-
+from kdlab.robust import robust_accuracy
+from kdlab.teachers import Answers, answer, freeze, load_teacher, save_teacher, write_json
+from kdlab.training import fit, labels_only
 
 images_of = cache(load)  # a split, read once a process
 
@@ -126,32 +63,51 @@ def training_set(recipe: Recipe) -> tuple[Images, Images | None]:
     return data, held_out
 
 
-def answers_for(recipe: Recipe, data: Images, device: str) -> Answers:
-    """The cached answers of the recipe's teacher to every view that its student will see."""
-    teacher = load_teacher(recipe.teacher)
-    return answer(teacher, data, epochs=recipe.epochs, views=recipe.views, device=device)
+def answers_for(recipe: Recipe, teacher: nn.Module, data: Images, device: str) -> Answers:
+    """A teacher's answers to every view that the student will see; named teachers' are kept."""
+    settings = {"epochs": recipe.epochs, "views": recipe.views, "device": device}
+    return answer(teacher, data, keep=not isinstance(recipe.teacher, Recipe), **settings)
+
+
+def teachers_of(recipe: Recipe, seed: int = 0, device: str = "cpu") -> list[nn.Module]:
+    """The recipe's teachers: loaded by name, or trained first by a recipe of their own."""
+    if isinstance(recipe.teacher, Recipe):
+        return [freeze(train(recipe.teacher, seed, device)[0])]
+    names = recipe.teacher if isinstance(recipe.teacher, tuple) else (recipe.teacher,)
+    return [load_teacher(name) for name in names if name]
 
 
 def train(
     recipe: Recipe, seed: int = 0, device: str = "cpu", report: Callable | None = None
 ) -> tuple[nn.Module, list[dict]]:
     """Carry out one recipe: the trained student and its history."""
-    data, held_out = training_set(recipe)
+    data = training_set(recipe)[0]
+    teachers = teachers_of(recipe, seed, device)
     torch.manual_seed(seed)
     student = build(recipe.student, len(data.classes))
+    if recipe.method == "mutual learning":
+        student = Peers(student, build(recipe.student, len(data.classes)))
     names = ("epochs", "views", "batch_size", "optimizer", "lr", "weight_decay")
     settings = {name: getattr(recipe, name) for name in names}
-    if recipe.teacher:
-        settings["teacher"] = answers_for(recipe, data, device)
-        objective = distil(recipe.temperature, recipe.soft_weight, recipe.hard_weight)
+    if teachers or recipe.method:
+        names = ("temperature", "soft_weight", "hard_weight", "weight")
+        weights = {name: getattr(recipe, name) for name in names}
+        teacher = teachers[0] if teachers else None
+        goal = objective(recipe.method, student=student, teacher=teacher, data=data, **weights)
+        if not getattr(goal, "stages", ()):  # only outputs are matched: they come from the cache
+            answers = [answers_for(recipe, one, data, device) for one in teachers]
+            teacher = answers if len(answers) > 1 else next(iter(answers), None)
+        settings["teacher"] = teacher
     else:
-        objective = partial(labels_only, smoothing=recipe.smoothing)
+        goal = partial(labels_only, smoothing=recipe.smoothing)
     settings |= {"seed": seed, "device": device, "report": report}
-    return student, fit(student, data, objective, **settings)
+    history = fit(student, data, goal, **settings)
+    return student.nets[0] if isinstance(student, Peers) else student, history
 
 
 def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
     """One run, measured: errors, accuracy, calibration, agreement with the teacher, seconds."""
+    reset_peak_memory(device)
     start = time.perf_counter()
     student, history = train(recipe, seed, device)
     seconds = time.perf_counter() - start
@@ -166,15 +122,23 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
         "ece": round(metrics.expected_calibration_error(logits, judged.labels), 3),
         "loss": round(history[-1]["loss"], 5),
         "seconds": round(seconds, 1),
+        "memory": peak_memory(device),
     }
-    if recipe.teacher:
+    if recipe.teacher and isinstance(recipe.teacher, str):
         theirs = answer(load_teacher(recipe.teacher), judged, device=device)
         result["agreement"] = round(
             metrics.agreement(logits, theirs.for_images(judged.index, 0)), 3
         )
+    if recipe.attacked:
+        result["robust"] = round(robust_accuracy(student, judged, steps=20), 3)
     if recipe.classes:
         result |= unseen_classes(recipe, student, device)
     return result
+
+
+def execute_arm(arm: str, recipe: Recipe, seed: int, device: str) -> dict:
+    """`execute`, with the arm's name on the result: what an engine carries to its workers."""
+    return {"arm": arm, **execute(recipe, seed, device)}
 
 
 def unseen_classes(recipe: Recipe, student: nn.Module, device: str) -> dict:
@@ -209,33 +173,43 @@ def run_all(
     *,
     device: str = "cpu",
     workers: int | None = None,
+    engine: str = "local",
+    address: str = "",
     skip: Iterable[tuple[str, int]] = (),
     report: Callable[[dict], None] | None = None,
 ) -> list[dict]:
     """Every arm with every seed, in parallel processes of one thread each (default: one a core).
 
     A process of one thread keeps its speed beside other load, where the threads of one training
-    wait for each other. The teachers are asked once, before.
+    wait for each other. Named teachers are asked once, before. `engine` is "local" or "ray" (on
+    the cluster at `address`): the results are the same.
     """
+    if engine not in ENGINES:
+        raise ValueError(f"no engine {engine!r}: there are {', '.join(ENGINES)}")
     skip = set(skip)
     jobs = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in skip]
-    for recipe in {arms[arm]._replace(student="") for arm, _ in jobs if arms[arm].teacher}:
-        answers_for(recipe, training_set(recipe)[0], device)
-        answer(load_teacher(recipe.teacher), images_of(recipe.data, "test"), device=device)
-    done = []
+    if engine == "local":  # the workers of a cluster have caches of their own
+        ask_first([arms[arm] for arm, _ in jobs], device)
     workers = min(workers or cores(), max(1, len(jobs)))
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        futures = {pool.submit(execute, arms[arm], seed, device): arm for arm, seed in jobs}
-        try:
-            for future in as_completed(futures):
-                done.append({"arm": futures[future], **future.result()})
-                if report:
-                    report(done[-1])
-        except BaseException:  # an error or Ctrl-C: don't begin what is still waiting
-            pool.shutdown(cancel_futures=True)
-            raise
-    order = {job: i for i, job in enumerate(jobs)}
-    return sorted(done, key=lambda r: order[r["arm"], r["seed"]])
+    done = {}
+    work = [(arm, arms[arm], seed, device) for arm, seed in jobs]
+    with closing(ENGINES[engine](execute_arm, work, workers, address)) as finished:
+        for (arm, _, seed, _), result in finished:
+            done[arm, seed] = result
+            if report:
+                report(result)
+    return [done[job] for job in jobs]
+
+
+def ask_first(recipes: Iterable[Recipe], device: str) -> None:
+    """Fill the cache of answers with what these runs will ask named teachers, each thing once."""
+    asked = {(r.teacher, r.data, r.epochs, r.views, r.classes, r.hold_out): r for r in recipes}
+    for recipe in asked.values():
+        if not isinstance(recipe.teacher, Recipe):
+            data, test = training_set(recipe)[0], images_of(recipe.data, "test")
+            for teacher in teachers_of(recipe):
+                answers_for(recipe, teacher, data, device)
+                answer(teacher, test, device=device)
 
 
 def say(result: Mapping) -> None:
@@ -247,10 +221,11 @@ def say(result: Mapping) -> None:
     )
 
 
-def run(name: str, *, seeds: int = 3, device: str = "cpu", workers: int | None = None) -> dict:
+def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
     """Run an experiment and record it, run by run: after an interruption, only the rest is run.
 
-    A record of other settings, another machine or another commit is begun anew.
+    A record of other settings, another machine or another commit is begun anew. `where` are
+    `run_all`'s workers, engine and address.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
@@ -259,7 +234,7 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", workers: int | None =
         "name": name,
         "title": title,
         **stamp(f"run {name} --seeds {seeds} --device {device}", device),
-        "settings": {arm: recipe._asdict() for arm, recipe in arms.items()},
+        "settings": {arm: written(recipe) for arm, recipe in arms.items()},
         "runs": [],
     }
     path = results_dir() / f"{name}.json"
@@ -277,7 +252,7 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", workers: int | None =
         say(result)
 
     finished = {(r["arm"], r["seed"]) for r in record["runs"]}
-    run_all(arms, range(seeds), device=device, workers=workers, skip=finished, report=keep)
+    run_all(arms, range(seeds), device=device, skip=finished, report=keep, **where)
     return load_result(name)
 
 

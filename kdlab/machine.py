@@ -6,6 +6,7 @@ import platform
 from functools import cache
 from pathlib import Path
 
+import psutil
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,25 @@ def autocast(device: str = "cpu") -> contextlib.AbstractContextManager:
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def reset_peak_memory(device: str = "cpu") -> None:
+    """Let `peak_memory` count from here (on Linux; elsewhere from the start of the process)."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: str = "cpu") -> int:
+    """The most memory in MB: of the GPU's tensors, or resident in this process."""
+    if torch.device(device).type == "cuda":
+        return round(torch.cuda.max_memory_allocated() / 1e6)
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return round(int(status.read_text().split("VmHWM:")[1].split()[0]) * 1.024e-3)
+    info = psutil.Process().memory_info()
+    return round(getattr(info, "peak_wset", info.rss) / 1e6)
 
 
 def processor() -> str:

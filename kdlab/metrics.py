@@ -54,6 +54,20 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -
     return 100 * float(gap.abs().sum() / len(labels))
 
 
+def cka(first: Tensor, second: Tensor) -> float:
+    """Linear CKA of two nets' features of the same N images, [N, ...] each, in 0..1.
+
+    1 where a rotation and a scaling turn one into the other (Kornblith et al. 2019, eq. 4).
+    ValueError for features of different images.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"CKA compares the same images, got {len(first)} and {len(second)} rows")
+    x, y = (f.flatten(1).double() for f in (first, second))
+    x, y = x - x.mean(dim=0), y - y.mean(dim=0)
+    gram_x, gram_y = x @ x.T, y @ y.T
+    return float((gram_x * gram_y).sum() / (gram_x.norm() * gram_y.norm()))
+
+
 def mass_matching_shift(student: Tensor, teacher: Tensor, classes: Sequence[int]) -> float:
     """The number to add to the logits of `classes` so that their mean probability is the teacher's.
 

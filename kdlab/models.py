@@ -1,12 +1,12 @@
 """Students and teachers by name: plain modules that know nothing about distillation.
 
-`build("resnet8")` gives a fresh net for 10 classes. Convolutional nets are `nn.Sequential`s of
-named stages, so that `torchvision.models.feature_extraction.create_feature_extractor` finds what
-a feature method needs ("stage1", "stage2", ...) without a change to the net.
+`build("wrn-10-1")` gives a fresh net for 10 classes. Convolutional nets are `nn.Sequential`s of
+named stages ("stage1", "stage2", ..., "flatten" for the embedding), so that `forward` finds what a
+feature method needs without a change to the net.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch.nn.functional as F
@@ -53,7 +53,11 @@ def cnn3_wide_head(width: int, hidden: int, classes: int = 10) -> nn.Module:
     stages = list(cnn3(width).named_children())[:3]
     linear = nn.Linear(4 * width * 16, hidden, bias=False)
     hidden_layer = nn.Sequential(nn.Flatten(), linear, nn.BatchNorm1d(hidden), nn.ReLU())
-    return nn.Sequential(OrderedDict(stages, hidden=hidden_layer, head=nn.Linear(hidden, classes)))
+    return nn.Sequential(
+        OrderedDict(
+            stages, hidden=hidden_layer, flatten=nn.Identity(), head=nn.Linear(hidden, classes)
+        )
+    )
 
 
 def cnn7(width: int, classes: int = 10) -> nn.Module:
@@ -104,17 +108,54 @@ def wrn(depth: int, width: int, classes: int = 10, stem_stride: int = 1) -> nn.M
     return nn.Sequential(OrderedDict(stages, **head(inputs, classes)))
 
 
+class RowReader(nn.Module):
+    """A bidirectional GRU that reads an image row by row, [B, C, H, W] as H steps of C * W values;
+    the embedding is the mean over the steps."""
+
+    def __init__(self, hidden: int, classes: int = 10, step: int = 96):
+        super().__init__()
+        self.rows = nn.GRU(step, hidden, batch_first=True, bidirectional=True)
+        self.flatten, self.head = nn.Identity(), nn.Linear(2 * hidden, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = x.permute(0, 2, 1, 3).flatten(2)
+        return self.head(self.flatten(self.rows(steps)[0].mean(dim=1)))
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp-1200": partial(mlp, 1200, dropout=(0.2, 0.5)),
     **{f"mlp-{hidden}": partial(mlp, hidden) for hidden in (800, 30)},
-    **{f"cnn3-{w}": partial(cnn3, w) for w in (16, 32)},
+    **{f"cnn3-{w}": partial(cnn3, w) for w in (8, 16, 32)},
     "cnn3-16-h52": partial(cnn3_wide_head, 16, 52),  # 78 k weights, as WRN-10-1 has
     **{f"cnn7-{w}": partial(cnn7, w) for w in (8, 16, 32, 64)},
     **{
         f"wrn-{d}-{w}": partial(wrn, d, w) for d, w in ((10, 1), (16, 1), (16, 2), (40, 1), (40, 2))
     },
     "wrn-10-1-s2": partial(wrn, 10, 1, stem_stride=2),
+    "gru-128": partial(RowReader, 128),
 }
+
+
+def forward(
+    model: nn.Module, images: Tensor, stages: Sequence[str] = ()
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The model's output and those of its named stages; the model stays as it was.
+
+    Hooks, not torchvision's `create_feature_extractor`: they need no second module whose train and
+    eval modes have to follow the first one's. AttributeError for a stage that is not there.
+    """
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        model.get_submodule(stage).register_forward_hook(
+            lambda module, given, output, stage=stage: seen.update({stage: output})
+        )
+        for stage in stages
+    ]
+    try:
+        return model(images), seen
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def build(name: str, classes: int = 10) -> nn.Module:

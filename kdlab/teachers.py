@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from kdlab.data import NO_VIEWS, Images, Views, augment, data_dir, normalise
 from kdlab.machine import ROOT, autocast, cache_dir
-from kdlab.models import build
+from kdlab.models import build, forward
 
 
 def teacher_files(name: str) -> tuple[Path, Path]:
@@ -176,7 +176,8 @@ def answer(
     logits = []
     for epoch in range(epochs):
         seen = augment(images, index, views, epoch=epoch, seed=view_seed)
-        logits.append(torch.cat([respond(teacher, normalise(b, data)) for b in seen.split(500)]))
+        parts = [respond(teacher, normalise(part, data))[0] for part in seen.split(500)]
+        logits.append(torch.cat(parts))
     teacher.cpu()
     answers = Answers(torch.stack(logits).half().cpu(), index.cpu(), key)
     if keep:
@@ -197,34 +198,54 @@ def read_answers(path: Path, key: dict[str, str]) -> Answers | None:
 
 
 @torch.no_grad()
-def respond(teacher: nn.Module, images: Tensor) -> Tensor:
-    """The teacher's float32 logits for a batch, in the precision that pays here."""
+def respond(
+    teacher: nn.Module, images: Tensor, stages: Sequence[str] = ()
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The teacher's float32 logits for a batch and its features, in the precision that pays."""
     with autocast(images.device.type):
-        return teacher(images.contiguous(memory_format=torch.channels_last)).float()
+        images = images.contiguous(memory_format=torch.channels_last)
+        logits, features = forward(teacher, images, stages)
+    return logits.float(), features
+
+
+Ask = Callable[[Tensor, Tensor, int], tuple[Tensor | None, dict[str, Tensor]]]
 
 
 def ask(
-    teacher: nn.Module | Answers | None,
+    teacher: nn.Module | Answers | Sequence[Answers] | None,
     data: Images,
     views: Views,
     view_seed: int,
     epochs: int,
     device: str,
-) -> Callable[[Tensor, Tensor, int], Tensor | None]:
-    """The function (images, places in `data`, epoch) -> teacher logits that the loop calls."""
-    if teacher is None:
-        return lambda images, picks, epoch: None
+    stages: Sequence[str] = (),
+) -> Ask:
+    """The function (images, places in `data`, epoch) -> (teacher logits, features) for the loop."""
     if isinstance(teacher, nn.Module):
         freeze(teacher).to(device, memory_format=torch.channels_last)
-        return lambda images, picks, epoch: respond(teacher, images)
+        return lambda images, picks, epoch: respond(teacher, images, stages)
+    if teacher is not None and stages:
+        raise ValueError(f"the stages {stages} need the teacher itself, not its cached answers")
+    if teacher is None:
+        return lambda images, picks, epoch: (None, {})
+    if isinstance(teacher, Answers):
+        row = look_up(teacher, data, views, view_seed, epochs, device)
+        return lambda images, picks, epoch: (row(epoch)[picks], {})
+    rows = [look_up(one, data, views, view_seed, epochs, device) for one in teacher]
+    return lambda images, picks, epoch: (torch.stack([r(epoch)[picks] for r in rows]), {})
+
+
+def look_up(
+    answers: Answers, data: Images, views: Views, view_seed: int, epochs: int, device: str
+) -> Callable[[int], Tensor]:
+    """The function epoch -> [N, K] in the order of `data`; ValueError for answers of others."""
     wanted = name_views(views, view_seed)
-    if teacher.key["views"] != wanted or not teacher.key["data"].startswith(f"{data.name} "):
+    if answers.key["views"] != wanted or not answers.key["data"].startswith(f"{data.name} "):
         raise ValueError(
-            f"these answers are for {teacher.key['data'].split()[0]} seen as "
-            f"{teacher.key['views']}, not for {data.name} seen as {wanted}: ask the teacher again"
+            f"these answers are for {answers.key['data'].split()[0]} seen as "
+            f"{answers.key['views']}, not for {data.name} seen as {wanted}: ask the teacher again"
         )
-    if len(teacher.logits) < min(epochs, views.period or epochs):
-        raise ValueError(f"these answers cover {len(teacher.logits)} epochs, not {epochs}")
-    here = Answers(teacher.logits.to(device), teacher.index.to(device), teacher.key)
-    row = cache(lambda epoch: here.for_images(data.index, epoch).float())
-    return lambda images, picks, epoch: row(epoch)[picks]
+    if len(answers.logits) < min(epochs, views.period or epochs):
+        raise ValueError(f"these answers cover {len(answers.logits)} epochs, not {epochs}")
+    here = Answers(answers.logits.to(device), answers.index.to(device), answers.key)
+    return cache(lambda epoch: here.for_images(data.index, epoch).float())

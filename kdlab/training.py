@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,10 @@ from kdlab.data import NO_VIEWS, Images, Views, augment, normalise
 from kdlab.losses import distillation_loss
 from kdlab.machine import autocast
 from kdlab.metrics import accuracy, predict
+from kdlab.models import forward
 from kdlab.teachers import Answers, ask
+
+NONE: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Batch(NamedTuple):
@@ -23,7 +27,11 @@ class Batch(NamedTuple):
     labels: Tensor  # int64 [B]
     index: Tensor  # int64 [B], the images' places in the official split
     epoch: int
-    teacher_logits: Tensor | None  # [B, K], for these very views; None without a teacher
+    teacher_logits: Tensor | None  # [B, K] for these very views ([M, B, K] from M teachers)
+    features: Mapping[str, Tensor] = NONE  # of the stages that the objective names
+    teacher_features: Mapping[str, Tensor] = NONE
+    student: nn.Module | None = None  # for objectives that show it other images
+    teacher: nn.Module | None = None  # where the net itself was given, not its answers
 
 
 Objective = Callable[[Tensor, Batch], Tensor]
@@ -52,7 +60,7 @@ def fit(
     objective: Objective,
     *,
     epochs: int,
-    teacher: nn.Module | Answers | None = None,
+    teacher: nn.Module | Answers | Sequence[Answers] | None = None,
     views: Views = NO_VIEWS,
     view_seed: int = 0,
     seed: int = 0,
@@ -67,17 +75,24 @@ def fit(
 ) -> list[dict]:
     """Train `student` in place and return its history, one dict an epoch.
 
-    `teacher` is a frozen net, asked in each step, or its cached `Answers`; either way it answers
-    for the very views that the student sees (Beyer et al. 2022). `seed` orders the batches (and
-    drives dropout), `view_seed` draws the views. `schedule` is "one-cycle" or "constant".
-    `report` is called with each epoch's dict.
-    Raises ValueError for a cache of other images or views, and FloatingPointError if the loss
-    stops being a number.
+    `teacher` is a frozen net, asked in each step, or its cached `Answers` (several: `Batch` holds
+    them stacked); either way it answers for the very views that the student sees (Beyer et al.
+    2022). An objective that matches features names them in its `stages` and needs the net.
+    `seed` orders the batches (and drives dropout), `view_seed` draws the views. `schedule` is
+    "one-cycle" or "constant". `report` is called with each epoch's dict.
+    Raises ValueError for a cache of other images or views, or in place of a net, and
+    FloatingPointError if the loss stops being a number.
     """
     torch.manual_seed(seed)
     student.to(device, memory_format=torch.channels_last)
+    if isinstance(objective, nn.Module):
+        objective.to(device).train()
+    stages, net = (
+        getattr(objective, "stages", ()),
+        teacher if isinstance(teacher, nn.Module) else None,
+    )
     data = data._replace(**{k: getattr(data, k).to(device) for k in ("images", "labels", "index")})
-    answers = ask(teacher, data, views, view_seed, epochs, device)
+    asked = ask(teacher, data, views, view_seed, epochs, device, stages)
     steps = math.ceil(len(data.labels) / batch_size)
     optimiser = make_optimiser(student, objective, optimizer, lr, weight_decay)
     rate = make_schedule(optimiser, schedule, epochs * steps)
@@ -89,10 +104,11 @@ def fit(
         for picks in shuffled(len(seen), steps, seed=seed, epoch=epoch):
             picks = picks.to(device)
             images = normalise(seen[picks], data).contiguous(memory_format=torch.channels_last)
-            theirs = answers(images, picks, epoch)
-            batch = Batch(images, data.labels[picks], data.index[picks], epoch, theirs)
+            theirs, their_features = asked(images, picks, epoch)
             with autocast(device):
-                output = student(images)
+                output, features = forward(student, images, stages)
+            known = images, data.labels[picks], data.index[picks], epoch, theirs
+            batch = Batch(*known, features, their_features, student, net)
             loss = objective(output, batch)
             optimiser.zero_grad()
             loss.backward()

@@ -5,13 +5,14 @@ import json
 import math
 import re
 import subprocess
+from collections import Counter
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 import torch
 
-from kdlab import experiments
+from kdlab import engines, experiments
 from kdlab.data import select
 from kdlab.experiments import (
     EXPERIMENTS,
@@ -30,11 +31,12 @@ from kdlab.experiments import (
     train,
     training_set,
     values,
+    written,
 )
 from kdlab.machine import ROOT
+from kdlab.methods import METHODS
 from kdlab.metrics import T95
 from kdlab.models import MODELS
-from kdlab.teachers import card, trained_teachers
 
 RECORDS = sorted((ROOT / "data" / "results").glob("*.json"))
 TINY = Recipe(  # 200 images, one epoch: real data and a real teacher, in a second
@@ -89,7 +91,7 @@ def fake(folder, monkeypatch):
 
     arms = {"one": MLP._replace(lr=1.0), "two": MLP._replace(lr=2.0)}
     monkeypatch.setattr(experiments, "execute", execute)
-    monkeypatch.setattr(experiments, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr(engines, "ProcessPoolExecutor", Inline)
     monkeypatch.setattr(experiments, "commit", lambda: "0123456789ab")
     monkeypatch.setitem(EXPERIMENTS, "fake", Experiment("Made up", arms))
     return calls
@@ -113,7 +115,8 @@ def test_two_processes_equal_one_after_the_other(folder):
     try:
         for result in together[1:]:
             alone = {"arm": result["arm"], **execute(arms[result["arm"]], result["seed"])}
-            assert result.pop("seconds") > 0 and alone.pop("seconds") > 0
+            for varies in ("seconds", "memory"):
+                assert result.pop(varies) > 0 and alone.pop(varies) > 0
             assert result == alone
     finally:
         torch.set_num_threads(threads)
@@ -121,7 +124,7 @@ def test_two_processes_equal_one_after_the_other(folder):
 
 def test_a_run_measures_what_it_says(folder):
     result = execute(TINY, seed=3)
-    assert set(result) == {"seed", "errors", "accuracy", "ece", "loss", "seconds"}
+    assert set(result) == {"seed", "errors", "accuracy", "ece", "loss", "seconds", "memory"}
     assert result["seed"] == 3
     assert result["accuracy"] == pytest.approx(100 - result["errors"] / 100)
     assert 0 < result["errors"] < 9_500 and 0 <= result["ece"] <= 100
@@ -355,9 +358,13 @@ def test_provenance_of_every_record(path):
 def test_no_record_is_stale(path):
     record = json.loads(path.read_text("utf-8"))
     arms = EXPERIMENTS[path.stem].arms
-    declared = json.loads(json.dumps({arm: r._asdict() for arm, r in arms.items()}))
+    declared = json.loads(json.dumps({arm: experiments.written(r) for arm, r in arms.items()}))
+    # a setting that came later has its default
+    default = experiments.Recipe._field_defaults
+    settings = {arm: default | known for arm, known in record["settings"].items()}
+    settings = json.loads(json.dumps(settings))
     again = f"the record {path.name} is stale: `python -m kdlab run {path.stem}`"
-    assert record["settings"] == declared, again
+    assert settings == declared, again
     assert {r["arm"] for r in record["runs"]} == set(declared), again
     seeds = {arm: {r["seed"] for r in record["runs"] if r["arm"] == arm} for arm in declared}
     assert len({frozenset(s) for s in seeds.values()}) == 1, (
@@ -374,11 +381,63 @@ def test_every_experiment_can_be_carried_out(name):
     assert experiment.title and len(experiment.arms) >= 2
     for arm, recipe in experiment.arms.items():
         assert recipe.student in MODELS, arm
-        assert not recipe.teacher or card(recipe.teacher)["model"] in MODELS, arm
-        assert recipe.teacher in ["", *trained_teachers()], arm
+        for teacher in names_of(recipe.teacher):
+            assert teacher in TEACHERS and TEACHERS[teacher].student in MODELS, arm
         assert recipe.judge in ("test", "validation"), arm
         assert recipe.judge == "test" or recipe.hold_out, arm
         assert not recipe.soft_weight or recipe.teacher, arm
+        assert recipe.method in ("", *METHODS), arm
+
+
+def names_of(teacher):
+    """All the shipped teachers behind a recipe's teacher."""
+    if isinstance(teacher, Recipe):
+        return names_of(teacher.teacher)
+    return [name for name in ([teacher] if isinstance(teacher, str) else teacher) if name]
+
+
+def test_the_leaderboard_is_chosen_on_validation_and_gives_all_the_same_chances():
+    trials = EXPERIMENTS["leaderboard-tuning"].arms
+    assert {r.judge for r in trials.values()} == {"validation"}
+    counts = Counter(re.split(r" (?:w|T|lr)=", arm)[0] for arm in trials)
+    assert set(counts.values()) == {3}
+    board = EXPERIMENTS["leaderboard"].arms
+    assert set(METHODS) - {"adversarial training", "ARD", "RSLAD"} <= {
+        r.method for r in board.values()
+    }
+    assert {r.judge for r in board.values()} == {"test"}
+    same = ("student", "data", "views", "batch_size", "hold_out")
+    assert len({tuple(getattr(r, name) for name in same) for r in board.values()}) == 1
+    longer = {arm for arm, r in board.items() if r.epochs != board["labels"].epochs}
+    assert longer == {"labels, twice as long"}
+
+
+def test_a_teacher_can_be_trained_first_and_several_can_teach(folder):
+    """TINY's own student as its teacher; two teachers, one after the other or together."""
+    first = execute(TINY._replace(soft_weight=1.0, hard_weight=0.0, teacher=TINY), seed=1)
+    assert 0 < first["errors"] < 9_500 and "agreement" not in first
+    both = TINY._replace(teacher=(TAUGHT.teacher, TAUGHT.teacher), hard_weight=0.0, weight=1.0)
+    one = TINY._replace(teacher=TAUGHT.teacher, soft_weight=1.0, hard_weight=0.0)
+    one, mean, switched = (
+        execute(recipe)["errors"]
+        for recipe in (
+            one, both._replace(method="mean of teachers"), both._replace(method="switched teachers")
+        )
+    )  # fmt: skip
+    assert abs(one - mean) < 200 and abs(one - switched) < 200  # the same teacher twice
+
+
+def test_settings_of_a_nested_teacher_are_recorded():
+    nested = written(TINY._replace(teacher=TINY))
+    assert nested["teacher"]["student"] == TINY.student
+    assert json.loads(json.dumps(nested)) == json.loads(json.dumps(written(TINY))) | {
+        "teacher": json.loads(json.dumps(written(TINY)))
+    }
+
+
+def test_an_unknown_engine_is_named():
+    with pytest.raises(ValueError, match="no engine 'cloud': there are local, ray"):
+        run_all({"labels": TINY}, [0], engine="cloud")
 
 
 def test_settings_are_chosen_on_validation_images_alone():

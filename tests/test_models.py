@@ -5,7 +5,7 @@ import torch
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from kdlab.metrics import parameters
-from kdlab.models import MODELS, build, wrn
+from kdlab.models import MODELS, build, forward, wrn
 
 SIZES = {  # read once from the definitions; the first is the course's 78 k student
     "wrn-10-1": 77_850,
@@ -16,7 +16,7 @@ SIZES = {  # read once from the definitions; the first is the course's 78 k stud
     "mlp-1200": 784 * 1200 + 1200 + 1200 * 1200 + 1200 + 1200 * 10 + 10,
     "mlp-30": 784 * 30 + 30 + 30 * 30 + 30 + 30 * 10 + 10,
 }
-CONVOLUTIONAL = [name for name in MODELS if not name.startswith("mlp")]
+CONVOLUTIONAL = [name for name in MODELS if not name.startswith(("mlp", "gru"))]
 
 
 def inputs(name, batch):
@@ -62,6 +62,18 @@ def test_stages_are_found_by_name(name):
     sides = [found[stage].shape[-1] for stage in stages]
     assert sides == sorted(sides, reverse=True) and sides[-1] < sides[0]
     assert all(found[stage].ndim == 4 for stage in stages)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_forward_gives_the_features_of_torchvisions_extractor_and_leaves_no_hook(name):
+    stages, model, x = ["stage1", "stage3", "flatten"], build(name).eval(), inputs(name, 2)
+    logits, features = forward(model, x, stages)
+    found = create_feature_extractor(model, stages)(x)
+    assert torch.equal(logits, model(x)) and list(features) == stages
+    assert all(torch.equal(features[stage], found[stage]) for stage in stages)
+    assert not any(module._forward_hooks for module in model.modules())
+    with pytest.raises(AttributeError, match="stage9"):
+        forward(model, x, ["stage9"])
 
 
 def test_an_image_is_answered_alone():

@@ -1,9 +1,4 @@
-"""Every distillation objective of the course, as pure functions of tensors.
-
-Notation: B images, K classes, student logits z, teacher logits v, temperature T,
-q = softmax(z / T) the softened student, p = softmax(v / T) the soft targets.
-All losses are computed in float32, whatever the dtype of the inputs, and are means over the batch.
-"""
+"""Soft targets: what Hinton et al. 2015 match, and the checks that all losses share."""
 
 import math
 

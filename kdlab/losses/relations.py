@@ -1,0 +1,108 @@
+"""Matching relations between the images of a batch: embeddings [B, D], of any two widths D."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kdlab.losses.soft import soft_target_loss
+
+
+def similarity_preserving_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """``||G_s - G_t||_F^2 / B^2``, G the Gram matrix with rows of unit L2 norm (Tung & Mori 2019,
+    eqs. 1 to 4; weight 3000). Features of more axes are flattened first."""
+    ours, theirs = (F.normalize(f @ f.T, dim=1) for f in _rows(student, teacher))
+    return (ours - theirs).square().mean()
+
+
+def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Huber loss of all pair distances, each in units of its net's mean (Park et al. 2019, eqs. 5
+    to 7; weight 25)."""
+    ours, theirs = (_distances(f) for f in _rows(student, teacher))
+    return F.smooth_l1_loss(ours, theirs)
+
+
+def rkd_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Huber loss of the cosines of all angles i-j-k (Park et al. 2019, eqs. 8 to 10; weight 50).
+
+    Two equal rows have no direction: they count as zero, with gradient zero, where a plain
+    normalisation would send back a gradient of 1e10. Memory grows as B^3.
+    """
+    ours, theirs = (_cosines(f) for f in _rows(student, teacher))
+    return F.smooth_l1_loss(ours, theirs)
+
+
+def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL of the batch's neighbour probabilities, cosine similarities scaled to sum to one in each
+    row (Passalis & Tefas 2018, eqs. 5 to 8); mean over B^2 pairs (weight 30000)."""
+    ours, theirs = (_neighbours(f) for f in _rows(student, teacher))
+    return (theirs * ((theirs + 1e-7).log() - (ours + 1e-7).log())).mean()
+
+
+def contrastive_loss(
+    student: Tensor, teacher: Tensor, temperature: float = 0.1, labels: Tensor | None = None
+) -> Tensor:
+    """Which of the batch's teacher embeddings is this image's? InfoNCE, embeddings of one width D.
+
+    Contrastive distillation without a memory bank: negatives are the other images of the batch,
+    with `labels` only those of other classes (after Tian et al. 2020, eq. 18; weight 0.8). Its
+    floor is not zero: at student = teacher it is what the teacher's own neighbours leave.
+    """
+    ours, theirs = (F.normalize(f, dim=1) for f in _rows(student, teacher))
+    if ours.shape != theirs.shape:
+        raise ValueError(
+            f"embeddings must have one shape, got {list(ours.shape)} and {list(theirs.shape)}: "
+            "project the student's"
+        )
+    scores, own = ours @ theirs.T / temperature, torch.arange(len(ours), device=ours.device)
+    if labels is not None:
+        same = (labels[:, None] == labels) & (own[:, None] != own)
+        scores = scores.masked_fill(same, -torch.inf)
+    return F.cross_entropy(scores, own)
+
+
+def view_similarity_loss(
+    student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], temperature: float = 0.5
+) -> Tensor:
+    """How a transformed image resembles the batch's plain ones: (plain, transformed) embeddings.
+
+    KL between softened rows of cosine similarities (Xu et al. 2020, SSKD, eqs. 5 to 7): knowledge
+    of a self-supervised task, of which a label says nothing.
+    """
+    ours, theirs = (
+        F.normalize(turned, dim=1) @ F.normalize(plain, dim=1).T
+        for plain, turned in (_rows(*student), _rows(*teacher))
+    )
+    return soft_target_loss(ours, theirs, temperature)
+
+
+def _rows(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as float32 [B, D]; ValueError for batches of other sizes."""
+    if len(student) != len(teacher) or min(student.ndim, teacher.ndim) < 2:
+        raise ValueError(
+            f"need one row an image from both nets, got {list(student.shape)} and "
+            f"{list(teacher.shape)}"
+        )
+    return student.flatten(1).float(), teacher.detach().flatten(1).float()
+
+
+def _distances(rows: Tensor) -> Tensor:
+    """[B, B] Euclidean distances over their mean; the diagonal is zero and has no gradient."""
+    squares = (rows[:, None] - rows).square().sum(dim=2)
+    distances = torch.where(squares > 1e-12, squares.clamp(min=1e-12).sqrt(), 0.0)
+    positive = (distances > 0).sum().clamp(min=1)
+    return distances / (distances.sum() / positive).clamp(min=1e-12)
+
+
+def _cosines(rows: Tensor) -> Tensor:
+    """[B, B, B]: the cosine of the angle at each corner of each triangle of images."""
+    edges = rows - rows[:, None]
+    lengths = edges.norm(dim=2, keepdim=True)
+    units = torch.where(lengths > 1e-6, edges / lengths.clamp(min=1e-6), 0.0)
+    return units @ units.transpose(1, 2)
+
+
+def _neighbours(rows: Tensor) -> Tensor:
+    """[B, B], rows summing to one: cosine similarities moved from -1..1 to 0..1."""
+    unit = F.normalize(rows, dim=1)
+    scaled = (unit @ unit.T + 1) / 2
+    return scaled / scaled.sum(dim=1, keepdim=True)

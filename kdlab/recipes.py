@@ -1,0 +1,219 @@
+"""What is run in this course, as data: recipes for training runs, experiments of several arms.
+
+Nothing is computed here; `kdlab.experiments` carries it out and keeps the records.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from statistics import fmean
+from typing import NamedTuple
+
+from kdlab.data import CIFAR_VIEWS, MNIST_JITTER, NO_VIEWS, Views
+from kdlab.machine import ROOT
+
+
+class Recipe(NamedTuple):
+    """Everything that determines a training run, but its seed."""
+
+    student: str
+    data: str
+    epochs: int
+    teacher: str | tuple[str, ...] | Recipe = ""  # none, a name, several, or trained first
+    temperature: float = 1.0
+    soft_weight: float = 0.0
+    hard_weight: float = 1.0
+    method: str = ""  # of kdlab.methods, beside labels and soft targets
+    weight: float = 0.0  # of its term
+    views: Views = NO_VIEWS
+    optimizer: str = "sgd"
+    lr: float = 0.1
+    weight_decay: float = 5e-4
+    batch_size: int = 128
+    smoothing: float = 0.0  # of the labels, where there is no teacher
+    classes: tuple[int, ...] = ()  # train on images of these classes alone; (): of all
+    hold_out: int = 0  # training images kept for validation
+    judge: str = "test"  # where the result is measured: "test" or "validation"
+    attacked: bool = False  # and whether PGD-20 attacks it there, too
+
+
+def written(recipe: Recipe) -> dict:
+    """A recipe as a record has it, with the recipe of its teacher if that is trained first."""
+    nested = isinstance(recipe.teacher, Recipe)
+    return recipe._asdict() | ({"teacher": written(recipe.teacher)} if nested else {})
+
+
+class Experiment(NamedTuple):
+    """Arms that share everything but what their names say; the first is the control."""
+
+    title: str
+    arms: dict[str, Recipe]
+
+
+MLP = Recipe(
+    "mlp-800", "mnist", epochs=20, optimizer="adam", lr=2e-3, weight_decay=0.0, batch_size=256
+)
+SMALL = Recipe("wrn-10-1", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
+HINTON = {"teacher": "mnist-mlp-1200", "temperature": 20.0, "soft_weight": 1.0, "hard_weight": 0.0}
+KD = {"temperature": 4.0, "soft_weight": 0.9, "hard_weight": 0.1}
+LADDER = ("cifar10-cnn7-8", "cifar10-cnn7-16", "cifar10-cnn7-32", "cifar10-cnn7-64")
+BEST, FROM_10K = "cifar10-cnn7-64", "cifar10-10k-cnn7-32"
+FAST, FAST_10K = "cifar10-cnn7-16", "cifar10-10k-cnn7-16"  # quick to ask: for live runs
+ROBUST = "cifar10-robust-cnn7-16"
+TUNED = SMALL._replace(student="wrn-10-1-s2", teacher=BEST, hold_out=2000, judge="validation")
+CNN = Recipe("cnn7-64", "cifar10", 100, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
+CNN_10K = Recipe("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2)
+TEACHERS: dict[str, Recipe] = {
+    "mnist-mlp-1200": MLP._replace(student="mlp-1200", epochs=150, views=MNIST_JITTER, lr=1e-3),
+    FROM_10K: CNN_10K,
+    FAST_10K: CNN_10K._replace(student="cnn7-16"),
+    **{name: CNN._replace(student=name.removeprefix("cifar10-")) for name in LADDER},
+    ROBUST: CNN._replace(
+        student="cnn7-16", epochs=12, lr=0.2, method="adversarial training", weight=1.0,
+        hard_weight=0.0,
+    ),
+}  # fmt: skip
+
+# the leaderboard's pair, both trained on the same 10,000 images: whatever is gained is distillation
+PAIR = Recipe("cnn3-16", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
+PUPIL = PAIR._replace(teacher=FAST_10K)
+# method -> candidates for its weight (the paper's is among them where it is not out of all
+# proportion for ten classes and our nets) and what else it needs
+CANDIDATES: dict[str, tuple[tuple[float, ...], dict]] = {
+    "logit matching": ((0.01, 0.1, 1.0), {}),
+    "hard distillation": ((0.25, 0.5, 1.0), {"hard_weight": 0.5}),
+    "DKD": ((0.25, 1.0, 4.0), {"temperature": 4.0}),
+    "DIST": ((0.5, 2.0, 8.0), {"temperature": 4.0}),
+    "logit standardisation": ((1.0, 3.0, 9.0), {"temperature": 1.0, "hard_weight": 0.1}),
+    "hint": ((1.0, 10.0, 100.0), {}),
+    "attention transfer": ((10.0, 100.0, 1000.0), {}),
+    "FSP": ((0.5, 5.0, 50.0), {}),
+    "similarity preserving": ((30.0, 300.0, 3000.0), {}),
+    "RKD": ((0.1, 0.3, 1.0), {}),
+    "PKT": ((300.0, 3000.0, 30000.0), {}),
+    "contrastive": ((0.1, 0.3, 0.8), {}),
+    "discriminator": ((0.03, 0.1, 0.3), {}),
+    "rotation task": ((0.1, 0.3, 1.0), {"teacher": ""}),
+    "turned views": ((0.3, 1.0, 3.0), KD),
+}
+HARDENED = PAIR._replace(attacked=True)
+ALONE = {"weight": 1.0, "hard_weight": 0.0}  # the method's term is the whole objective
+
+
+def trial(method: str, weight: float) -> Recipe:
+    """The leaderboard's pair with a method at this weight."""
+    return PUPIL._replace(**{"method": method, "weight": weight} | CANDIDATES[method][1])
+
+
+def trials() -> dict[str, Recipe]:
+    """What the leaderboard's settings are chosen from: as many candidates for every method, and
+    for the student without a teacher."""
+    arms = {f"labels lr={lr:g}": PAIR._replace(lr=lr) for lr in (0.05, 0.1, 0.2)}
+    arms |= {f"soft targets T={t:g}": PUPIL._replace(**KD | {"temperature": t}) for t in (2, 4, 8)}
+    for method, (weights, _) in CANDIDATES.items():
+        arms |= {f"{method} w={w:g}": trial(method, w) for w in weights}
+    return {arm: r._replace(hold_out=2000, judge="validation") for arm, r in arms.items()}
+
+
+@cache
+def chosen(method: str) -> Recipe:
+    """The candidate that was best on validation, by the record of the trials.
+
+    Where there is no record: the middle candidate.
+    """
+    arms = [arm for arm in trials() if arm.startswith(f"{method} ")]
+    record = ROOT / "data" / "results" / "leaderboard-tuning.json"
+    runs = json.loads(record.read_text("utf-8"))["runs"] if record.is_file() else []
+    mean = {a: fmean([r["accuracy"] for r in runs if r["arm"] == a] or [0.0]) for a in arms}
+    best = max(arms, key=lambda arm: mean[arm]) if runs else arms[1]
+    return trials()[best]._replace(hold_out=0, judge="test")
+
+
+def leaderboard() -> dict[str, Recipe]:
+    """Every method on one pair at one budget, with controls; settings chosen on validation."""
+    labels, soft = chosen("labels"), chosen("soft targets")
+    kd = {"temperature": soft.temperature, "hard_weight": soft.hard_weight}
+    instead = soft._replace(soft_weight=0.0, weight=soft.soft_weight)  # soft targets of others
+    both = (FAST_10K, FROM_10K)
+    assistant = soft._replace(student="cnn3-32")
+    hasty = labels._replace(student="cnn7-16", epochs=5, lr=0.1)
+    return {
+        "labels": labels,
+        "soft targets": soft,
+        **{method: chosen(method) for method in CANDIDATES},
+        "attention transfer + soft": chosen("attention transfer")._replace(
+            soft_weight=soft.soft_weight, **kd
+        ),
+        "mutual learning": labels._replace(method="mutual learning", weight=1.0, hard_weight=0.0),
+        "born again": soft._replace(teacher=labels),
+        "teaching assistant": soft._replace(teacher=assistant),
+        "early-stopped teacher": soft._replace(teacher=hasty),
+        "larger teacher": soft._replace(teacher=FROM_10K),
+        "mean of teachers": instead._replace(teacher=both, method="mean of teachers"),
+        "switched teachers": instead._replace(teacher=both, method="switched teachers"),
+        "permuted dark knowledge": instead._replace(method="permuted dark knowledge"),
+        "same-entropy smoothing": instead._replace(method="same-entropy smoothing"),
+        "random teacher": soft._replace(teacher=hasty._replace(epochs=0)),
+        "label smoothing": labels._replace(smoothing=0.1),
+        "labels, twice as long": labels._replace(epochs=2 * labels.epochs),
+    }
+
+
+def without(*digits: int) -> tuple[int, ...]:
+    """The ten classes but these."""
+    return tuple(sorted(set(range(10)) - set(digits)))
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "trio": Experiment(
+        "Hinton's MNIST student, 784-800-800-10: labels against soft targets at T = 20",
+        {"labels": MLP, "distilled": MLP._replace(**HINTON)},
+    ),
+    "unseen-digits": Experiment(
+        "Students that never saw some digits, bias shift chosen without a label",
+        {
+            "no 3": MLP._replace(**HINTON, classes=without(3), hold_out=5000),
+            "only 7 and 8": MLP._replace(**HINTON, classes=(7, 8), hold_out=5000),
+        },
+    ),
+    "cifar-gain": Experiment(
+        "A 78 k-parameter student on the embedded 10,000 CIFAR-10 images",
+        {
+            "labels": SMALL,
+            "teacher of 50k": SMALL._replace(teacher=BEST, **KD),
+            "teacher of 10k": SMALL._replace(teacher=FROM_10K, **KD),
+        },
+    ),
+    "temperature-weight": Experiment(
+        "Temperature and soft weight, judged on 2,000 validation images",
+        {
+            f"T={t:g} a={a:g}": TUNED._replace(
+                temperature=t, soft_weight=a, hard_weight=round(1 - a, 3)
+            )
+            for t in (1.0, 2.0, 4.0, 8.0, 20.0)
+            for a in (0.0, 0.3, 0.6, 0.9, 1.0)
+        },
+    ),
+    "leaderboard-tuning": Experiment(
+        "Settings of the leaderboard, judged on 2,000 validation images", trials()
+    ),
+    "leaderboard": Experiment(
+        "Every method on one pair: 24 k-parameter student, 125 k-parameter teacher, 10,000 images",
+        leaderboard(),
+    ),
+    "capacity-gap": Experiment(
+        "One 24 k-parameter student, four teachers of rising accuracy",
+        {"labels": PAIR, **{name: PAIR._replace(teacher=name, **KD) for name in LADDER}},
+    ),
+    "robust": Experiment(
+        "Robust students, L-infinity epsilon of 8 grey levels, PGD-5 in training, PGD-20 in test",
+        {
+            "labels": HARDENED,
+            "adversarial training": HARDENED._replace(method="adversarial training", **ALONE),
+            "soft targets": HARDENED._replace(teacher=ROBUST, **KD),
+            "ARD": HARDENED._replace(method="ARD", teacher=ROBUST, **ALONE),
+            "RSLAD": HARDENED._replace(method="RSLAD", teacher=ROBUST, **ALONE),
+        },
+    ),
+}

@@ -1,0 +1,134 @@
+"""Adversarial examples: projected gradient descent, robust accuracy, robust distillation.
+
+Images are float32 pixels in 0..1 here, [B, C, H, W], and epsilon is in the same unit: 8 / 255 are
+8 of 255 grey levels. `on_pixels` turns a net on normalised images into one on pixels.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdlab.data import Images
+from kdlab.losses import check_labels, soft_target_loss
+from kdlab.machine import autocast
+
+EPSILON = 8 / 255  # of the CIFAR-10 literature
+
+
+def on_pixels(model: nn.Module, data: Images) -> Callable[[Tensor], Tensor]:
+    """pixels in 0..1 -> float32 logits, by `data`'s own mean and standard deviation."""
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (data.mean, data.std))
+
+    def logits(pixels: Tensor) -> Tensor:
+        images = (pixels - mean.to(pixels.device)) / std.to(pixels.device)
+        with autocast(pixels.device.type):
+            return model(images.contiguous(memory_format=torch.channels_last)).float()
+
+    return logits
+
+
+def pgd(
+    logits: Callable[[Tensor], Tensor],
+    pixels: Tensor,
+    loss: Callable[[Tensor], Tensor],
+    *,
+    epsilon: float = EPSILON,
+    steps: int = 10,
+    step_size: float | None = None,
+    random_start: bool = True,
+) -> Tensor:
+    """Pixels within `epsilon` of these (L-infinity, and in 0..1) that raise ``loss(logits(x))``.
+
+    Steps along the sign of the gradient, each put back into the allowed box (Madry et al. 2018,
+    section 2.1); `step_size` is by default 2.5 epsilon / steps. One step of size epsilon without a
+    random start is FGSM (Goodfellow et al. 2015). No weight gets a gradient, no mode is changed: a
+    net with batch norm has to be in eval mode. ValueError unless pixels are in 0..1.
+    """
+    if pixels.min() < 0 or pixels.max() > 1:
+        raise ValueError("pgd takes pixels in 0..1: are these images normalised already?")
+    if epsilon < 0 or steps < 1:
+        raise ValueError(f"need epsilon >= 0 and steps >= 1, got {epsilon} and {steps}")
+    step_size = 2.5 * epsilon / steps if step_size is None else step_size
+    low, high = (pixels - epsilon).clamp(min=0), (pixels + epsilon).clamp(max=1)
+    found = pixels.clone()
+    if random_start:
+        found = (found + epsilon * (2 * torch.rand_like(found) - 1)).clamp(low, high)
+    for _ in range(steps):
+        found.requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(logits(found)), found)
+        found = (found.detach() + step_size * gradient.sign()).clamp(low, high)
+    return found
+
+
+def attack(
+    model: nn.Module, data: Images, *, seed: int = 0, batch: int = 500, **settings
+) -> Tensor:
+    """uint8 images -> pixels [N, C, H, W] that PGD finds against the labels, the net in eval mode.
+
+    `settings` are those of `pgd`. Attacking 20 steps and counting is the field's "PGD-20".
+    """
+    torch.manual_seed(seed)
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    net, found = on_pixels(model, data), []
+    for images, labels in zip(data.images.split(batch), data.labels.split(batch), strict=True):
+        images, labels = images.to(device), labels.to(device)
+        found.append(pgd(net, images / 255, lambda z, y=labels: F.cross_entropy(z, y), **settings))
+    model.train(was_training)
+    return torch.cat(found).cpu()
+
+
+def robust_accuracy(model: nn.Module, data: Images, **settings) -> float:
+    """Accuracy in percent on `attack`ed images."""
+    found = attack(model, data, **settings)
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    with torch.no_grad():
+        net = on_pixels(model, data)
+        guesses = torch.cat([net(part.to(device)).argmax(1).cpu() for part in found.split(1000)])
+    model.train(was_training)
+    return 100 * float((guesses == data.labels).float().mean())
+
+
+def hostile(
+    student: nn.Module, pixels: Tensor, loss: Callable[[Tensor], Tensor], data: Images, **settings
+) -> Tensor:
+    """The student's logits, in train mode, on images that PGD found against it in eval mode."""
+    net, was_training = on_pixels(student, data), student.training
+    student.eval()
+    found = pgd(net, pixels, loss, **settings)
+    student.train(was_training)
+    return net(found)
+
+
+def adversarial_training_loss(hostile_logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy on the hostile images alone (Madry et al. 2018, eq. 2.1): no teacher."""
+    check_labels(labels, *hostile_logits.shape)
+    return F.cross_entropy(hostile_logits.float(), labels)
+
+
+def ard_loss(
+    hostile_logits: Tensor,
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = 30.0,
+    soft_weight: float = 1.0,
+) -> Tensor:
+    """ARD: on hostile images what the teacher says of the clean ones, and the labels there
+    (Goldblum et al. 2020, eq. 6): ``a T^2 KL(p || q_hostile) + (1 - a) CE(y, q)``."""
+    soft = soft_target_loss(hostile_logits, teacher_logits, temperature)
+    if soft_weight == 1:
+        return soft
+    return soft_weight * soft + (1 - soft_weight) * F.cross_entropy(student_logits.float(), labels)
+
+
+def rslad_loss(hostile_logits: Tensor, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """RSLAD: the clean teacher's soft labels (T = 1) on hostile and clean images, 5/6 and 1/6
+    (Zi et al. 2021, eq. 7; the weights of their code). No hard label; their attack raises this KL.
+    """
+    on_hostile = soft_target_loss(hostile_logits, teacher_logits, 1.0)
+    return 5 / 6 * on_hostile + 1 / 6 * soft_target_loss(student_logits, teacher_logits, 1.0)
