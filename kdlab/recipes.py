@@ -60,7 +60,7 @@ KD = {"temperature": 4.0, "soft_weight": 0.9, "hard_weight": 0.1}
 LADDER = ("cifar10-cnn7-8", "cifar10-cnn7-16", "cifar10-cnn7-32", "cifar10-cnn7-64")
 BEST, FROM_10K = "cifar10-cnn7-64", "cifar10-10k-cnn7-32"
 FAST, FAST_10K = "cifar10-cnn7-16", "cifar10-10k-cnn7-16"  # quick to ask: for live runs
-ROBUST = "cifar10-robust-cnn7-16"
+ROBUST = "cifar10-10k-robust-cnn7-16"
 TUNED = SMALL._replace(student="wrn-10-1-s2", teacher=BEST, hold_out=2000, judge="validation")
 CNN = Recipe("cnn7-64", "cifar10", 100, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
 CNN_10K = Recipe("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2)
@@ -69,11 +69,10 @@ TEACHERS: dict[str, Recipe] = {
     FROM_10K: CNN_10K,
     FAST_10K: CNN_10K._replace(student="cnn7-16"),
     **{name: CNN._replace(student=name.removeprefix("cifar10-")) for name in LADDER},
-    ROBUST: CNN._replace(
-        student="cnn7-16", epochs=12, lr=0.2, method="adversarial training", weight=1.0,
-        hard_weight=0.0,
+    ROBUST: CNN_10K._replace(
+        student="cnn7-16", epochs=20, method="adversarial training", weight=1.0, hard_weight=0.0
     ),
-}  # fmt: skip
+}
 
 # the leaderboard's pair, both trained on the same 10,000 images: whatever is gained is distillation
 PAIR = Recipe("cnn3-16", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
