@@ -161,3 +161,164 @@ def check_mass_matching_shift(shift: Callable[[Tensor, Tensor, Sequence[int]], f
         ("it matches the student to itself: the wanted probability is the teacher's",
          lambda z, v, c: right(z, z, c)),
     ])  # fmt: skip
+
+
+def check_teacher_passes(passes: Callable[[int, int, int, int, bool], int]) -> None:
+    """`passes(images, epochs, students, period, cached) -> int`: forward passes of the teacher.
+
+    `period`: after how many epochs the views repeat, 0 if they never do (as `Views.period`).
+    """
+
+    def right(images: int, epochs: int, students: int, period: int, cached: bool) -> int:
+        if cached:
+            return images * min(epochs, period or epochs)
+        return images * epochs * students
+
+    cases = [(100, 15, 4, period, cached) for period in (1, 2, 0) for cached in (True, False)]
+    _compare("teacher_passes", passes, right, [*cases, (50, 1, 3, 2, True)], [
+        ("with a cache the number of students does not count: the answers serve them all",
+         lambda n, e, s, p, c: right(n, e, s, p, c) * (s if c else 1)),
+        ("without a cache every student asks anew", lambda n, e, s, p, c:
+         right(n, e, 1, p, c)),
+        ("period 0 means that the views never repeat: every epoch has its own",
+         lambda n, e, s, p, c: n * min(e, p) if c else n * e * s),
+        ("a cache of random views needs as many answers as there are different views",
+         lambda n, e, s, p, c: n if c else n * e * s),
+        ("no more epochs of answers than epochs of training",
+         lambda n, e, s, p, c: n * (p or e) if c else n * e * s),
+    ])  # fmt: skip
+
+
+def check_cka(cka: Callable[[Tensor, Tensor], float]) -> None:
+    """`cka(first [N, D1], second [N, D2]) -> float`: linear CKA of features of the same images."""
+    draw = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(20, d, generator=draw) + 1 for d in (6, 9))
+    mixed = y + (x @ torch.randn(6, 9, generator=draw)) / 2
+
+    def plain(x: Tensor, y: Tensor) -> Tensor:
+        x, y = x @ x.T, y @ y.T
+        return (x * y).sum() / (x.norm() * y.norm())
+
+    def centred(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return x - x.mean(dim=0), y - y.mean(dim=0)
+
+    _compare("cka", cka, metrics.cka, [(x, x), (x, y), (x, mixed), (5 * x, mixed)], [
+        ("the features are not centred: take off each column's mean over the images", plain),
+        ("not normalised: a net with twice the scale must be just as similar",
+         lambda x, y: (lambda x, y: (x.T @ y).square().sum())(*centred(x, y))),
+        ("the square is missing: the Gram matrices are compared, not the features",
+         lambda x, y: plain(*centred(x, y)).sqrt()),
+    ])  # fmt: skip
+
+
+def check_diagnose(diagnose: Callable[[dict], str]) -> None:
+    """`diagnose(symptoms) -> str`: which fault a set-up has, told from four measurements.
+
+    `symptoms`: "accuracy" of the teacher here and on its "card", both in %; "renamed", its accuracy
+    when each class it names is taken for the one it mostly means; "steady", whether it answers an
+    image alike in other company; "scale", soft term / what it should be. The faults are "train
+    mode", "normalisation", "class order", "reduction" and, where all is well, "none".
+    """
+    names = ("accuracy", "card", "renamed", "steady", "scale")
+    cases = {
+        (91.5, 92.0, 91.5, True, 1.0): "none",
+        (84.0, 84.4, 84.1, True, 1.0): "none",
+        (92.3, 92.0, 92.3, True, 0.1): "reduction",
+        (75.0, 75.6, 75.0, True, 0.01): "reduction",
+        (9.0, 92.0, 91.8, True, 1.0): "class order",
+        (31.0, 84.4, 84.0, True, 1.0): "class order",
+        (55.0, 92.0, 57.0, True, 1.0): "normalisation",
+        (10.0, 84.4, 14.0, True, 1.0): "normalisation",
+        (88.0, 92.0, 88.0, False, 1.0): "train mode",
+        (91.9, 92.0, 91.9, False, 1.0): "train mode",
+        (60.0, 84.4, 61.0, False, 1.0): "train mode",
+    }
+    for numbers, fault in cases.items():
+        symptoms = dict(zip(names, numbers, strict=True))
+        try:
+            said = diagnose(symptoms)
+        except NotImplementedError:
+            print("diagnose: not done yet.")
+            return
+        assert said == fault, f"diagnose: {symptoms} comes from {fault!r}, yours says {said!r}" + (
+            ": a teacher that contradicts itself is told by `steady`, whatever its accuracy"
+            if fault == "train mode" else ""
+        )  # fmt: skip
+    print("All checks of diagnose passed.")
+
+
+def check_attention_map(attention: Callable[[Tensor], Tensor]) -> None:
+    """`attention_map(feature [B, C, H, W]) -> [B, H * W]`, each row of length 1."""
+    draw = torch.Generator().manual_seed(0)
+    cases = [(torch.randn(2, 5, 3, 4, generator=draw),), (torch.rand(3, 1, 2, 2, generator=draw),)]
+
+    def rows(x: Tensor, power: int = 2) -> Tensor:
+        return x.abs().pow(power).sum(dim=1).flatten(1)
+
+    _compare("attention_map", attention, losses.attention_map, cases, [
+        ("not normalised: divide each row by its length", rows),
+        ("absolute values: it is the sum of squares", lambda x: F.normalize(rows(x, 1), dim=1)),
+        ("signs cancel: square before you sum", lambda x: F.normalize(x.sum(1).flatten(1), dim=1)),
+        ("rows that sum to one: divide by the length (L2), not by the sum",
+         lambda x: F.normalize(rows(x), p=1, dim=1)),
+        ("normalised over the batch: each image on its own, dim=1",
+         lambda x: F.normalize(rows(x), dim=0)),
+    ])  # fmt: skip
+
+
+def check_fgsm(fgsm: Callable[..., Tensor]) -> None:
+    """`fgsm(net, pixels [B, C, H, W] in 0..1, labels [B], epsilon) -> pixels`: one signed step."""
+    draw = torch.Generator().manual_seed(0)
+    weights = torch.randn(3 * 4 * 4, 5, generator=draw)
+    pixels, labels = torch.rand(4, 3, 4, 4, generator=draw), torch.tensor([0, 4, 2, 1])
+    pixels[0, 0], pixels[1, 0] = 0.0, 1.0
+
+    def net(x: Tensor) -> Tensor:
+        return x.flatten(1) @ weights
+
+    def slope(x: Tensor, y: Tensor) -> Tensor:
+        x = x.clone().requires_grad_()
+        return torch.autograd.grad(F.cross_entropy(net(x), y), x)[0]
+
+    def right(net: Callable, x: Tensor, y: Tensor, e: float) -> Tensor:
+        return (x + e * slope(x, y).sign()).clamp(0, 1)
+
+    def yours(net: Callable, x: Tensor, y: Tensor, e: float) -> Tensor:
+        return fgsm(net, x.clone(), y, e).detach()
+
+    _compare("fgsm", yours, right, [(net, pixels, labels, e) for e in (8 / 255, 0.3)], [
+        ("some pixels left 0..1: clamp them", lambda f, x, y, e: x + e * slope(x, y).sign()),
+        ("the gradient itself: take its sign", lambda f, x, y, e:
+         (x + e * slope(x, y)).clamp(0, 1)),
+        ("downhill: an attack raises the loss, so add", lambda f, x, y, e:
+         (x - e * slope(x, y).sign()).clamp(0, 1)),
+        ("epsilon is on the 0..1 scale already: don't divide by 255", lambda f, x, y, e:
+         right(f, x, y, e / 255)),
+    ])  # fmt: skip
+
+
+def check_decoupled_loss(loss: Callable[..., Tensor]) -> None:
+    """`loss(student_logits, teacher_logits, labels, *, temperature, target_weight,
+    non_target_weight) -> scalar`: DKD with T², mean over the images."""
+    right = losses.decoupled_loss
+    cases = [(z, v, torch.arange(len(z)) % z.shape[1]) for z, v, _ in _cases(1.0)[1:]]
+    settings = {"temperature": 4.0, "target_weight": 0.5, "non_target_weight": 6.0}
+
+    def coupled(z: Tensor, v: Tensor, y: Tensor, *, temperature: float, target_weight: float,
+                non_target_weight: float) -> Tensor:  # fmt: skip
+        given = z, v, y, temperature
+        rest = 1 - losses.soften(v, temperature).gather(1, y[:, None])[:, 0]
+        other = non_target_weight * rest * losses.non_target_loss(*given)
+        return temperature**2 * (target_weight * losses.target_loss(*given) + other).mean()
+
+    _compare("decoupled_loss", loss, right, cases, [
+        ("the factor T² is missing", lambda *c, temperature, **w:
+         right(*c, temperature=temperature, **w) / temperature**2),
+        ("the second part still carries 1 - p_y: that is what DKD drops", coupled),
+        ("the two weights are swapped", lambda *c, temperature, target_weight, non_target_weight:
+         right(*c, temperature=temperature, target_weight=non_target_weight,
+               non_target_weight=target_weight)),
+        ("student and teacher are swapped", lambda z, v, y, **w: right(v, z, y, **w)),
+        ("the sum over the batch: take the mean", lambda z, v, y, **w:
+         len(z) * right(z, v, y, **w)),
+    ], **settings)  # fmt: skip

@@ -45,10 +45,10 @@ class Combined(nn.Module):
     def __init__(self, base: Objective | None, term: Objective, weight: float):
         super().__init__()
         self.base, self.term, self.weight = base, term, weight
-        self.stages = getattr(term, "stages", ())
+        self.stages = getattr(term, "stages", ()) if weight else ()
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
-        loss = self.weight * self.term(logits, batch)
+        loss = self.weight * self.term(logits, batch) if self.weight else 0.0
         return loss + self.base(logits, batch) if self.base else loss
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -129,8 +130,9 @@ def soften_bars(axis: Axes, state: State, classes: Sequence[str]) -> Callable[[S
         for bar, value in zip(bars, [*state["teacher"], *state["student"]], strict=True):
             bar.set_width(value)
         title.set_text(
-            f"T = {state['temperature']:.3g}, entropy of\nteacher {state['teacher_entropy']:.2f} "
-            f"nats\nstudent {state['student_entropy']:.2f} nats"
+            (f"{state['name']}\n" if "name" in state else "")
+            + f"T = {state['temperature']:.3g}, entropy of\nteacher "
+            f"{state['teacher_entropy']:.2f} nats\nstudent {state['student_entropy']:.2f} nats"
         )
         return [*bars, title]
 
@@ -340,6 +342,7 @@ def learning_curves(
 def heat_map(
     values, temperatures: Sequence[float], weights: Sequence[float], *, unit: str, title: str = "",
     best: str = "max", decimals: int = 2, weight_name: str = "soft weight λ",
+    temperature_name: str = "temperature T",
 ) -> Figure:  # fmt: skip
     """A number for each temperature (columns) and weight (rows), the best cell framed."""
     table = np.asarray(values, dtype=float)
@@ -353,6 +356,88 @@ def heat_map(
     row, column = np.unravel_index(flat, table.shape)
     frame = {"fill": False, "edgecolor": COLOURS["accent"], "linewidth": 4}
     axis.add_patch(Rectangle((column, row), 1, 1, **frame))
-    axis.set(xlabel="temperature T", ylabel=weight_name)
+    axis.set(xlabel=temperature_name, ylabel=weight_name)
     axis.tick_params(axis="y", rotation=0)
     return drawing
+
+
+def forest(
+    tables: pd.DataFrame | Mapping[str, pd.DataFrame], *, unit: str = "points", title: str = ""
+) -> Figure:
+    """Paired differences with their 95% intervals, a row an arm: from `experiments.summarise`.
+
+    `tables` is one table, or a mapping from what a panel says to a table of the same arms. The
+    first sets the order. Green: beyond noise and better; orange-red: beyond noise and worse; grey:
+    zero is inside. A control is a ring at zero.
+    """
+    tables = {"": tables} if isinstance(tables, pd.DataFrame) else dict(tables)
+    first = next(iter(tables.values()))
+    arms = list(first["difference"].fillna(0.0).sort_values().index)
+    drawing = figure(4.2 + 3.6 * len(tables), 1.5 + 0.36 * len(arms), title)
+    axes = drawing.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+    for axis, (name, table) in zip(axes, tables.items(), strict=True):
+        axis.axvline(0, color="0.3", linewidth=1.2)
+        for row, arm in enumerate(arms):
+            middle, low, high = table.loc[arm, ["difference", "95% low", "95% high"]]
+            if math.isnan(middle):
+                axis.plot(0, row, "o", color="0.3", markerfacecolor="white", markersize=8)
+                continue
+            role = "distilled" if low > 0 else "accent" if high < 0 else "label"
+            axis.plot([low, high], [row, row], color=COLOURS[role], linewidth=3)
+            axis.plot(middle, row, "o", color=COLOURS[role], markersize=7)
+        axis.set_title(name)
+        axis.set_xlabel(f"difference ({unit}, 95% interval)")
+        axis.grid(axis="y", visible=False)
+    axes[0].set_yticks(range(len(arms)), arms)
+    axes[0].set_ylim(-0.6, len(arms) - 0.4)
+    return drawing
+
+
+def robustness_figure(
+    states: Sequence[State], classes: Sequence[str], *, title: str = ""
+) -> tuple[Figure, Callable[[State], list]]:
+    """Attacked images above (or beside) two nets' probabilities for them; and move(state).
+
+    States are from `widgets.robustness_state`. Each net sees the attack that was made against it.
+    """
+    alone = len(states) == 1
+    drawing = figure(11 if alone else 1.2 + 2.9 * len(states), 4.6 if alone else 6.6, title)
+    rows = [["student", "teacher", "bars"]] if alone else [["student", "teacher"], ["bars"] * 2]
+    shape = {"width_ratios": (1, 1, 1.9)} if alone else {"height_ratios": (1, 2.1)}
+    moves, widths = [], (4.1, *[2.9] * (len(states) - 1))  # the first has the classes' names
+    for part in np.ravel(drawing.subfigures(1, len(states), width_ratios=widths)):
+        axes = part.subplot_mosaic(rows, **shape)
+        moves.append(_robustness(axes, states[len(moves)], classes, 14 if alone else 11))
+        if len(moves) > 1:
+            axes["bars"].set_yticklabels([])
+    entries = axes["bars"].get_legend_handles_labels()
+    drawing.legend(*entries, loc="outside lower center", ncols=2, frameon=False)
+    return drawing, moves[0]
+
+
+def _robustness(
+    axes: Mapping[str, Axes], state: State, classes: Sequence[str], size: int
+) -> Callable[[State], list]:
+    names = {"student": "plain student", "teacher": "robust teacher"}
+    bars = _paired_bars(axes["bars"], classes, [(state[r], r, names[r]) for r in names])
+    axes["bars"].set(xlim=(0, 1), xlabel="probability", xticks=(0, 0.5, 1))
+    axes["bars"].set_xticklabels(("0", "0.5", "1"))
+    heading, pictures, captions = axes["bars"].set_title("\n"), {}, {}
+    for role in names:
+        axes[role].set_axis_off()
+        pictures[role] = axes[role].imshow(_pixels(state["images"][role]), **PIXELS)
+        captions[role] = axes[role].set_title("\n", loc="center", fontsize=size)
+
+    def move(state: State) -> list:
+        for bar, value in zip(bars, [*state["student"], *state["teacher"]], strict=True):
+            bar.set_width(value)
+        heading.set_text(f"ε = {state['epsilon']}/255\nlabel: {classes[state['label']]}")
+        for role in names:
+            pictures[role].set_data(_pixels(state["images"][role]))
+            guess = max(range(len(classes)), key=state[role].__getitem__)
+            captions[role].set_text(f"{names[role]}\nsays {classes[guess]}")
+            captions[role].set_color("black" if guess == state["label"] else COLOURS["accent"])
+        return [*bars, heading, *pictures.values(), *captions.values()]
+
+    move(state)
+    return move

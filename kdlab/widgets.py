@@ -1,19 +1,22 @@
-"""Two panels with sliders: temperature alone, and temperature with the weight of the soft term.
+"""Panels with sliders: temperature alone, along a ladder of teachers, with the soft term's weight,
+and an attack's epsilon.
 
-The numbers come from two pure functions, `temperature_state` and `objective_state`; the drawing
-from `kdlab.plots`. A panel only joins them: one PNG is replaced at each change (about 25 ms on one
-core). Nothing swallows an exception; a slider clamps what lies outside its range.
+The numbers come from pure functions (`temperature_state`, `objective_state`, `robustness_state`);
+the drawing from `kdlab.plots`. A panel only joins them: one PNG is replaced at each change (about
+25 ms on one core). Nothing swallows an exception; a slider clamps what lies outside its range.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import ipywidgets
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from kdlab import losses, plots
+from kdlab import losses, plots, robust
+from kdlab.data import Images
 
 LOW, HIGH = 0.25, 50.0  # temperatures within the sliders' reach
 CURVE = [LOW * (HIGH / LOW) ** (step / 40) for step in range(41)]
@@ -21,7 +24,17 @@ TEXTS = {  # what stands on a panel: (English, 中文)
     "temperature": ("Temperature T", "温度 T"),
     "weight": ("Soft weight λ", "软损失权重 λ"),
     "image": ("Image", "图像"),
+    "teacher": ("Teacher", "教师模型"),
     "with_t_squared": ("T² factor", "乘以 T²"),
+    "epsilon": ("ε in grey levels", "ε（灰度级）"),
+    "attacked": (
+        "ε = {epsilon} of 255 grey levels · plain student: label <b>{student_label:.1%}</b>, right "
+        "on {student_right} of {count} images · robust teacher: label <b>{teacher_label:.1%}</b>, "
+        "right on {teacher_right} of {count}",
+        "ε = {epsilon}/255 · 普通学生模型：正确类概率 <b>{student_label:.1%}</b>，{count} 张图对 "
+        "{student_right} 张 · 鲁棒教师模型：正确类概率 <b>{teacher_label:.1%}</b>，{count} 张图对 "
+        "{teacher_right} 张",
+    ),
     "softened": (
         "Teacher: entropy <b>{teacher_entropy:.3f}</b> nats = {teacher_bits:.3f} bits · "
         "student: <b>{student_entropy:.3f}</b> nats = {student_bits:.3f} bits · "
@@ -186,6 +199,38 @@ def temperature_panel(
     return Panel(controls, compute, draw, "softened")
 
 
+def ladder_panel(
+    images: Tensor,
+    labels: Tensor,
+    teachers: Mapping[str, Tensor],
+    student_logits: Tensor,
+    classes: Sequence[str],
+) -> Panel:
+    """The panel of `temperature_panel` for several teachers, name -> logits [N, K], in order of
+    their strength. Controls: `.teacher`, `.temperature`, `.image`.
+    """
+    for logits in teachers.values():
+        _check(len(images), labels, logits, student_logits)
+    controls = {
+        "teacher": ipywidgets.SelectionSlider(options=list(teachers), layout={"width": "26em"}),
+        "temperature": _temperature_slider(),
+        "image": _image_choice(labels, classes),
+    }
+
+    def compute() -> dict:
+        name, t, n = (control.value for control in controls.values())
+        state = temperature_state(teachers[name][n], student_logits[n], t, labels[n])
+        return state | {"name": name}
+
+    drawing, move = plots.temperature_figure([compute()], classes, images[0])
+    frames = plots.Frames(drawing)
+
+    def draw(state: dict) -> bytes:
+        return frames.png(move(state, images[controls["image"].value]))
+
+    return Panel(controls, compute, draw, "softened")
+
+
 def temperature_lambda_panel(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, classes: Sequence[str]
 ) -> Panel:
@@ -218,3 +263,66 @@ def _check(count: int, labels: Tensor, teacher_logits: Tensor, student_logits: T
             f"a panel needs as many images as labels and logits, and at least one, got {count} "
             f"images, {len(labels)} labels, {len(teacher_logits)} rows of logits"
         )
+
+
+class Attacked(NamedTuple):
+    """What one net is shown, and what it says, at each epsilon: E of them, N images, K classes."""
+
+    epsilons: tuple[int, ...]  # grey levels
+    images: Tensor  # uint8 [E, N, C, H, W], rounded to be shown
+    probabilities: Tensor  # [E, N, K], for the unrounded pixels
+
+
+def under_attack(
+    model: nn.Module, data: Images, epsilons: Sequence[int] = range(0, 17, 2), steps: int = 10
+) -> Attacked:
+    """PGD against this net at each epsilon, beforehand, so that a slider only looks up."""
+    found = [robust.attack(model, data, epsilon=e / 255, steps=steps) for e in epsilons]
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        net = robust.on_pixels(model, data)
+        said = torch.stack([losses.soften(net(pixels), 1.0) for pixels in found])
+    model.train(was_training)
+    return Attacked(tuple(epsilons), (255 * torch.stack(found)).round().byte(), said)
+
+
+def robustness_state(
+    nets: Mapping[str, Attacked], labels: Tensor, *, epsilon: int, image: int
+) -> dict:
+    """One image under the attacks on "student" and "teacher" at `epsilon` grey levels.
+
+    ValueError for an epsilon that was not attacked beforehand.
+    """
+    label = int(labels[image])
+    state = {"epsilon": epsilon, "label": label, "count": len(labels), "images": {}}
+    for role, (epsilons, images, probabilities) in nets.items():
+        if epsilon not in epsilons:
+            raise ValueError(f"no attack with epsilon {epsilon}: there are {epsilons}")
+        said = probabilities[epsilons.index(epsilon)]
+        state["images"][role] = images[epsilons.index(epsilon), image]
+        state[role], state[f"{role}_label"] = said[image].tolist(), float(said[image, label])
+        state[f"{role}_right"] = int((said.argmax(dim=1) == labels).sum())
+    return state
+
+
+def robustness_panel(nets: Mapping[str, Attacked], labels: Tensor, classes: Sequence[str]) -> Panel:
+    """Attacked images and what a plain "student" and a robust "teacher" say, under an ε slider.
+
+    `nets` come from `under_attack`, labels [N]. Controls: `.epsilon`, `.image`.
+    """
+    epsilons = nets["student"].epsilons
+    if not 0 < len(labels) == len(nets["student"].images[0]) == len(nets["teacher"].images[0]):
+        raise ValueError(f"a panel needs as many labels as attacked images, got {len(labels)}")
+    controls = {
+        "epsilon": ipywidgets.SelectionSlider(options=epsilons, layout={"width": "26em"}),
+        "image": _image_choice(labels, classes),
+    }
+
+    def compute() -> dict:
+        settings = {name: control.value for name, control in controls.items()}
+        return robustness_state(nets, labels, **settings)
+
+    drawing, move = plots.robustness_figure([compute()], classes)
+    frames = plots.Frames(drawing)
+    return Panel(controls, compute, lambda state: frames.png(move(state)), "attacked")

@@ -24,7 +24,53 @@ def hard(z, y, t):
     return F.cross_entropy(z, y)
 
 
+def passes(images, epochs, students, period, cached):
+    return images * (min(epochs, period or epochs) if cached else epochs * students)
+
+
+def cka(x, y):
+    return (x.T @ y).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm())
+
+
+def diagnose(accuracy, card, renamed, steady, scale):
+    if scale < 0.5:
+        return "reduction"
+    if not steady:
+        return "train mode"
+    if accuracy > card - 2:
+        return "none"
+    return "class order" if renamed > card - 2 else "normalisation"
+
+
+def fgsm(net, x, y, epsilon, step=torch.sign, up=1):
+    x.requires_grad_()
+    F.cross_entropy(net(x), y).backward()
+    return (x + up * epsilon * step(x.grad)).clamp(0, 1)
+
+
+def squares(x):
+    return x.square().sum(1).flatten(1)
+
+
+def decoupled(z, v, y, *, temperature, target_weight, non_target_weight, rest=lambda p: 1):
+    def parts(logits):
+        p = F.softmax(logits.double() / temperature, 1)
+        target = F.one_hot(y, p.shape[1]).bool()
+        return p[target], p[~target].view(len(p), -1)
+
+    (q_y, q), (p_y, p) = parts(z), parts(v)
+    tckd = p_y * (p_y / q_y).log() + (1 - p_y) * ((1 - p_y) / (1 - q_y)).log()
+    p, q = p / p.sum(1, keepdim=True), q / q.sum(1, keepdim=True)
+    nckd = rest(p_y) * (p * (p / q).log()).sum(1)
+    return temperature**2 * (target_weight * tckd + non_target_weight * nckd).mean()
+
+
 RIGHT = [
+    (checks.check_attention_map, losses.attention_map),
+    (checks.check_attention_map, lambda x: squares(x) / squares(x).norm(dim=1, keepdim=True)),
+    (checks.check_fgsm, fgsm),
+    (checks.check_decoupled_loss, losses.decoupled_loss),
+    (checks.check_decoupled_loss, decoupled),
     (checks.check_soften, losses.soften),
     (checks.check_entropy, losses.entropy),
     (checks.check_soft_target_loss, losses.soft_target_loss),
@@ -36,9 +82,61 @@ RIGHT = [
         lambda z, v, t: (losses.soften(z, t) - losses.soften(v, t)) / t,
     ),
     (checks.check_mass_matching_shift, metrics.mass_matching_shift),
+    (checks.check_teacher_passes, lambda *case: passes(*case)),
+    (checks.check_cka, metrics.cka),
+    (checks.check_cka, lambda x, y: cka(x - x.mean(0), y - y.mean(0))),
+    (checks.check_diagnose, lambda symptoms: diagnose(**symptoms)),
 ]
 
 WRONG = [
+    (checks.check_attention_map, squares, "not normalised"),
+    (checks.check_attention_map, lambda x: F.normalize(x.abs().sum(1).flatten(1)), "of squares"),
+    (checks.check_attention_map, lambda x: F.normalize(x.sum(1).flatten(1)), "signs cancel"),
+    (checks.check_attention_map, lambda x: F.normalize(squares(x), p=1), "sum to one"),
+    (checks.check_attention_map, lambda x: F.normalize(squares(x), dim=0), "over the batch"),
+    (checks.check_attention_map, lambda x: F.normalize(x.square().sum(1), dim=1), "shape"),
+    (checks.check_fgsm, lambda f, x, y, e: fgsm(f, x, y, e, torch.clone), "its sign"),
+    (checks.check_fgsm, lambda f, x, y, e: fgsm(f, x, y, e, up=-1), "downhill"),
+    (checks.check_fgsm, lambda f, x, y, e: fgsm(f, x, y, e / 255), "divide by 255"),
+    (
+        checks.check_fgsm,
+        lambda f, x, y, e: x.detach()
+        + e * torch.autograd.grad(F.cross_entropy(f(x.requires_grad_()), y), x)[0].sign(),
+        "clamp them",
+    ),
+    (checks.check_decoupled_loss, lambda *c, temperature, **w:
+     losses.decoupled_loss(*c, temperature=temperature, **w) / temperature**2, "T² is missing"),
+    (checks.check_decoupled_loss, lambda *c, **w: decoupled(*c, rest=lambda p: 1 - p, **w),
+     "what DKD drops"),
+    (checks.check_decoupled_loss, lambda *c, temperature, target_weight, non_target_weight:
+     decoupled(*c, temperature=temperature, target_weight=non_target_weight,
+               non_target_weight=target_weight), "weights are swapped"),
+    (checks.check_decoupled_loss, lambda z, v, y, **w: decoupled(v, z, y, **w),
+     "student and teacher are swapped"),
+    (checks.check_decoupled_loss, lambda z, v, y, **w: len(z) * decoupled(z, v, y, **w),
+     "take the mean"),
+    (checks.check_teacher_passes, lambda n, e, s, p, c: passes(n, e, s, p, c) * s**c, "serve them"),
+    (checks.check_teacher_passes, lambda n, e, s, p, c: passes(n, e, 1, p, c), "asks anew"),
+    (checks.check_teacher_passes, lambda n, e, s, p, c: n * (min(e, p) if c else e * s), "never"),
+    (checks.check_teacher_passes, lambda n, e, s, p, c: n * (1 if c else e * s), "as many answers"),
+    (
+        checks.check_teacher_passes,
+        lambda n, e, s, p, c: n * ((p or e) if c else e * s),
+        "no more epochs",
+    ),
+    (checks.check_cka, cka, "not centred"),
+    (checks.check_cka, lambda x, y: metrics.cka(x, y) ** 0.5, "square is missing"),
+    (
+        checks.check_cka,
+        lambda x, y: ((x - x.mean(0)).T @ (y - y.mean(0))).square().sum(),
+        "not normalised",
+    ),
+    (checks.check_diagnose, lambda symptoms: "none", "comes from 'reduction'"),
+    (
+        checks.check_diagnose,
+        lambda symptoms: diagnose(**symptoms | {"steady": True}),
+        "contradicts itself",
+    ),
     (
         checks.check_mass_matching_shift,
         lambda z, v, c: -metrics.mass_matching_shift(z, v, c),

@@ -116,7 +116,7 @@ def test_two_processes_equal_one_after_the_other(folder):
         for result in together[1:]:
             alone = {"arm": result["arm"], **execute(arms[result["arm"]], result["seed"])}
             for varies in ("seconds", "memory"):
-                assert result.pop(varies) > 0 and alone.pop(varies) > 0
+                assert result.pop(varies) >= 0 and alone.pop(varies) >= 0
             assert result == alone
     finally:
         torch.set_num_threads(threads)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kdlab import plots, widgets
+from kdlab import experiments, plots, widgets
 
 CLASSES = tuple("0123456789")
 DRAW = torch.Generator().manual_seed(0)
@@ -32,12 +32,48 @@ def grid_of_objectives():
     return plots.temperature_lambda_grid(pairs, CLASSES, title="finding")
 
 
+def runs():
+    """Three seeds: "b" is better than the control "a" in each, "c" worse, "d" within noise."""
+    means = {"a": 70.0, "b": 73.0, "c": 66.0, "d": 70.0}
+    wobble = {"d": (1.0, -1.2, 0.3)}
+    return [
+        {
+            "arm": arm,
+            "seed": seed,
+            "accuracy": mean + 0.1 * seed + wobble.get(arm, (0, 0.1, 0))[seed],
+        }
+        for arm, mean in means.items()
+        for seed in range(3)
+    ]
+
+
+def attacked(level, image=0):
+    """A state as `widgets.robustness_state` gives it."""
+    draw = torch.Generator().manual_seed(level)
+    shown = torch.randint(256, (2, 4, 3, 32, 32), generator=draw, dtype=torch.uint8)
+    said = torch.randn(2, 4, 10, generator=draw).softmax(2)
+    nets = {r: widgets.Attacked((level,), shown[i : i + 1], said[i : i + 1])
+            for i, r in enumerate(("student", "teacher"))}  # fmt: skip
+    return widgets.robustness_state(nets, torch.arange(4), epsilon=level, image=image)
+
+
 FIGURES = {
+    "forest": lambda: plots.forest(experiments.summarise(runs()), title="finding"),
+    "two forests": lambda: plots.forest(
+        {f"against {arm}": experiments.summarise(runs(), control=arm) for arm in "ab"}
+    ),
+    "robustness panel": lambda: plots.robustness_figure([attacked(8)], CLASSES)[0],
+    "robustness grid": lambda: plots.robustness_figure(
+        [attacked(e) for e in (0, 4, 8)], CLASSES, title="finding"
+    )[0],
     "image grid": lambda: plots.image_grid([IMAGE] * 7, ["a"] * 7, columns=3, title="finding"),
     "colour grid": lambda: plots.image_grid([COLOUR_IMAGE] * 2, title="finding"),
     "temperature panel": lambda: plots.temperature_figure([softened(4)], CLASSES, IMAGE)[0],
     "small multiples": lambda: plots.temperature_small_multiples(
         [softened(t) for t in (0.5, 1, 4, 20)], CLASSES, COLOUR_IMAGE, title="finding"
+    ),
+    "ladder": lambda: plots.temperature_small_multiples(
+        [softened(4) | {"name": n} for n in ("small", "large")], CLASSES, COLOUR_IMAGE, title="f"
     ),
     "objective panel": lambda: plots.objective_figure(objective(4), CLASSES)[0],
     "objective grid": grid_of_objectives,
@@ -122,3 +158,33 @@ def test_colours_are_distinct_for_colour_blind_readers():
     for first in range(3):
         for second in range(first):
             assert np.linalg.norm(seen[first] - seen[second]) > 0.25
+
+
+def test_a_forest_shows_each_interval_in_the_colour_of_its_verdict():
+    table = experiments.summarise(runs())
+    figure = plots.forest(table)
+    axis = figure.axes[0]
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["c", "a", "d", "b"]
+    drawn = {}
+    for line in axis.lines:
+        if len(line.get_xdata()) == 2 and line.get_linewidth() == 3:
+            drawn[round(line.get_ydata()[0])] = (tuple(line.get_xdata()), line.get_color())
+    for row, (arm, role) in enumerate(
+        [("c", "accent"), ("a", ""), ("d", "label"), ("b", "distilled")]
+    ):
+        if arm != "a":
+            wanted = tuple(table.loc[arm, ["95% low", "95% high"]])
+            assert drawn[row] == (wanted, plots.COLOURS[role])
+    assert len(drawn) == 3  # the control has no interval with itself
+
+
+def test_the_robustness_panel_shows_what_its_state_says():
+    drawing, move = plots.robustness_figure([attacked(8)], CLASSES)
+    state = attacked(4, image=2)
+    move(state)
+    axes = {axis.get_label(): axis for axis in drawing.axes}
+    for container, role in zip(axes["bars"].containers, ("student", "teacher"), strict=True):
+        np.testing.assert_allclose([bar.get_width() for bar in container], state[role])
+        shown = np.asarray(axes[role].images[0].get_array())
+        assert (shown.transpose(2, 0, 1) == np.asarray(state["images"][role])).all()
+    assert "ε = 4/255\nlabel: 2" in axes["bars"].get_title(loc="left")

@@ -12,6 +12,7 @@ import torch
 from jupyter_client.manager import KernelManager
 
 from kdlab import losses, widgets
+from kdlab.data import Images
 
 CLASSES = tuple("0123456789")
 
@@ -28,6 +29,20 @@ def temperature_panel(n=4):
 
 def objective_panel(n=4):
     return widgets.temperature_lambda_panel(logits(1, n), logits(0, n), torch.arange(n), CLASSES)
+
+
+def attacks(n=4, levels=(0, 4, 8)):
+    """A small net under attack, in both roles, and its images."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 10))
+    shown = torch.randint(256, (n, 3, 8, 8), dtype=torch.uint8)
+    data = Images(shown, torch.arange(n), torch.arange(n), "none", CLASSES, (0.5,) * 3, (0.25,) * 3)
+    return {role: widgets.under_attack(net, data, levels) for role in ("student", "teacher")}, data
+
+
+def robustness_panel(n=4):
+    nets, data = attacks(n)
+    return widgets.robustness_panel(nets, data.labels, CLASSES)
 
 
 def objective(**settings):
@@ -76,6 +91,50 @@ def test_a_drag_changes_state_picture_and_numbers():
     assert panel.numbers.value != line
     panel.image.set_state({"index": 2})
     assert panel.state["label"] == 2
+
+
+def test_the_teacher_slider_climbs_the_ladder():
+    images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    teachers = {"small": logits(0), "large": 3 * logits(0)}
+    panel = widgets.ladder_panel(images, torch.arange(4), teachers, logits(1), CLASSES)
+    assert panel.state["name"] == "small"
+    before, picture = panel.state["teacher_entropy"], panel.picture.value
+    panel.teacher.set_state({"index": 1})
+    assert panel.state["name"] == "large" and panel.picture.value != picture
+    assert panel.state["teacher_entropy"] < before  # three times the logits are a third of T
+    panel.temperature.value = 3 * panel.state["temperature"]
+    assert panel.state["teacher_entropy"] == pytest.approx(before, rel=0.05)
+    with pytest.raises(ValueError, match="panel needs as many"):
+        widgets.ladder_panel(images[:3], torch.arange(4), teachers, logits(1), CLASSES)
+
+
+def test_attacks_stay_within_epsilon_and_lower_the_label():
+    nets, data = attacks(levels=(0, 8))
+    found = nets["student"]
+    assert torch.equal(found.images[0], data.images)
+    gap = (found.images[1].int() - data.images.int()).abs()
+    assert 0 < gap.max() <= 8 and not torch.equal(found.images[1], found.images[0])
+    label = found.probabilities.gather(2, data.labels.expand(2, -1)[..., None])
+    assert (label[1] < label[0]).all()
+
+
+def test_the_epsilon_slider():
+    panel = robustness_panel()
+    before, picture, line = panel.state["student_label"], panel.picture.value, panel.numbers.value
+    panel.epsilon.set_state({"index": 2})
+    assert panel.state["epsilon"] == 8 and panel.state["student_label"] < before
+    assert panel.picture.value != picture and panel.numbers.value != line
+    panel.image.set_state({"index": 3})
+    assert panel.state["label"] == 3
+    panel.language.value = 1
+    assert panel.epsilon.description == "ε（灰度级）" and "鲁棒教师模型" in panel.numbers.value
+    panel.epsilon.value, panel.image.value = 0, 0
+    assert panel.picture.value == picture
+    nets, data = attacks()
+    with pytest.raises(ValueError, match="no attack with epsilon 5"):
+        widgets.robustness_state(nets, data.labels, epsilon=5, image=0)
+    with pytest.raises(ValueError, match="as many labels as attacked images"):
+        widgets.robustness_panel(nets, data.labels[:3], CLASSES)
 
 
 def test_the_same_position_gives_the_same_picture():
@@ -158,7 +217,8 @@ def kernel():
 import sys; sys.path.insert(0, 'tests')
 import torch; torch.set_num_threads(1)
 import test_widgets as t
-panels = {'softened': t.temperature_panel(), 'objective': t.objective_panel()}
+panels = {'softened': t.temperature_panel(), 'objective': t.objective_panel(),
+    'attacked': t.robustness_panel()}
 import json; print(json.dumps({n: {c: w.model_id for c, w in [*p.controls.items(),
     ('picture', p.picture)]} for n, p in panels.items()}))
 """
@@ -185,9 +245,9 @@ def conversation(client, request, timeout=60):
                 return answers
 
 
-def drag(client, comm, value):
+def drag(client, comm, value, trait="value"):
     """Send what a browser sends when a slider moves; the messages that come back."""
-    data = {"method": "update", "state": {"value": value}, "buffer_paths": []}
+    data = {"method": "update", "state": {trait: value}, "buffer_paths": []}
     message = client.session.msg("comm_msg", {"comm_id": comm, "data": data})
     client.shell_channel.send(message)
     return conversation(client, message["header"]["msg_id"])
@@ -213,3 +273,19 @@ def test_a_slider_through_the_kernel(kernel, name, capsys):
     answers = conversation(client, client.execute(f"print(panels[{name!r}].state['temperature'])"))
     text = "".join(m["content"]["text"] for m in answers if m["msg_type"] == "stream")
     assert re.match(r"50\.0|49\.9", text)
+
+
+def test_the_epsilon_slider_through_the_kernel(kernel, capsys):
+    client, comms = kernel
+    seconds = []
+    for step in range(30):
+        start = time.perf_counter()
+        answers = drag(client, comms["attacked"]["epsilon"], 2 - step % 3, "index")
+        seconds.append(time.perf_counter() - start)
+        assert not [m for m in answers if m["msg_type"] in ("error", "stream")], answers
+        frames = [m for m in answers if m["content"].get("comm_id") == comms["attacked"]["picture"]]
+        assert frames and bytes(frames[-1]["buffers"][0])[:4] == b"\x89PNG"
+    p50, p95 = np.percentile(seconds, [50, 95]) * 1000
+    with capsys.disabled():
+        print(f"\nattacked: {len(seconds)} drags, p50 {p50:.0f} ms, p95 {p95:.0f} ms")
+    assert p95 < 500

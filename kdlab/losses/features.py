@@ -29,10 +29,10 @@ def attention_transfer_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     The form of the authors' code (weight 1000); their eq. 2 has the norm in place of its square.
     """
-    if student.shape[2:] != teacher.shape[2:]:
+    if (len(student), *student.shape[2:]) != (len(teacher), *teacher.shape[2:]):
         raise ValueError(
-            f"attention maps need one resolution, got {list(student.shape[2:])} and "
-            f"{list(teacher.shape[2:])}: choose stages that match"
+            f"attention maps need one batch and resolution, got {list(student.shape)} and "
+            f"{list(teacher.shape)}: choose stages that match"
         )
     return F.mse_loss(attention_map(student), attention_map(teacher.detach()))
 

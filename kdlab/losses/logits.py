@@ -108,8 +108,8 @@ def dist_loss(
 def standardise(logits: Tensor) -> Tensor:
     """Each image's logits with mean 0 and (unbiased) standard deviation 1, [B, K] -> [B, K].
 
-    The largest gap is then sqrt(K): at T = 2 a teacher of 10 classes is never surer than 35%, of
-    100 classes 60%.
+    No logit is then more than sqrt(K) above the mean of the others: at T = 2 a teacher of 10
+    classes is never surer than 35%, of 100 classes 60%.
     """
     logits = logits.float()
     return (logits - logits.mean(dim=1, keepdim=True)) / (logits.std(dim=1, keepdim=True) + 1e-7)

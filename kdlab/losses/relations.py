@@ -4,13 +4,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdlab.losses.soft import soft_target_loss
+from kdlab.losses.soft import check_labels, soft_target_loss
 
 
 def similarity_preserving_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """``||G_s - G_t||_F^2 / B^2``, G the Gram matrix with rows of unit L2 norm (Tung & Mori 2019,
     eqs. 1 to 4; weight 3000). Features of more axes are flattened first."""
-    ours, theirs = (F.normalize(f @ f.T, dim=1) for f in _rows(student, teacher))
+    ours, theirs = (_units(f @ f.T, 1e-12) for f in _rows(student, teacher))
     return (ours - theirs).square().mean()
 
 
@@ -47,7 +47,7 @@ def contrastive_loss(
     with `labels` only those of other classes (after Tian et al. 2020, eq. 18; weight 0.8). Its
     floor is not zero: at student = teacher it is what the teacher's own neighbours leave.
     """
-    ours, theirs = (F.normalize(f, dim=1) for f in _rows(student, teacher))
+    ours, theirs = map(_units, _rows(student, teacher))
     if ours.shape != theirs.shape:
         raise ValueError(
             f"embeddings must have one shape, got {list(ours.shape)} and {list(theirs.shape)}: "
@@ -55,6 +55,7 @@ def contrastive_loss(
         )
     scores, own = ours @ theirs.T / temperature, torch.arange(len(ours), device=ours.device)
     if labels is not None:
+        check_labels(labels, len(ours), int(labels.max()) + 1)
         same = (labels[:, None] == labels) & (own[:, None] != own)
         scores = scores.masked_fill(same, -torch.inf)
     return F.cross_entropy(scores, own)
@@ -68,10 +69,8 @@ def view_similarity_loss(
     KL between softened rows of cosine similarities (Xu et al. 2020, SSKD, eqs. 5 to 7): knowledge
     of a self-supervised task, of which a label says nothing.
     """
-    ours, theirs = (
-        F.normalize(turned, dim=1) @ F.normalize(plain, dim=1).T
-        for plain, turned in (_rows(*student), _rows(*teacher))
-    )
+    plain, turned = map(_rows, student, teacher)  # each of student and teacher
+    ours, theirs = (_units(b) @ _units(a).T for a, b in zip(plain, turned, strict=True))
     return soft_target_loss(ours, theirs, temperature)
 
 
@@ -85,6 +84,13 @@ def _rows(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     return student.flatten(1).float(), teacher.detach().flatten(1).float()
 
 
+def _units(vectors: Tensor, least: float = 1e-6) -> Tensor:
+    """Each vector (last axis) with length one; a zero vector stays zero and has no gradient, where
+    `F.normalize` sends back one of 1e12: a dead row must not end a training."""
+    lengths = vectors.norm(dim=-1, keepdim=True)
+    return torch.where(lengths > least, vectors / lengths.clamp(min=least), 0.0)
+
+
 def _distances(rows: Tensor) -> Tensor:
     """[B, B] Euclidean distances over their mean; the diagonal is zero and has no gradient."""
     squares = (rows[:, None] - rows).square().sum(dim=2)
@@ -95,14 +101,12 @@ def _distances(rows: Tensor) -> Tensor:
 
 def _cosines(rows: Tensor) -> Tensor:
     """[B, B, B]: the cosine of the angle at each corner of each triangle of images."""
-    edges = rows - rows[:, None]
-    lengths = edges.norm(dim=2, keepdim=True)
-    units = torch.where(lengths > 1e-6, edges / lengths.clamp(min=1e-6), 0.0)
+    units = _units(rows - rows[:, None])
     return units @ units.transpose(1, 2)
 
 
 def _neighbours(rows: Tensor) -> Tensor:
     """[B, B], rows summing to one: cosine similarities moved from -1..1 to 0..1."""
-    unit = F.normalize(rows, dim=1)
+    unit = _units(rows)
     scaled = (unit @ unit.T + 1) / 2
     return scaled / scaled.sum(dim=1, keepdim=True)

@@ -1,0 +1,297 @@
+"""kdlab.methods: every method through one tiny training run, and what it leaves behind."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from kdlab import losses, methods, robust
+from kdlab.data import Images
+from kdlab.losses import soft_target_loss
+from kdlab.methods import METHODS, Combined, Discriminator, Peers, Reverse, objective, rotate
+from kdlab.models import build, forward
+from kdlab.teachers import answer, freeze
+from kdlab.training import Batch, fit
+
+OWN_WEIGHTS = {"hint", "FSP", "contrastive", "discriminator", "rotation task"}
+NEED_FEATURES = {"hint", "attention transfer", "FSP", "similarity preserving", "RKD", "PKT",
+                 "contrastive", "discriminator", "turned views"}  # fmt: skip
+NO_TEACHER = {"rotation task", "mutual learning", "adversarial training"}
+SEVERAL = {"mean of teachers", "switched teachers"}
+WHOLE = {"mutual learning", "adversarial training", "ARD", "RSLAD"}  # nothing is added to them
+
+
+def noise(n=64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (n, 3, 32, 32), generator=generator).byte()
+    labels = torch.randint(10, (n,), generator=generator)
+    half = (0.5,) * 3
+    return Images(pixels, labels, torch.arange(n), "noise/train", tuple("abcdefghij"), half, half)
+
+
+DATA = noise()
+
+
+def net(name="cnn7-8", seed=1):
+    torch.manual_seed(seed)
+    return build(name)
+
+
+def run(method, teacher, given=None, weight=None, **options):
+    """One epoch of a student of 24 k parameters: the student, its objective, the loss."""
+    student = net("cnn3-16", 0)
+    if method == "mutual learning":
+        student = Peers(student, net("cnn3-16", 2))
+    goal = objective(method, student=student, teacher=teacher, data=DATA,
+                     hard_weight=float(method not in WHOLE),
+                     weight=METHODS[method].weight if weight is None else weight)  # fmt: skip
+    before = {k: v.clone() for k, v in goal.named_parameters()}
+    settings = {"epochs": 1, "batch_size": 32, "optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0}
+    history = fit(student, DATA, goal, teacher=given, **(settings | options))
+    return student, goal, before, history[-1]["loss"]
+
+
+def teachers_for(method):
+    """A random teacher, and what `fit` is given of it: the net, or answers of two."""
+    if method in NO_TEACHER:
+        return None, None
+    teacher = net()
+    if method in SEVERAL:
+        return teacher, [answer(one, DATA, keep=False) for one in (teacher, net(seed=3))]
+    return teacher, teacher
+
+
+def anatomy(model):
+    """What a net consists of: parameters, buffers, and every kind of hook."""
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    hooks = [len(value) for m in model.modules() for k, value in vars(m).items() if "_hooks" in k]
+    return [(name, tuple(x.shape)) for name, x in tensors], sum(hooks)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tiny_training_run_leaves_nothing_but_a_student(method):
+    teacher, given = teachers_for(method)
+    kept = {k: v.clone() for k, v in teacher.state_dict().items()} if teacher else {}
+    student, goal, own, loss = run(method, teacher, given)
+    assert math.isfinite(loss)
+    assert bool(own) == (method in OWN_WEIGHTS)
+    assert all(not torch.equal(w, own[k]) for k, w in goal.named_parameters())
+    deployed = student.nets[0] if method == "mutual learning" else student
+    fresh = net("cnn3-16", 0)
+    assert anatomy(deployed) == anatomy(fresh) and anatomy(fresh)[1] == 0
+    assert not torch.equal(deployed.head.weight, fresh.head.weight)
+    assert student.training
+    if teacher:
+        assert not any(m.training for m in teacher.modules()) and anatomy(teacher) == anatomy(net())
+        assert not any(w.requires_grad or w.grad is not None for w in teacher.parameters())
+        assert all(torch.equal(v, kept[k]) for k, v in teacher.state_dict().items())
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - NO_TEACHER - SEVERAL))
+def test_cached_answers_serve_logits_and_are_refused_for_features(method):
+    teacher = net()
+    answers = answer(teacher, DATA, keep=False)
+    if method in NEED_FEATURES:
+        with pytest.raises(ValueError, match="need the teacher itself, not its cached answers"):
+            run(method, teacher, answers)
+    else:
+        assert math.isfinite(run(method, teacher, answers)[3])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_names_functions_that_are_there(method):
+    about = METHODS[method]
+    places = losses, methods, robust
+    assert all(any(hasattr(p, f) for p in places) for f in about.function.split(", "))
+    assert about.weight > 0 and about.reference
+
+
+def test_an_unknown_method_lists_the_names():
+    with pytest.raises(ValueError, match="no method 'magic': there are logit matching, .*, RSLAD"):
+        objective("magic", student=net(), teacher=None, data=DATA)
+
+
+# ------------------------------------------------------------------------------ the weighted sum
+
+
+def batch_for(teacher_logits, labels=None, **more):
+    n = teacher_logits.shape[-2]
+    labels = torch.arange(n) % 10 if labels is None else labels
+    return Batch(DATA.images[:n] / 255, labels, torch.arange(n), 0, teacher_logits, **more)
+
+
+def goal_of(method, teacher=None, **weights):
+    return objective(method, student=net("cnn3-16"), teacher=teacher, data=DATA, **weights)
+
+
+@pytest.mark.parametrize("soft", [0.0, 0.9])
+@pytest.mark.parametrize("hard", [0.0, 0.1])
+@pytest.mark.parametrize("weight", [0.0, 2.0])
+def test_the_weights_are_of_the_parts(soft, hard, weight):
+    z, v = 3 * torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
+    batch = batch_for(v)
+    weights = {"temperature": 3.0, "soft_weight": soft, "hard_weight": hard, "weight": weight}
+    expected = hard * F.cross_entropy(z, batch.labels) + soft * soft_target_loss(z, v, 3.0)
+    if soft or hard:
+        assert torch.allclose(goal_of("", **weights)(z, batch), expected)
+    goal = goal_of("logit matching", **weights)
+    expected = expected + weight * losses.logit_matching_loss(z, v)
+    if soft or hard or weight:
+        assert torch.allclose(goal(z, batch), expected)
+
+
+def test_a_weight_of_zero_drops_its_part():
+    def never(logits, batch):
+        raise AssertionError("asked")
+
+    z = torch.zeros(2, 3)
+    assert float(Combined(lambda z, b: z.sum() + 1, never, 0.0)(z, None)) == 1
+    assert float(Combined(None, lambda z, b: z.sum() + 1, 0.5)(z, None)) == 0.5
+    never.stages = ("stage1",)
+    assert tuple(Combined(None, never, 0.0).stages) == ()
+
+
+def test_hard_labels_are_not_looked_at_without_their_weight():
+    z, v = torch.randn(2, 6, 10)
+    goal = goal_of("logit matching", hard_weight=0.0, soft_weight=0.5)
+    assert math.isfinite(goal(z, batch_for(v, labels=torch.full((6,), -1))))
+
+
+# ----------------------------------------------------------------------------------- the pieces
+
+
+def test_reverse_turns_the_gradient_and_nothing_else():
+    x = torch.randn(4, 3, requires_grad=True)
+    y = Reverse.apply(x)
+    assert torch.equal(y, x)
+    (y * torch.arange(12.0).view(4, 3)).sum().backward()
+    assert torch.equal(x.grad, -torch.arange(12.0).view(4, 3))
+
+
+@pytest.fixture
+def game():
+    """A discriminator, and a batch with its student's and its teacher's embeddings."""
+    student, teacher = net("cnn3-16"), freeze(net())
+    ours, theirs = (torch.randn(6, w, generator=torch.Generator().manual_seed(w)) for w in (64, 32))
+    judge = Discriminator(methods.Setting(student, teacher, DATA, 4.0))
+    ours.requires_grad_()
+    return judge, ours, batch_for(
+        torch.zeros(6, 10), features={"flatten": ours}, teacher_features={"flatten": theirs}
+    )  # fmt: skip
+
+
+def test_the_judge_calls_the_teacher_one(game):
+    judge, ours, batch = game
+    truth = judge.judge(batch.teacher_features["flatten"]).sigmoid()
+    lies = judge.judge(judge.project(ours)).sigmoid()
+    expected = -(truth.log().sum() + (1 - lies).log().sum()) / 12
+    assert torch.allclose(judge(None, batch), expected)
+
+
+def test_the_judge_descends_and_the_student_climbs(game, monkeypatch):
+    judge, ours, batch = game
+
+    def gradients():
+        wanted = [ours, *judge.project.parameters(), *judge.judge.parameters()]
+        return torch.autograd.grad(judge(None, batch), wanted)
+
+    game_gradients = gradients()
+    monkeypatch.setattr(Reverse, "apply", lambda x: x)
+    for n, (real, plain) in enumerate(zip(game_gradients, gradients(), strict=True)):
+        assert torch.allclose(real, -plain if n < 3 else plain) and float(plain.abs().sum()) > 0
+
+
+def test_rotate_turns_each_image_by_its_own_quarter():
+    images = torch.rand(40, 3, 6, 6)
+    torch.manual_seed(0)
+    turned, turns = rotate(images)
+    assert set(turns.tolist()) == {0, 1, 2, 3} and turns.dtype == torch.int64
+    for before, after, k in zip(images, turned, turns.tolist(), strict=True):
+        assert np.array_equal(np.rot90(before.numpy(), k, axes=(1, 2)), after.numpy())
+
+
+@pytest.mark.parametrize("method", ["rotation task", "turned views"])
+def test_turned_images_teach_the_student(method):
+    student, teacher = net("cnn3-16"), freeze(net())
+    goal, images = goal_of(method, teacher, hard_weight=0.0), torch.randn(8, 3, 32, 32)
+    ours, theirs = (forward(m, images, ["flatten"])[1]["flatten"] for m in (student, teacher))
+    given = {"features": {"flatten": ours.detach()}, "teacher_features": {"flatten": theirs},
+             "student": student.eval(), "teacher": teacher}  # fmt: skip
+    torch.manual_seed(3)
+    loss = goal(None, batch_for(torch.zeros(8, 10), **given)._replace(images=images))
+    loss.backward()  # the plain view is held still: what is left is the turned one's
+    assert float(student.stage1[0].weight.grad.abs().sum()) > 0
+    assert all(w.grad is None for w in teacher.parameters())
+    torch.manual_seed(3)
+    turned, turns = rotate(images)
+    again, known = (forward(m, turned, ["flatten"])[1]["flatten"] for m in (student, teacher))
+    if method == "rotation task":
+        expected = F.cross_entropy(goal.term.head(again), turns)
+    else:
+        expected = losses.view_similarity_loss((ours, again), (theirs, known))
+    assert torch.allclose(loss, expected, rtol=0.02)  # bfloat16 on some processors
+
+
+def test_channels_are_those_of_the_stages_and_the_mode_stays():
+    for training in (True, False):
+        model = net("cnn3-16").train(training)
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        stages = ["stage1", "stage2", "stage3", "flatten"]
+        assert methods.channels(model, DATA, stages) == [16, 32, 64, 64]
+        assert all(m.training == training for m in model.modules())
+        assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_peers_answer_side_by_side():
+    one, two = (net("cnn3-16", seed).eval() for seed in (0, 1))
+    images = torch.rand(5, 3, 32, 32)
+    answers = Peers(one, two)(images)
+    assert answers.shape == (2, 5, 10)
+    assert torch.equal(answers[0], one(images)) and torch.equal(answers[1], two(images))
+
+
+def test_switched_teachers_picks_one_of_them_a_batch():
+    z, *teachers = 3 * torch.randn(4, 6, 10, generator=torch.Generator().manual_seed(0))
+    alone = [float(soft_target_loss(z, v, 2.0)) for v in teachers]
+    torch.manual_seed(0)
+    drawn = [float(methods.switched_loss(z, torch.stack(teachers), 2.0)) for _ in range(90)]
+    assert set(drawn) == set(alone)
+    assert min(drawn.count(one) for one in alone) > 15
+
+
+@pytest.mark.parametrize(
+    ("method", "rob"),
+    [
+        ("permuted dark knowledge", lambda v, y: losses.permute_dark_knowledge(v)),
+        ("same-entropy smoothing", lambda v, y: losses.same_entropy_smoothing(v, y, 3.0)),
+    ],
+)
+def test_controls_are_soft_targets_of_a_robbed_teacher(method, rob):
+    z, v = 3 * torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
+    batch = batch_for(v)
+    goal = goal_of(method, temperature=3.0, hard_weight=0.0, weight=0.5)
+    torch.manual_seed(7)
+    ours = goal(z, batch)
+    torch.manual_seed(7)
+    expected = 0.5 * soft_target_loss(z, rob(v, batch.labels), 3.0)
+    assert torch.allclose(ours, expected)
+
+
+def test_match_projects_the_student_alone():
+    student, teacher = net("cnn3-16"), net()
+    setting = methods.Setting(student, teacher, DATA, 4.0)
+    convolutions = methods.projected(lambda s, t, b: None, "stage2", "stage3")(setting)
+    assert [tuple(p.weight.shape) for p in convolutions.projectors] == [
+        (32, 32, 1, 1),
+        (32, 64, 1, 1),
+    ]
+    assert isinstance(
+        methods.projected(lambda s, t, b: None, "flatten")(setting).projectors[0], nn.Linear
+    )
+    plain = methods.on_stages(losses.hint_loss, "stage1", "stage2")(setting)
+    ours, theirs = ({k: torch.randn(2, 3, 4, 4) for k in ("stage1", "stage2")} for _ in range(2))
+    loss = plain(None, batch_for(torch.zeros(2, 10), features=ours, teacher_features=theirs))
+    assert torch.allclose(loss, sum(losses.hint_loss(ours[k], theirs[k]) for k in ours))
