@@ -7,6 +7,7 @@ data/results.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import time
@@ -113,7 +114,12 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
     reset_peak_memory(device)
     clock = time.process_time if device == "cpu" else time.perf_counter
     start = clock()
-    student, history = train(recipe, seed, device)
+    diverged = {}
+    try:
+        student, history = train(recipe, seed, device)
+    except FloatingPointError as error:  # a result, too: of a net that has learnt nothing
+        student, history = build(recipe.student), [{"loss": math.inf}]
+        diverged = {"diverged": str(error)}
     seconds = clock() - start
     held_out = training_set(recipe)[1]
     judged = held_out if recipe.judge == "validation" else images_of(recipe.data, "test")
@@ -124,9 +130,10 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
         "errors": wrong,
         "accuracy": round(100 * (1 - wrong / len(judged.labels)), 3),
         "ece": round(metrics.expected_calibration_error(logits, judged.labels), 3),
-        "loss": round(history[-1]["loss"], 5),
+        "loss": None if diverged else round(history[-1]["loss"], 5),
         "seconds": round(seconds, 1),
         "memory": peak_memory(device),
+        **diverged,
     }
     if recipe.teacher and isinstance(recipe.teacher, str):
         theirs = answer(load_teacher(recipe.teacher), judged, device=device)

@@ -130,6 +130,12 @@ def test_a_run_measures_what_it_says(folder):
     assert 0 < result["errors"] < 9_500 and 0 <= result["ece"] <= 100
 
 
+def test_a_run_that_diverges_is_a_result_and_ends_no_grid(folder):
+    result = execute(TINY._replace(optimizer="sgd", lr=1e9))
+    assert "nan" in result["diverged"] and result["loss"] is None
+    assert result["errors"] > 8_000  # a net that learnt nothing
+
+
 def test_validation_judges_on_held_out_images(folder):
     result = execute(TINY._replace(judge="validation"))
     assert result["accuracy"] == pytest.approx(100 * (1 - result["errors"] / 59_800), abs=1e-3)
