@@ -36,6 +36,7 @@ class Recipe(NamedTuple):
     hold_out: int = 0  # training images kept for validation
     judge: str = "test"  # where the result is measured: "test" or "validation"
     attacked: bool = False  # and whether PGD-20 attacks it there, too
+    labelled: int = 0  # so many images have labels, and labels teach from these alone; 0: all have
 
 
 def written(recipe: Recipe) -> dict:
