@@ -118,14 +118,21 @@ def wrn(depth: int, width: int, classes: int = 10, stem_stride: int = 1) -> nn.M
 
 class RowReader(nn.Module):
     """A bidirectional GRU that reads an image row by row, [B, C, H, W] as H steps of C * W values;
-    the embedding is the mean over the steps."""
+    the embedding is the mean over the steps.
 
-    def __init__(self, hidden: int, classes: int = 10, step: int = 96):
+    With `conv_stem` it reads the 8 x 8 map of two convolutions of stride 2 instead, as text
+    recognisers do (CRNN, Shi et al. 2016).
+    """
+
+    def __init__(self, hidden: int, classes: int = 10, conv_stem: bool = False):
         super().__init__()
+        self.stem = nn.Sequential(conv_bn(3, 16, 2), conv_bn(16, 32, 2)) if conv_stem else None
+        step = 32 * 8 if conv_stem else 3 * 32
         self.rows = nn.GRU(step, hidden, batch_first=True, bidirectional=True)
         self.flatten, self.head = nn.Identity(), nn.Linear(2 * hidden, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x) if self.stem else x
         steps = x.permute(0, 2, 1, 3).flatten(2)
         return self.head(self.flatten(self.rows(steps)[0].mean(dim=1)))
 
@@ -198,6 +205,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     },
     "wrn-10-1-s2": partial(wrn, 10, 1, stem_stride=2),
     **{f"gru-{hidden}": partial(RowReader, hidden) for hidden in (128, 64)},
+    "gru-64-conv": partial(RowReader, 64, conv_stem=True),
     "rgb-mlp-128": partial(mlp, 128, inputs=CIFAR_VALUES),
     "vit-64": partial(Vit, 64, 3),
     "vit-64-conv": partial(Vit, 64, 3, conv_stem=True),
