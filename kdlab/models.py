@@ -207,8 +207,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     **{f"gru-{hidden}": partial(RowReader, hidden) for hidden in (128, 64)},
     "gru-64-conv": partial(RowReader, 64, conv_stem=True),
     "rgb-mlp-128": partial(mlp, 128, inputs=CIFAR_VALUES),
-    "vit-64": partial(Vit, 64, 3),
-    "vit-64-conv": partial(Vit, 64, 3, conv_stem=True),
+    "vit-64": partial(Vit, 64, 2),
+    "vit-64-conv": partial(Vit, 64, 2, conv_stem=True),
 }
 
 

@@ -160,6 +160,44 @@ def leaderboard() -> dict[str, Recipe]:
     }
 
 
+# chapter 03: a student of each kind, at one budget of ten epochs; the random views are mirrors
+# alone, for with shifts, too, ten epochs are too few for most of them (see the trials)
+ADAM = {"optimizer": "adam", "weight_decay": 0.05}
+SHORT = PAIR._replace(epochs=10, views=Views(flip=True))
+KINDS: dict[str, Recipe] = {
+    "CNN": SHORT._replace(student="cnn3-16", lr=0.1),
+    "recurrent": SHORT._replace(student="gru-64", lr=0.2),
+    "recurrent, conv stem": SHORT._replace(student="gru-64-conv", lr=0.2),
+    "Transformer": SHORT._replace(student="vit-64", lr=2e-3, **ADAM),
+    "Transformer, conv stem": SHORT._replace(student="vit-64-conv", lr=2e-3, **ADAM),
+    "MLP": SHORT._replace(student="rgb-mlp-128", lr=1e-3, **ADAM),
+}
+RATES = {kind: {"lr": recipe.lr} for kind, recipe in KINDS.items()}
+SOFT = {"soft_weight": 1.0, "hard_weight": 0.0}
+TAUGHT: dict[str, dict] = {  # ways to distil, of which each kind's is chosen on validation
+    "labels and soft targets, T=4": KD,
+    "soft targets alone, T=1": SOFT | {"temperature": 1.0},
+    "soft targets alone, T=4": SOFT | {"temperature": 4.0},
+    "hard distillation": {"method": "hard distillation", "weight": 0.5, "hard_weight": 0.5},
+}
+
+
+def kind_trials() -> dict[str, Recipe]:
+    """What the settings of each kind are chosen from: three learning rates and other views for
+    the labels-only student; with the middle rate, four ways to distil from the teacher of 50,000."""
+    arms = {}
+    for kind, recipe in KINDS.items():
+        for factor in (0.5, 1.0, 2.0):
+            lr = factor * RATES[kind]["lr"]
+            arms[f"{kind}: labels, lr={lr:g}"] = recipe._replace(lr=lr)
+    for kind, recipe in KINDS.items():
+        middle = recipe._replace(**RATES[kind])
+        for way, settings in TAUGHT.items():
+            arms[f"{kind}: {way}"] = middle._replace(teacher=FAST, **settings)
+        arms[f"{kind}: labels, shifted views"] = middle._replace(views=CIFAR_VIEWS)
+    return {arm: r._replace(hold_out=2000, judge="validation") for arm, r in arms.items()}
+
+
 def without(*digits: int) -> tuple[int, ...]:
     """The ten classes but these."""
     return tuple(sorted(set(range(10)) - set(digits)))
@@ -215,5 +253,9 @@ EXPERIMENTS: dict[str, Experiment] = {
             "ARD": HARDENED._replace(method="ARD", teacher=ROBUST, **ALONE),
             "RSLAD": HARDENED._replace(method="RSLAD", teacher=ROBUST, **ALONE),
         },
+    ),
+    "architectures-tuning": Experiment(
+        "Learning rate, views and way of distillation for each kind of student, on validation",
+        kind_trials(),
     ),
 }

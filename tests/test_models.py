@@ -20,7 +20,7 @@ SIZES = {  # read once from the definitions; the first is the course's 78 k stud
     "gru-64": 2 * 3 * (64 * (96 + 64) + 2 * 64) + 128 * 10 + 10,
     # patches, places; per block norms, qkv, out, two layers; last norm and head
     "vit-64": (192 * 64 + 64 + 16 * 64)
-    + 3 * (4 * 64 + 4 * (64 * 64 + 64) + 64 * 128 + 128 + 128 * 64 + 64)
+    + 2 * (4 * 64 + 4 * (64 * 64 + 64) + 64 * 128 + 128 + 128 * 64 + 64)
     + (128 + 64 * 10 + 10),
 }
 CONVOLUTIONAL = [name for name in MODELS if name.startswith(("cnn", "wrn"))]
