@@ -6,6 +6,7 @@ Nothing is computed here; `kdlab.experiments` carries it out and keeps the recor
 from __future__ import annotations
 
 import json
+import math
 from functools import cache
 from statistics import fmean
 from typing import NamedTuple
@@ -183,8 +184,8 @@ TAUGHT: dict[str, dict] = {  # ways to distil, of which each kind's is chosen on
 
 
 def kind_trials() -> dict[str, Recipe]:
-    """What the settings of each kind are chosen from: three learning rates and other views for
-    the labels-only student; with the middle rate, four ways to distil from the teacher of 50,000."""
+    """What the settings of each kind are chosen from: three learning rates and other views for the
+    student without a teacher; with the middle rate, four ways to distil (teacher of 50,000)."""
     arms = {}
     for kind, recipe in KINDS.items():
         for factor in (0.5, 1.0, 2.0):
@@ -196,6 +197,51 @@ def kind_trials() -> dict[str, Recipe]:
             arms[f"{kind}: {way}"] = middle._replace(teacher=FAST, **settings)
         arms[f"{kind}: labels, shifted views"] = middle._replace(views=CIFAR_VIEWS)
     return {arm: r._replace(hold_out=2000, judge="validation") for arm, r in arms.items()}
+
+
+# what the trials chose (a test compares)
+CHOSEN_RATES = {kind: recipe.lr for kind, recipe in KINDS.items()}
+CHOSEN_WAYS = dict.fromkeys(KINDS, "soft targets alone, T=4")
+LABEL_FREE = TAUGHT["soft targets alone, T=4"]
+FEW = {  # a student of each kind, for the curve over labels
+    kind.split(",")[0]: kind
+    for kind in ("CNN", "recurrent, conv stem", "Transformer, conv stem", "MLP")
+}
+SHARES = (100, 300, 1000, 10_000)  # labelled images: 1, 3, 10 and 100 % of the transfer set
+
+
+def tuned(kind: str) -> Recipe:
+    """The student of this kind without a teacher, as chosen on validation."""
+    return KINDS[kind]._replace(lr=CHOSEN_RATES[kind])
+
+
+def architectures() -> dict[str, Recipe]:
+    """Each kind alone and distilled; the teacher saw the same 10,000 images and no other, so what
+    is gained is distillation."""
+    arms = {}
+    for kind in KINDS:
+        arms[f"{kind}: labels"] = tuned(kind)
+        arms[f"{kind}: distilled"] = tuned(kind)._replace(
+            teacher=FAST_10K, **TAUGHT[CHOSEN_WAYS[kind]]
+        )
+    return arms
+
+
+def with_labels(recipe: Recipe, n: int) -> Recipe:
+    """The recipe with `n` of 10,000 images labelled, for as many updates as with all of them."""
+    if n == 10_000:
+        return recipe
+    updates = recipe.epochs * math.ceil(10_000 / recipe.batch_size)
+    return recipe._replace(labelled=n, epochs=round(updates / math.ceil(n / recipe.batch_size)))
+
+
+def small_data() -> dict[str, Recipe]:
+    """Each kind with few labels, and with none from a teacher that had 50,000."""
+    arms = {}
+    for name, kind in FEW.items():
+        arms |= {f"{name}: {n} labels": with_labels(tuned(kind), n) for n in SHARES}
+        arms[f"{name}: label-free"] = tuned(kind)._replace(teacher=FAST, **LABEL_FREE)
+    return arms
 
 
 def without(*digits: int) -> tuple[int, ...]:
@@ -257,5 +303,11 @@ EXPERIMENTS: dict[str, Experiment] = {
     "architectures-tuning": Experiment(
         "Learning rate, views and way of distillation for each kind of student, on validation",
         kind_trials(),
+    ),
+    "architectures": Experiment(
+        "One student of each kind, 10,000 images, a teacher that saw the same", architectures()
+    ),
+    "small-data": Experiment(
+        "10,000 images of which 100, 300, 1,000 or all are labelled, or none", small_data()
     ),
 }
