@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdlab import engines, experiments
+from kdlab import engines, experiments, recipes
 from kdlab.data import select
 from kdlab.experiments import (
     EXPERIMENTS,
@@ -510,3 +510,40 @@ def test_answers_for_labelled_and_for_all_images_are_both_asked_before(folder, m
     monkeypatch.setattr(experiments, "answer", lambda *args, **options: None)
     experiments.ask_first([few, few._replace(hard_weight=0.5)], "cpu")
     assert sorted(asked) == [50, 200]
+
+
+def test_what_is_chosen_for_each_kind_was_best_on_validation():
+    record = ROOT / "data" / "results" / "architectures-tuning.json"
+    if not record.is_file():
+        pytest.skip("no record of the trials")
+    runs = json.loads(record.read_text("utf-8"))["runs"]
+    trials = EXPERIMENTS["architectures-tuning"].arms
+
+    def best(arms):
+        return max(arms, key=lambda arm: sum(values(runs, arm, "accuracy")))
+
+    for kind in recipes.KINDS:
+        rate = trials[best([a for a in trials if a.startswith(f"{kind}: labels, lr=")])].lr
+        way = best([f"{kind}: {way}" for way in recipes.TAUGHT])
+        assert recipes.CHOSEN_RATES[kind] == rate, kind
+        assert f"{kind}: {recipes.CHOSEN_WAYS[kind]}" == way, kind
+
+
+def test_each_kind_is_compared_at_one_budget():
+    """Both arms have the same net, rate, views and updates; only the objective differs."""
+    arms, objective = EXPERIMENTS["architectures"].arms, Recipe._field_defaults
+    names = ("teacher", "temperature", "soft_weight", "hard_weight", "method", "weight")
+    for kind in recipes.KINDS:
+        alone, taught = arms[f"{kind}: labels"], arms[f"{kind}: distilled"]
+        assert taught._replace(**{n: objective[n] for n in names}) == alone
+        assert taught.teacher == recipes.FAST_10K  # it saw these images and no other
+
+
+@pytest.mark.parametrize("n", recipes.SHARES)
+def test_few_labels_get_as_many_updates(n):
+    for kind in recipes.FEW:
+        arms = EXPERIMENTS["small-data"].arms
+        few, free = arms[f"{kind}: {n} labels"], arms[f"{kind}: label-free"]
+        updates = few.epochs * math.ceil(n / few.batch_size)
+        assert updates == pytest.approx(free.epochs * 79, rel=0.01)
+        assert few.labelled == (n if n < 10_000 else 0) and not free.hard_weight
