@@ -166,14 +166,12 @@ def leaderboard() -> dict[str, Recipe]:
 ADAM = {"optimizer": "adam", "weight_decay": 0.05}
 SHORT = PAIR._replace(epochs=10, views=Views(flip=True))
 KINDS: dict[str, Recipe] = {
-    "CNN": SHORT._replace(student="cnn3-16", lr=0.1),
-    "recurrent": SHORT._replace(student="gru-64", lr=0.2),
-    "recurrent, conv stem": SHORT._replace(student="gru-64-conv", lr=0.2),
-    "Transformer": SHORT._replace(student="vit-64", lr=2e-3, **ADAM),
-    "Transformer, conv stem": SHORT._replace(student="vit-64-conv", lr=2e-3, **ADAM),
+    "CNN": SHORT._replace(student="cnn3-16", lr=0.2),
+    "recurrent": SHORT._replace(student="gru-64-conv", lr=0.4),
+    "Transformer": SHORT._replace(student="vit-64-conv", lr=2e-3, **ADAM),
+    "Transformer, patches": SHORT._replace(student="vit-64", lr=2e-3, **ADAM),
     "MLP": SHORT._replace(student="rgb-mlp-128", lr=1e-3, **ADAM),
 }
-RATES = {kind: {"lr": recipe.lr} for kind, recipe in KINDS.items()}
 SOFT = {"soft_weight": 1.0, "hard_weight": 0.0}
 TAUGHT: dict[str, dict] = {  # ways to distil, of which each kind's is chosen on validation
     "labels and soft targets, T=4": KD,
@@ -189,13 +187,12 @@ def kind_trials() -> dict[str, Recipe]:
     arms = {}
     for kind, recipe in KINDS.items():
         for factor in (0.5, 1.0, 2.0):
-            lr = factor * RATES[kind]["lr"]
+            lr = factor * recipe.lr
             arms[f"{kind}: labels, lr={lr:g}"] = recipe._replace(lr=lr)
+        arms[f"{kind}: labels, shifted views"] = recipe._replace(views=CIFAR_VIEWS)
     for kind, recipe in KINDS.items():
-        middle = recipe._replace(**RATES[kind])
         for way, settings in TAUGHT.items():
-            arms[f"{kind}: {way}"] = middle._replace(teacher=FAST, **settings)
-        arms[f"{kind}: labels, shifted views"] = middle._replace(views=CIFAR_VIEWS)
+            arms[f"{kind}: {way}"] = recipe._replace(teacher=FAST, **settings)
     return {arm: r._replace(hold_out=2000, judge="validation") for arm, r in arms.items()}
 
 
@@ -203,10 +200,7 @@ def kind_trials() -> dict[str, Recipe]:
 CHOSEN_RATES = {kind: recipe.lr for kind, recipe in KINDS.items()}
 CHOSEN_WAYS = dict.fromkeys(KINDS, "soft targets alone, T=4")
 LABEL_FREE = TAUGHT["soft targets alone, T=4"]
-FEW = {  # a student of each kind, for the curve over labels
-    kind.split(",")[0]: kind
-    for kind in ("CNN", "recurrent, conv stem", "Transformer, conv stem", "MLP")
-}
+FEW = ("CNN", "recurrent", "Transformer", "MLP")  # the kinds of the curve over labels
 SHARES = (100, 300, 1000, 10_000)  # labelled images: 1, 3, 10 and 100 % of the transfer set
 
 
@@ -238,9 +232,9 @@ def with_labels(recipe: Recipe, n: int) -> Recipe:
 def small_data() -> dict[str, Recipe]:
     """Each kind with few labels, and with none from a teacher that had 50,000."""
     arms = {}
-    for name, kind in FEW.items():
-        arms |= {f"{name}: {n} labels": with_labels(tuned(kind), n) for n in SHARES}
-        arms[f"{name}: label-free"] = tuned(kind)._replace(teacher=FAST, **LABEL_FREE)
+    for kind in FEW:
+        arms |= {f"{kind}: {n} labels": with_labels(KINDS[kind], n) for n in SHARES}
+        arms[f"{kind}: label-free"] = KINDS[kind]._replace(teacher=FAST, **LABEL_FREE)
     return arms
 
 
