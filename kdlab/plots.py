@@ -452,9 +452,9 @@ def label_curves_figure(
     Orange: labels only, with a band from the worst to the best seed; green: without a label.
     """
     alone = len(states) == 1
-    columns = min(3, len(states))
+    columns = 2 if len(states) == 4 else min(3, len(states))
     rows = math.ceil(len(states) / columns)
-    size = (10, 5) if alone else (0.6 + 4.2 * columns, 0.7 + 3.5 * rows)
+    size = (10, 5) if alone else (0.6 + 4.6 * columns, 0.7 + 3.1 * rows)
     drawing = figure(*size, title)
     axes = drawing.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     moves = [_label_curve(axis, state) for axis, state in zip(axes, states, strict=False)]
