@@ -322,3 +322,89 @@ def check_decoupled_loss(loss: Callable[..., Tensor]) -> None:
         ("the sum over the batch: take the mean", lambda z, v, y, **w:
          len(z) * right(z, v, y, **w)),
     ], **settings)  # fmt: skip
+
+
+def check_gap_closed(gap_closed: Callable[[float, float, float], float]) -> None:
+    """`gap_closed(teacher, labels_only, distilled) -> float`: which share of the distance from the
+    labels-only student to the teacher distillation has closed; accuracies in %."""
+
+    def right(teacher: float, alone: float, taught: float) -> float:
+        return (taught - alone) / (teacher - alone)
+
+    cases = [(90.0, 70.0, 75.0), (82.5, 57.0, 57.0), (89.0, 60.0, 55.0), (88.0, 60.0, 91.0)]
+    _compare("gap_closed", gap_closed, right, cases, [
+        ("the share of the teacher's accuracy that is kept counts what the labels taught, too",
+         lambda t, a, d: d / t),
+        ("relative to the student without a teacher: divide by the gap", lambda t, a, d:
+         (d - a) / a),
+        ("this is the share that is left open", lambda t, a, d: (t - d) / (t - a)),
+        ("points, not a share: divide by the gap", lambda t, a, d: d - a),
+        ("a student that got worse has a negative share: it is to be seen", lambda t, a, d:
+         max(0.0, (d - a) / (t - a))),
+        ("a student may pass its teacher: don't cut at 1", lambda t, a, d:
+         min(1.0, (d - a) / (t - a))),
+    ])  # fmt: skip
+
+
+def check_latency_summary(summary: Callable[[Sequence[float], int], Sequence[float]]) -> None:
+    """`latency_summary(times, warm_up) -> (p50, p95)`: of the times after the first `warm_up`.
+
+    Between two times the percentile is interpolated, as `torch.quantile` and NumPy do.
+    """
+    draw = torch.Generator().manual_seed(0)
+    usual = (1 + torch.rand(45, generator=draw)).tolist()
+    cases = [([50.0, 20.0, 9.0, *usual, 8.0, 12.0], 3), ([2.0, 1.0, 4.0, 3.0], 0), ([9.0, 1.0], 1)]
+
+    def right(times: Sequence[float], warm_up: int) -> Tensor:
+        counted = torch.tensor(times[warm_up:])
+        return torch.quantile(counted, torch.tensor([0.5, 0.95]))
+
+    def yours(times: Sequence[float], warm_up: int) -> Tensor:
+        return torch.as_tensor(summary(list(times), warm_up), dtype=torch.float32)
+
+    _compare("latency_summary", yours, right, cases, [
+        ("the warm-up counts, too: leave out the first passes", lambda t, w: right(t, 0)),
+        ("the first number is the mean: a tail pulls it up, take the median", lambda t, w:
+         torch.stack([torch.tensor(t[w:]).mean(), right(t, w)[1]])),
+        ("the second number is the slowest pass: one accident decides, take the 95th percentile",
+         lambda t, w: torch.stack([right(t, w)[0], torch.tensor(t[w:]).max()])),
+        ("the times are not in order: sort them first", lambda t, w: torch.stack([
+            torch.tensor(t[w:])[int(q * (len(t) - w - 1))] for q in (0.5, 0.95)])),
+    ])  # fmt: skip
+
+
+def check_best_within(best_within: Callable[[list[dict], float], str | None]) -> None:
+    """`best_within(nets, limit) -> name`: the most accurate net whose p95 is at most `limit` ms.
+
+    Each net is a dictionary with "name", "parameters", "p95" and "accuracy"; None if none fits.
+    """
+    nets = [
+        {"name": name, "parameters": size, "p95": p95, "accuracy": accuracy}
+        for name, size, p95, accuracy in [
+            ("A", 2_000_000, 30.0, 93.0), ("B", 78_000, 6.0, 74.0), ("C", 78_000, 1.5, 72.0),
+            ("D", 400_000, 0.4, 47.0), ("E", 60_000, 4.0, 58.0), ("F", 24_000, 1.0, 70.0),
+        ]
+    ]  # fmt: skip
+    hints = {
+        "F": "the smallest is not the best: take the most accurate of those that fit",
+        "D": "the fastest is not the best: take the most accurate of those that fit",
+        "A": "it does not keep the limit",
+    }
+    for limit, wanted in (
+        (100.0, "A"),
+        (30.0, "A"),
+        (10.0, "B"),
+        (4.0, "C"),
+        (0.5, "D"),
+        (0.1, None),
+    ):
+        try:
+            given = best_within([dict(net) for net in nets], limit)
+        except NotImplementedError:
+            print("best_within: not done yet.")
+            return
+        hint = hints.get(given, "mind the limit, and what is left when nothing fits")
+        assert given == wanted, (
+            f"best_within: at most {limit:g} ms wants {wanted!r}, yours gives {given!r}: {hint}"
+        )
+    print("All checks of best_within passed.")

@@ -17,7 +17,7 @@ from kdlab.sources import SOURCES, DataError, data_dir, download, read_parts
 
 __all__ = [
     "CIFAR_VIEWS", "MNIST_JITTER", "NO_VIEWS", "DataError", "Images", "Views", "augment",
-    "data_dir", "download", "load", "normalise", "select", "split",
+    "balanced", "data_dir", "download", "load", "normalise", "select", "split",
 ]  # fmt: skip
 
 
@@ -96,6 +96,20 @@ def split(data: Images, n: int, seed: int = 0) -> tuple[Images, Images]:
     held_out = torch.zeros(len(order), dtype=torch.bool)
     held_out[order[:n]] = True
     return select(data, ~held_out), select(data, held_out)
+
+
+def balanced(data: Images, n: int, seed: int = 0) -> Images:
+    """`n` images drawn at random, as many of each class (to within one); a smaller draw with the
+    same seed is part of a larger one. ValueError if a class has too few."""
+    order = torch.randperm(len(data.labels), generator=torch.Generator().manual_seed(seed))
+    kinds = len(data.classes)
+    of_class = [order[data.labels[order] == c] for c in range(kinds)]
+    shares = [n // kinds + (c < n % kinds) for c in range(kinds)]
+    if n < 1 or any(len(o) < share for o, share in zip(of_class, shares, strict=True)):
+        fewest = min(map(len, of_class))
+        raise ValueError(f"{n} images, as many of each class: the rarest of them has {fewest}")
+    chosen = torch.cat([o[:share] for o, share in zip(of_class, shares, strict=True)])
+    return select(data, chosen.sort().values)
 
 
 def normalise(images: Tensor, data: Images) -> Tensor:

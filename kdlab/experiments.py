@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from kdlab import metrics
-from kdlab.data import Images, load, select, split
+from kdlab.data import Images, balanced, load, select, split
 from kdlab.engines import ENGINES
 from kdlab.machine import ROOT, cores, describe, peak_memory, reset_peak_memory
 from kdlab.methods import Peers, objective
@@ -54,13 +54,19 @@ from kdlab.training import fit, labels_only
 images_of = cache(load)  # a split, read once a process
 
 
-def training_set(recipe: Recipe) -> tuple[Images, Images | None]:
-    """The images a run trains on, and those that it holds out (of all classes)."""
+def training_set(recipe: Recipe, seed: int = 0) -> tuple[Images, Images | None]:
+    """The images a run trains on, and those that it holds out (of all classes).
+
+    Where only some are labelled (`seed` draws them), a run that needs labels trains on these; one
+    that needs none, with `hard_weight` 0, on all.
+    """
     data, held_out = images_of(recipe.data), None
     if recipe.hold_out:
         data, held_out = split(data, recipe.hold_out)
     if recipe.classes:
         data = select(data, torch.isin(data.labels, torch.tensor(recipe.classes)))
+    if recipe.labelled and recipe.hard_weight:
+        data = balanced(data, recipe.labelled, seed)
     return data, held_out
 
 
@@ -82,7 +88,7 @@ def train(
     recipe: Recipe, seed: int = 0, device: str = "cpu", report: Callable | None = None
 ) -> tuple[nn.Module, list[dict]]:
     """Carry out one recipe: the trained student and its history."""
-    data = training_set(recipe)[0]
+    data = training_set(recipe, seed)[0]
     teachers = teachers_of(recipe, seed, device)
     torch.manual_seed(seed)
     student = build(recipe.student, len(data.classes))
@@ -214,7 +220,8 @@ def run_all(
 
 def ask_first(recipes: Iterable[Recipe], device: str) -> None:
     """Fill the cache of answers with what these runs will ask named teachers, each thing once."""
-    asked = {(r.teacher, r.data, r.epochs, r.views, r.classes, r.hold_out): r for r in recipes}
+    names = ("teacher", "data", "epochs", "views", "classes", "hold_out", "labelled", "hard_weight")
+    asked = {tuple(getattr(r, name) for name in names): r for r in recipes}
     for recipe in asked.values():
         if not isinstance(recipe.teacher, Recipe):
             data, test = training_set(recipe)[0], images_of(recipe.data, "test")

@@ -1,10 +1,12 @@
 """Everything that is measured: accuracy, agreement, calibration, cost, and paired statistics."""
 
 import math
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -101,6 +103,46 @@ def flops(model: nn.Module, shape: Sequence[int]) -> int:
         model(torch.zeros(1, *shape, device=device))
     model.train(was_training)
     return counter.get_total_flops()
+
+
+def stored_bytes(model: nn.Module) -> int:
+    """Size of the net as a safetensors file: its weights and buffers as they are."""
+    return len(save({name: value.contiguous() for name, value in model.state_dict().items()}))
+
+
+class Latency(NamedTuple):
+    """How long a forward pass takes: its median and its 95th percentile."""
+
+    p50: float  # milliseconds
+    p95: float
+
+
+def latency(
+    model: nn.Module, shape: Sequence[int], batch_size: int = 1, *, runs: int = 50, warm_up: int = 5
+) -> Latency:
+    """Forward passes on one thread of the CPU, float32, eval mode, after some that don't count.
+
+    `shape` is one image's, [C, H, W]. The model's mode and the number of threads stay as they were.
+    """
+    if batch_size < 1 or runs < 1 or warm_up < 0:
+        raise ValueError(f"batch size and runs must be 1 or more, got {batch_size} and {runs}")
+    was_training, threads = model.training, torch.get_num_threads()
+    images, times = torch.zeros(batch_size, *shape), []
+    model.eval()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            for _ in range(warm_up + runs):
+                start = time.perf_counter()
+                model(images)
+                times.append(1000 * (time.perf_counter() - start))
+    finally:
+        torch.set_num_threads(threads)
+        model.train(was_training)
+    counted = torch.tensor(times[warm_up:], dtype=torch.float64)
+    return Latency(
+        *torch.quantile(counted, torch.tensor([0.5, 0.95], dtype=torch.float64)).tolist()
+    )
 
 
 class Paired(NamedTuple):

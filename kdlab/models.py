@@ -9,15 +9,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+CIFAR_VALUES = 3 * 32 * 32  # of one image
 
-def mlp(hidden: int, classes: int = 10, dropout: tuple[float, float] = (0.0, 0.0)) -> nn.Module:
+
+def mlp(
+    hidden: int,
+    classes: int = 10,
+    dropout: tuple[float, float] = (0.0, 0.0),
+    inputs: int = 784,
+) -> nn.Module:
     """784-h-h-K ReLU net of Hinton et al. 2015, section 3; dropout on (inputs, hidden units)."""
     on_input, on_hidden = dropout
     layers = [("flatten", nn.Flatten()), ("drop0", nn.Dropout(on_input))]
-    for i, width in enumerate((784, hidden), 1):
+    for i, width in enumerate((inputs, hidden), 1):
         layers += [(f"linear{i}", nn.Linear(width, hidden)), (f"relu{i}", nn.ReLU())]
         layers += [(f"drop{i}", nn.Dropout(on_hidden))]
     return nn.Sequential(OrderedDict(layers, head=nn.Linear(hidden, classes)))
@@ -110,16 +118,80 @@ def wrn(depth: int, width: int, classes: int = 10, stem_stride: int = 1) -> nn.M
 
 class RowReader(nn.Module):
     """A bidirectional GRU that reads an image row by row, [B, C, H, W] as H steps of C * W values;
-    the embedding is the mean over the steps."""
+    the embedding is the mean over the steps.
 
-    def __init__(self, hidden: int, classes: int = 10, step: int = 96):
+    With `conv_stem` it reads the 8 x 8 map of two convolutions of stride 2 instead, as text
+    recognisers do (CRNN, Shi et al. 2016).
+    """
+
+    def __init__(self, hidden: int, classes: int = 10, conv_stem: bool = False):
         super().__init__()
+        self.stem = nn.Sequential(conv_bn(3, 16, 2), conv_bn(16, 32, 2)) if conv_stem else None
+        step = 32 * 8 if conv_stem else 3 * 32
         self.rows = nn.GRU(step, hidden, batch_first=True, bidirectional=True)
         self.flatten, self.head = nn.Identity(), nn.Linear(2 * hidden, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x) if self.stem else x
         steps = x.permute(0, 2, 1, 3).flatten(2)
         return self.head(self.flatten(self.rows(steps)[0].mean(dim=1)))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over tokens [B, N, D] (Vaswani et al. 2017, section 3.2)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        weights = (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5).softmax(dim=-1)  # [B, heads, N, N]
+        return self.out((weights @ v).transpose(1, 2).flatten(2))
+
+
+class Encoder(nn.Module):
+    """Pre-norm Transformer block: attention, then a two-layer net on each token, both residual."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class Vit(nn.Module):
+    """A small vision Transformer (Dosovitskiy et al. 2021) on 4 x 4 = 16 tokens of a 32 x 32 image;
+    the embedding is the mean over the tokens.
+
+    `conv_stem` cuts the tokens out with three convolutions of stride 2 (Xiao et al. 2021) in place
+    of one 8 x 8 patch projection.
+    """
+
+    def __init__(
+        self, width: int, depth: int, classes: int = 10, heads: int = 4, conv_stem: bool = False
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 8, stride=8)
+        if conv_stem:
+            narrow, wide = width // 4, width // 2
+            last = nn.Conv2d(wide, width, 3, stride=2, padding=1)
+            self.stem = nn.Sequential(conv_bn(3, narrow, 2), conv_bn(narrow, wide, 2), last)
+        self.places = nn.Parameter(0.02 * torch.randn(16, width))
+        self.blocks = nn.Sequential(*(Encoder(width, heads) for _ in range(depth)))
+        self.norm, self.flatten = nn.LayerNorm(width), nn.Identity()
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.stem(x).flatten(2).transpose(1, 2) + self.places
+        return self.head(self.flatten(self.norm(self.blocks(tokens)).mean(dim=1)))
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -132,7 +204,11 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
         f"wrn-{d}-{w}": partial(wrn, d, w) for d, w in ((10, 1), (16, 1), (16, 2), (40, 1), (40, 2))
     },
     "wrn-10-1-s2": partial(wrn, 10, 1, stem_stride=2),
-    "gru-128": partial(RowReader, 128),
+    **{f"gru-{hidden}": partial(RowReader, hidden) for hidden in (128, 64)},
+    "gru-64-conv": partial(RowReader, 64, conv_stem=True),
+    "rgb-mlp-128": partial(mlp, 128, inputs=CIFAR_VALUES),
+    "vit-64": partial(Vit, 64, 2),
+    "vit-64-conv": partial(Vit, 64, 2, conv_stem=True),
 }
 
 

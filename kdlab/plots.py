@@ -441,3 +441,65 @@ def _robustness(
 
     move(state)
     return move
+
+
+def label_curves_figure(
+    states: Sequence[State], *, title: str = ""
+) -> tuple[Figure, Callable[[State], list]]:
+    """Accuracy against the number of labels, an axis a state of `widgets.label_state`; and
+    move(state) for the first axis.
+
+    Orange: labels only, with a band from the worst to the best seed; green: without a label.
+    """
+    alone = len(states) == 1
+    columns = 2 if len(states) == 4 else min(3, len(states))
+    rows = math.ceil(len(states) / columns)
+    size = (10, 5) if alone else (0.6 + 4.6 * columns, 0.7 + 3.1 * rows)
+    drawing = figure(*size, title)
+    axes = drawing.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    moves = [_label_curve(axis, state) for axis, state in zip(axes, states, strict=False)]
+    for axis in axes[len(states) :]:
+        axis.set_axis_off()
+    for n, axis in enumerate(axes[: len(states)]):
+        axis.set_xlabel("labelled images" if n >= len(states) - columns else "")
+        axis.set_ylabel("test accuracy (%)" if n % columns == 0 else "")
+        axis.tick_params(labelbottom=n >= len(states) - columns)
+    axes[0].legend(loc="lower right", fontsize=13 if alone else 10)
+    return drawing, moves[0]
+
+
+def _label_curve(axis: Axes, state: State) -> Callable[[State], list]:
+    counts = state["counts"]
+    (line,) = axis.plot(
+        counts, counts, "o-", color=COLOURS["student"], lw=2.5, label="that many labels"
+    )
+    band = axis.fill_between(counts, counts, counts, color=COLOURS["student"], alpha=0.25, lw=0)
+    (free,) = axis.plot(
+        counts, counts, color=COLOURS["distilled"], lw=2.5, label="no label, a teacher"
+    )
+    free_band = axis.fill_between(
+        counts, counts, counts, color=COLOURS["distilled"], alpha=0.25, lw=0
+    )
+    (dots,) = axis.plot([], [], "o", color=COLOURS["accent"], markersize=10, zorder=3)
+    axis.set(xscale="log", ylim=(10, 80))
+    axis.set_xticks(counts, [f"{n:,}" for n in counts])
+    axis.minorticks_off()
+    heading = axis.set_title("\n")
+
+    def around(low: Sequence[float], high: Sequence[float]) -> list:
+        corners = np.concatenate([np.c_[counts, low], np.c_[counts, high][::-1]])
+        return [np.vstack([corners, corners[:1]])]
+
+    def move(state: State) -> list:
+        line.set_data(counts, state["mean"])
+        band.set_verts(around(state["low"], state["high"]))
+        low, mean, high = ([state["free"][i]] * len(counts) for i in range(3))
+        free.set_data(counts, mean)
+        free_band.set_verts(around(low, high))
+        dots.set_data([state["n"]] * 2, [state["labels_only"], mean[0]])
+        dots.set_visible("n" in state and bool(state["marked"]))
+        heading.set_text(f"{state['kind']}\nteacher worth {state['worth']} labels")
+        return [line, band, free, free_band, dots, heading]
+
+    move(state)
+    return move

@@ -6,6 +6,7 @@ Nothing is computed here; `kdlab.experiments` carries it out and keeps the recor
 from __future__ import annotations
 
 import json
+import math
 from functools import cache
 from statistics import fmean
 from typing import NamedTuple
@@ -36,6 +37,7 @@ class Recipe(NamedTuple):
     hold_out: int = 0  # training images kept for validation
     judge: str = "test"  # where the result is measured: "test" or "validation"
     attacked: bool = False  # and whether PGD-20 attacks it there, too
+    labelled: int = 0  # so many images have labels, and labels teach from these alone; 0: all have
 
 
 def written(recipe: Recipe) -> dict:
@@ -160,6 +162,83 @@ def leaderboard() -> dict[str, Recipe]:
     }
 
 
+# chapter 03: a student of each kind, at one budget of ten epochs; the random views are mirrors
+# alone, for with shifts, too, ten epochs are too few for most of them (see the trials)
+ADAM = {"optimizer": "adam", "weight_decay": 0.05}
+SHORT = PAIR._replace(epochs=10, views=Views(flip=True))
+KINDS: dict[str, Recipe] = {
+    "CNN": SHORT._replace(student="cnn3-16", lr=0.2),
+    "recurrent": SHORT._replace(student="gru-64-conv", lr=0.4),
+    "Transformer": SHORT._replace(student="vit-64-conv", lr=2e-3, **ADAM),
+    "Transformer, patches": SHORT._replace(student="vit-64", lr=2e-3, **ADAM),
+    "MLP": SHORT._replace(student="rgb-mlp-128", lr=1e-3, **ADAM),
+}
+SOFT = {"soft_weight": 1.0, "hard_weight": 0.0}
+TAUGHT: dict[str, dict] = {  # ways to distil, of which each kind's is chosen on validation
+    "labels and soft targets, T=4": KD,
+    "soft targets alone, T=1": SOFT | {"temperature": 1.0},
+    "soft targets alone, T=4": SOFT | {"temperature": 4.0},
+    "hard distillation": {"method": "hard distillation", "weight": 0.5, "hard_weight": 0.5},
+}
+
+
+def kind_trials() -> dict[str, Recipe]:
+    """What the settings of each kind are chosen from: three learning rates and other views for the
+    student without a teacher; with the middle rate, four ways to distil (teacher of 50,000)."""
+    arms = {}
+    for kind, recipe in KINDS.items():
+        for factor in (0.5, 1.0, 2.0):
+            lr = factor * recipe.lr
+            arms[f"{kind}: labels, lr={lr:g}"] = recipe._replace(lr=lr)
+        arms[f"{kind}: labels, shifted views"] = recipe._replace(views=CIFAR_VIEWS)
+    for kind, recipe in KINDS.items():
+        for way, settings in TAUGHT.items():
+            arms[f"{kind}: {way}"] = recipe._replace(teacher=FAST, **settings)
+    return {arm: r._replace(hold_out=2000, judge="validation") for arm, r in arms.items()}
+
+
+# what the trials chose (a test compares)
+CHOSEN_RATES = {kind: recipe.lr for kind, recipe in KINDS.items()}
+CHOSEN_WAYS = dict.fromkeys(KINDS, "soft targets alone, T=4")
+LABEL_FREE = TAUGHT["soft targets alone, T=4"]
+FEW = ("CNN", "recurrent", "Transformer", "MLP")  # the kinds of the curve over labels
+SHARES = (100, 300, 1000, 10_000)  # labelled images: 1, 3, 10 and 100 % of the transfer set
+
+
+def tuned(kind: str) -> Recipe:
+    """The student of this kind without a teacher, as chosen on validation."""
+    return KINDS[kind]._replace(lr=CHOSEN_RATES[kind])
+
+
+def architectures() -> dict[str, Recipe]:
+    """Each kind alone and distilled; the teacher saw the same 10,000 images and no other, so what
+    is gained is distillation."""
+    arms = {}
+    for kind in KINDS:
+        arms[f"{kind}: labels"] = tuned(kind)
+        arms[f"{kind}: distilled"] = tuned(kind)._replace(
+            teacher=FAST_10K, **TAUGHT[CHOSEN_WAYS[kind]]
+        )
+    return arms
+
+
+def with_labels(recipe: Recipe, n: int) -> Recipe:
+    """The recipe with `n` of 10,000 images labelled, for as many updates as with all of them."""
+    if n == 10_000:
+        return recipe
+    updates = recipe.epochs * math.ceil(10_000 / recipe.batch_size)
+    return recipe._replace(labelled=n, epochs=round(updates / math.ceil(n / recipe.batch_size)))
+
+
+def small_data() -> dict[str, Recipe]:
+    """Each kind with few labels, and with none from a teacher that had 50,000."""
+    arms = {}
+    for kind in FEW:
+        arms |= {f"{kind}: {n} labels": with_labels(KINDS[kind], n) for n in SHARES}
+        arms[f"{kind}: label-free"] = KINDS[kind]._replace(teacher=FAST, **LABEL_FREE)
+    return arms
+
+
 def without(*digits: int) -> tuple[int, ...]:
     """The ten classes but these."""
     return tuple(sorted(set(range(10)) - set(digits)))
@@ -215,5 +294,15 @@ EXPERIMENTS: dict[str, Experiment] = {
             "ARD": HARDENED._replace(method="ARD", teacher=ROBUST, **ALONE),
             "RSLAD": HARDENED._replace(method="RSLAD", teacher=ROBUST, **ALONE),
         },
+    ),
+    "architectures-tuning": Experiment(
+        "Learning rate, views and way of distillation for each kind of student, on validation",
+        kind_trials(),
+    ),
+    "architectures": Experiment(
+        "One student of each kind, 10,000 images, a teacher that saw the same", architectures()
+    ),
+    "small-data": Experiment(
+        "10,000 images of which 100, 300, 1,000 or all are labelled, or none", small_data()
     ),
 }

@@ -35,6 +35,16 @@ TEXTS = {  # what stands on a panel: (English, 中文)
         "{student_right} 张 · 鲁棒教师模型：正确类概率 <b>{teacher_label:.1%}</b>，{count} 张图对 "
         "{teacher_right} 张",
     ),
+    "kind": ("Student", "学生模型"),
+    "labelled": ("Labelled images", "有标签图像数"),
+    "few_labels": (
+        "{kind}, {n:,} labels: <b>{labels_only:.1f}%</b> · no label, a teacher: <b>{free[1]:.1f}%"
+        "</b> · difference <b>{gain:+.1f}</b> points · {seeds} seeds · the teacher replaces "
+        "{worth} labels",
+        "{kind}，{n:,} 个标签：<b>{labels_only:.1f}%</b> · 无标签、只有教师模型：<b>{free[1]:.1f}%"
+        "</b> · 相差 <b>{gain:+.1f}</b> 个百分点 · {seeds} 个随机种子 · 教师模型相当于 {worth} "
+        "个标签",
+    ),
     "softened": (
         "Teacher: entropy <b>{teacher_entropy:.3f}</b> nats = {teacher_bits:.3f} bits · "
         "student: <b>{student_entropy:.3f}</b> nats = {student_bits:.3f} bits · "
@@ -326,3 +336,72 @@ def robustness_panel(nets: Mapping[str, Attacked], labels: Tensor, classes: Sequ
     drawing, move = plots.robustness_figure([compute()], classes)
     frames = plots.Frames(drawing)
     return Panel(controls, compute, lambda state: frames.png(move(state)), "attacked")
+
+
+def label_state(
+    kind: str, curve: Mapping[int, Sequence[float]], free: Sequence[float], n: int | None = None
+) -> dict:
+    """A student with few labels and, taught, with none.
+
+    `curve`: number of labels -> accuracies (%), one a seed; `free`: those without a label. `worth`
+    says how many labels would do as well, read off the curve between its points (log scale). `n`
+    marks a point of the curve, by default none.
+    """
+    counts = sorted(curve)
+    if not counts or (n is not None and n not in curve):
+        raise ValueError(f"no run with {n} labels: there are {counts}")
+    fit = {m: sum(curve[m]) / len(curve[m]) for m in counts}
+    at, mean = n or counts[0], sum(free) / len(free)
+    return {
+        "kind": kind,
+        "counts": counts,
+        "mean": list(fit.values()),
+        "low": [min(curve[m]) for m in counts],
+        "high": [max(curve[m]) for m in counts],
+        "free": (min(free), mean, max(free)),
+        "seeds": len(free),
+        "n": at,
+        "marked": n is not None,
+        "labels_only": fit[at],
+        "gain": mean - fit[at],
+        "worth": _worth(fit, mean),
+    }
+
+
+def _worth(fit: Mapping[int, float], wanted: float) -> str:
+    """The number of labels, two digits, at which a curve reaches an accuracy."""
+    counts = list(fit)
+    if wanted >= fit[counts[-1]]:
+        return f"{counts[-1]:,} or more"
+    if wanted <= fit[counts[0]]:
+        return f"{counts[0]:,} or fewer"
+    i = next(i for i, m in enumerate(counts) if fit[m] > wanted)
+    share = (wanted - fit[counts[i - 1]]) / (fit[counts[i]] - fit[counts[i - 1]])
+    reached = counts[i - 1] * (counts[i] / counts[i - 1]) ** share
+    return f"{float(f'{reached:.2g}'):,.0f}"
+
+
+def label_panel(
+    curves: Mapping[str, Mapping[int, Sequence[float]]], free: Mapping[str, Sequence[float]]
+) -> Panel:
+    """Few labels against none and a teacher, for a kind of student and a number of labels.
+
+    Both map a kind to what `label_state` takes. Controls: `.kind`, `.labelled`.
+    """
+    if not curves or set(curves) != set(free):
+        raise ValueError("a panel needs a curve and label-free runs of the same kinds of student")
+    counts = sorted(next(iter(curves.values())))
+    controls = {
+        "kind": ipywidgets.Dropdown(options=list(curves), layout={"width": "20em"}),
+        "labelled": ipywidgets.SelectionSlider(
+            options=[(f"{n:,}", n) for n in counts], layout={"width": "26em"}
+        ),
+    }
+
+    def compute() -> dict:
+        kind = controls["kind"].value
+        return label_state(kind, curves[kind], free[kind], controls["labelled"].value)
+
+    drawing, move = plots.label_curves_figure([compute()])
+    frames = plots.Frames(drawing)
+    return Panel(controls, compute, lambda state: frames.png(move(state)), "few_labels")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 
-from kdlab import experiments, metrics, plots, teachers
+from kdlab import experiments, metrics, plots, recipes, teachers
 from kdlab.course import ROOT, find
 
 READMES = (ROOT / "README.md", ROOT / "data" / "README.md")
@@ -73,15 +73,8 @@ def results() -> str:
             metric, unit, digits = "seconds", "seconds", 1
         elif "mnist" in str(settings):
             metric, unit, digits = "errors", "test errors", 1
-        arms = list(dict.fromkeys(run["arm"] for run in runs))
-        control, others = arms[0], arms[1:]
-        if len(others) > 4:  # a grid: the best one
-            others = [
-                max(others, key=lambda a: statistics.mean(experiments.values(runs, a, metric)))
-            ]
-        base = experiments.values(runs, control, metric)
-        for arm in others:
-            mine = experiments.values(runs, arm, metric)
+        for control, arm in compared(name, runs, metric):
+            base, mine = (experiments.values(runs, a, metric) for a in (control, arm))
             gap = ""
             if len(mine) == len(base) > 1:
                 p = metrics.paired(mine, base)
@@ -91,6 +84,18 @@ def results() -> str:
                 f"| {arm}: {spread(mine, digits)} | {gap} | {len(mine)} |"
             )
     return "\n".join(lines)
+
+
+def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
+    """Which arms a record's rows compare: (control, arm)."""
+    if name == "architectures":
+        return [(f"{kind}: labels", f"{kind}: distilled") for kind in recipes.KINDS]
+    if name == "small-data":
+        return [(f"{kind}: 1000 labels", f"{kind}: label-free") for kind in recipes.FEW]
+    control, *others = dict.fromkeys(run["arm"] for run in runs)
+    if len(others) > 4:  # a grid: the best one
+        others = [max(others, key=lambda a: statistics.mean(experiments.values(runs, a, metric)))]
+    return [(control, arm) for arm in others]
 
 
 def unseen(record: dict) -> list[str]:

@@ -1,5 +1,6 @@
 """The checks under the exercises: they pass what is right and name the usual mistakes."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -199,6 +200,49 @@ WRONG = [
         "sign",
     ),
 ]  # fmt: skip
+
+
+def best(nets, limit, key="accuracy", keeps=lambda net, limit: net["p95"] <= limit):
+    fit = [net for net in nets if keeps(net, limit)]
+    return max(fit, key=lambda net: net[key])["name"] if fit else None
+
+
+def interpolated(times, warm_up):
+    return np.percentile(times[warm_up:], [50, 95])
+
+
+RIGHT += [
+    (checks.check_gap_closed, lambda t, a, d: (d - a) / (t - a)),
+    (checks.check_latency_summary, interpolated),
+    (checks.check_best_within, best),
+]
+WRONG += [
+    (checks.check_gap_closed, lambda t, a, d: d / t, "what the labels taught"),
+    (checks.check_gap_closed, lambda t, a, d: (t - d) / (t - a), "left open"),
+    (checks.check_gap_closed, lambda t, a, d: d - a, "not a share"),
+    (checks.check_gap_closed, lambda t, a, d: max(0.0, (d - a) / (t - a)), "negative"),
+    (checks.check_gap_closed, lambda t, a, d: min(1.0, (d - a) / (t - a)), "cut at 1"),
+    (checks.check_latency_summary, lambda t, w: interpolated(t, 0), "warm-up"),
+    (checks.check_latency_summary, lambda t, w: (np.mean(t[w:]), interpolated(t, w)[1]), "mean"),
+    (checks.check_latency_summary, lambda t, w: (interpolated(t, w)[0], max(t[w:])), "slowest"),
+    (checks.check_best_within, lambda nets, limit: best(nets, 1e9), "does not keep the limit"),
+    (
+        checks.check_best_within,
+        lambda nets, limit: min(nets, key=lambda net: net["parameters"])["name"],
+        "smallest",
+    ),
+    (
+        checks.check_best_within,
+        lambda nets, limit: min(nets, key=lambda net: net["p95"])["name"],
+        "fastest",
+    ),
+    (checks.check_best_within, lambda nets, limit: best(nets, limit) or "A", "limit"),
+    (
+        checks.check_best_within,
+        lambda nets, limit: best(nets, limit, keeps=lambda net, most: net["p95"] < most),
+        "mind the limit",
+    ),
+]
 
 
 @pytest.mark.parametrize(("check", "solution"), RIGHT)

@@ -30,6 +30,7 @@ from kdlab.data import (
     Images,
     Views,
     augment,
+    balanced,
     download,
     load,
     normalise,
@@ -169,6 +170,29 @@ def test_wrong_requests_get_one_sentence(cifar):
     for name in ("imagenet", "mnist"):
         with pytest.raises(ValueError, match="only 'cifar10' is downloaded"):
             download(name)
+
+
+@pytest.mark.parametrize("n", [100, 103])
+def test_a_balanced_draw_has_as_many_of_each_class(cifar, n):
+    some = balanced(cifar, n, seed=1)
+    counts = torch.bincount(some.labels, minlength=10)
+    assert len(some.labels) == n and int(counts.max() - counts.min()) == (n % 10 > 0)
+    assert torch.equal(some.labels, cifar.labels[some.index])
+    assert torch.equal(some.index, balanced(cifar, n, seed=1).index)
+    assert not torch.equal(some.index, balanced(cifar, n, seed=2).index)
+
+
+def test_a_smaller_draw_is_part_of_a_larger_one(cifar):
+    small, large = (set(balanced(cifar, n).index.tolist()) for n in (100, 1000))
+    assert small < large
+
+
+def test_a_class_that_is_too_rare_is_named_by_its_size(cifar):
+    rarest = int(torch.bincount(cifar.labels).min())
+    assert len(balanced(cifar, 10 * rarest).labels) == 10 * rarest
+    for n in (10 * rarest + 10, 0):
+        with pytest.raises(ValueError, match=f"rarest of them has {rarest}"):
+            balanced(cifar, n)
 
 
 def test_loading_is_quick():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdlab import engines, experiments
+from kdlab import engines, experiments, recipes
 from kdlab.data import select
 from kdlab.experiments import (
     EXPERIMENTS,
@@ -148,7 +148,7 @@ def test_unseen_classes_are_unseen_and_judged_without_labels(folder, monkeypatch
     assert not set(data.index.tolist()) & set(held_out.index.tolist())
     unlabelled = select(held_out, torch.arange(1000))  # enough to choose a shift
     unlabelled = unlabelled._replace(labels=torch.full((1000,), -1))
-    monkeypatch.setattr(experiments, "training_set", lambda recipe: (data, unlabelled))
+    monkeypatch.setattr(experiments, "training_set", lambda recipe, seed=0: (data, unlabelled))
     result = execute(recipe)
     assert result["unseen"] == 10_000 - 1028 - 974  # sevens and eights of MNIST's test set
     assert result["shift"] < 0  # 7 and 8 are too likely by far: they are all that it saw
@@ -468,3 +468,88 @@ def test_an_unknown_teacher_lists_the_names():
     with pytest.raises(ValueError) as error:
         experiments.train_teacher("vgg")
     assert all(name in str(error.value) for name in TEACHERS)
+
+
+# --------------------------------------------------------------------------------------- few labels
+
+
+def test_labels_teach_from_the_labelled_images_alone():
+    """The draw is balanced, changes with the seed, and keeps clear of the held-out images."""
+    recipe = TINY._replace(labelled=50, hold_out=59_000)
+    (one, held_out), (two, _) = training_set(recipe, seed=0), training_set(recipe, seed=1)
+    assert Counter(one.labels.tolist()) == dict.fromkeys(range(10), 5)
+    assert set(one.index.tolist()) != set(two.index.tolist())
+    assert not set(one.index.tolist()) & set(held_out.index.tolist())
+    fewer = training_set(recipe._replace(labelled=20))[0]
+    assert set(fewer.index.tolist()) < set(one.index.tolist())
+
+
+def test_a_run_without_labels_sees_all_the_images_and_no_label():
+    few = TAUGHT._replace(labelled=50, hold_out=59_000)
+    assert len(training_set(few)[0].labels) == 1000
+    on_labels = few._replace(hard_weight=0.5)
+    assert len(training_set(on_labels)[0].labels) == 50
+
+
+def test_a_teacher_of_few_labels_teaches_on_all_the_images(folder):
+    """A nested teacher draws with the seed of the run; nobody else's labels come in."""
+    asked = []
+
+    def answers_for(recipe, teacher, data, device, real=experiments.answers_for):
+        asked.append(data)
+        return real(recipe, teacher, data, device)
+
+    few = TINY._replace(labelled=50, hold_out=59_800)
+    own = few._replace(teacher=few, soft_weight=1.0, hard_weight=0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiments, "answers_for", answers_for)
+        result = execute(own, seed=1)
+    assert [len(data.labels) for data in asked] == [200] and 0 < result["errors"] < 9_900
+
+
+def test_answers_for_labelled_and_for_all_images_are_both_asked_before(folder, monkeypatch):
+    few = TAUGHT._replace(labelled=50, hold_out=59_800)
+    asked = []
+    monkeypatch.setattr(
+        experiments, "answers_for", lambda r, teacher, data, device: asked.append(len(data.labels))
+    )
+    monkeypatch.setattr(experiments, "answer", lambda *args, **options: None)
+    experiments.ask_first([few, few._replace(hard_weight=0.5)], "cpu")
+    assert sorted(asked) == [50, 200]
+
+
+def test_what_is_chosen_for_each_kind_was_best_on_validation():
+    record = ROOT / "data" / "results" / "architectures-tuning.json"
+    if not record.is_file():
+        pytest.skip("no record of the trials")
+    runs = json.loads(record.read_text("utf-8"))["runs"]
+    trials = EXPERIMENTS["architectures-tuning"].arms
+
+    def best(arms):
+        return max(arms, key=lambda arm: sum(values(runs, arm, "accuracy")))
+
+    for kind in recipes.KINDS:
+        rate = trials[best([a for a in trials if a.startswith(f"{kind}: labels, lr=")])].lr
+        way = best([f"{kind}: {way}" for way in recipes.TAUGHT])
+        assert recipes.CHOSEN_RATES[kind] == rate, kind
+        assert f"{kind}: {recipes.CHOSEN_WAYS[kind]}" == way, kind
+
+
+def test_each_kind_is_compared_at_one_budget():
+    """Both arms have the same net, rate, views and updates; only the objective differs."""
+    arms, objective = EXPERIMENTS["architectures"].arms, Recipe._field_defaults
+    names = ("teacher", "temperature", "soft_weight", "hard_weight", "method", "weight")
+    for kind in recipes.KINDS:
+        alone, taught = arms[f"{kind}: labels"], arms[f"{kind}: distilled"]
+        assert taught._replace(**{n: objective[n] for n in names}) == alone
+        assert taught.teacher == recipes.FAST_10K  # it saw these images and no other
+
+
+@pytest.mark.parametrize("n", recipes.SHARES)
+def test_few_labels_get_as_many_updates(n):
+    for kind in recipes.FEW:
+        arms = EXPERIMENTS["small-data"].arms
+        few, free = arms[f"{kind}: {n} labels"], arms[f"{kind}: label-free"]
+        updates = few.epochs * math.ceil(n / few.batch_size)
+        assert updates == pytest.approx(free.epochs * 79, rel=0.01)
+        assert few.labelled == (n if n < 10_000 else 0) and not free.hard_weight

@@ -1,11 +1,13 @@
 """kdlab.metrics against literal versions, closed forms and known numbers."""
 
 import math
+import time
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import nn
 
 from kdlab.data import Images, normalise
@@ -17,10 +19,12 @@ from kdlab.metrics import (
     errors,
     expected_calibration_error,
     flops,
+    latency,
     mass_matching_shift,
     paired,
     parameters,
     predict,
+    stored_bytes,
 )
 from kdlab.models import build
 
@@ -234,3 +238,44 @@ def test_many_seeds_use_the_last_quantile():
     spread = math.sqrt(0.25 * 100 / 99)
     got = paired(runs, [0.0] * 100)
     assert got.high - got.mean == pytest.approx(2.042 * spread / 10, rel=1e-6)
+
+
+# ------------------------------------------------------------------------------- bytes and latency
+
+
+def test_stored_bytes_are_those_of_the_file(tmp_path):
+    model, path = build("cnn3-16"), tmp_path / "net.safetensors"
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path)
+    assert stored_bytes(model) == path.stat().st_size
+    assert 4 * parameters(model) < stored_bytes(model) < 4 * parameters(model) + 5_000
+    assert stored_bytes(model.half()) < 2 * parameters(model) + 5_000
+
+
+class Slow(nn.Module):
+    """Takes 2 ms, and 20 ms in every tenth pass; remembers what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append((tuple(x.shape), self.training, torch.get_num_threads()))
+        time.sleep(0.02 if len(self.seen) % 10 == 0 else 0.002)
+        return x
+
+
+def test_latency_is_a_median_and_a_tail_after_the_warm_up_on_one_thread():
+    model, threads = Slow().train(), torch.get_num_threads()
+    found = latency(model, (3, 4, 4), 7, runs=40, warm_up=3)
+    assert model.seen == [((7, 3, 4, 4), False, 1)] * 43
+    assert 2 <= found.p50 < 15 and found.p95 >= 20
+    assert model.training and torch.get_num_threads() == threads
+
+
+def test_latency_leaves_the_mode_after_an_error():
+    model, threads = build("cnn3-16").train(), torch.get_num_threads()
+    with pytest.raises(RuntimeError):
+        latency(model, (1, 4, 4))
+    assert model.training and torch.get_num_threads() == threads
+    with pytest.raises(ValueError, match="1 or more, got 0"):
+        latency(model, (3, 32, 32), 0)

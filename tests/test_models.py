@@ -5,7 +5,7 @@ import torch
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from kdlab.metrics import parameters
-from kdlab.models import MODELS, build, forward, wrn
+from kdlab.models import MODELS, Attention, build, forward, wrn
 
 SIZES = {  # read once from the definitions; the first is the course's 78 k student
     "wrn-10-1": 77_850,
@@ -16,8 +16,14 @@ SIZES = {  # read once from the definitions; the first is the course's 78 k stud
     "mlp-800": 784 * 800 + 800 + 800 * 800 + 800 + 800 * 10 + 10,
     "mlp-1200": 784 * 1200 + 1200 + 1200 * 1200 + 1200 + 1200 * 10 + 10,
     "mlp-30": 784 * 30 + 30 + 30 * 30 + 30 + 30 * 10 + 10,
+    "rgb-mlp-128": 3072 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10,
+    "gru-64": 2 * 3 * (64 * (96 + 64) + 2 * 64) + 128 * 10 + 10,
+    # patches, places; per block norms, qkv, out, two layers; last norm and head
+    "vit-64": (192 * 64 + 64 + 16 * 64)
+    + 2 * (4 * 64 + 4 * (64 * 64 + 64) + 64 * 128 + 128 + 128 * 64 + 64)
+    + (128 + 64 * 10 + 10),
 }
-CONVOLUTIONAL = [name for name in MODELS if not name.startswith(("mlp", "gru"))]
+CONVOLUTIONAL = [name for name in MODELS if name.startswith(("cnn", "wrn"))]
 
 
 def inputs(name, batch):
@@ -110,3 +116,35 @@ def test_unknown_name_lists_the_names():
 def test_impossible_depth():
     with pytest.raises(ValueError, match=r"6n \+ 4, got 17"):
         wrn(17, 1)
+
+
+@pytest.mark.parametrize("name", ["vit-64", "vit-64-conv"])
+def test_a_transformer_knows_where_a_patch_is_only_by_its_place(name):
+    """Without the learned places its output does not depend on the order of the tokens."""
+    model, x = build(name).eval(), inputs(name, 2)
+    shuffle = torch.randperm(16, generator=torch.Generator().manual_seed(1))
+
+    def shuffled(tokens):
+        return tokens.flatten(2)[:, :, shuffle].unflatten(2, (4, 4))
+
+    with torch.no_grad():
+        plain = model(x)
+        hook = model.stem.register_forward_hook(lambda module, given, out: shuffled(out))
+        assert not torch.allclose(model(x), plain, atol=1e-3)
+        model.places.zero_()
+        mixed = model(x)
+        hook.remove()
+        assert torch.allclose(model(x), mixed, atol=1e-5)
+
+
+def test_attention_is_the_librarys():
+    torch.manual_seed(0)
+    ours = Attention(64, 4).eval()
+    theirs = torch.nn.MultiheadAttention(64, 4, batch_first=True).eval()
+    theirs.in_proj_weight.data, theirs.in_proj_bias.data = ours.qkv.weight.data, ours.qkv.bias.data
+    theirs.out_proj.weight.data, theirs.out_proj.bias.data = (
+        ours.out.weight.data,
+        ours.out.bias.data,
+    )
+    x = torch.randn(2, 16, 64)
+    assert torch.allclose(ours(x), theirs(x, x, x)[0], atol=1e-5)

@@ -57,7 +57,16 @@ def attacked(level, image=0):
     return widgets.robustness_state(nets, torch.arange(4), epsilon=level, image=image)
 
 
+def few_labels(kind="CNN", n=None):
+    curve = {100: [20.0, 24.0], 1000: [45.0, 47.0], 10_000: [66.0, 66.0]}
+    return widgets.label_state(kind, curve, [60.0, 62.0], n)
+
+
 FIGURES = {
+    "label panel": lambda: plots.label_curves_figure([few_labels(n=1000)])[0],
+    "label curves": lambda: plots.label_curves_figure(
+        [few_labels(kind) for kind in "abcd"], title="finding"
+    )[0],
     "forest": lambda: plots.forest(experiments.summarise(runs()), title="finding"),
     "two forests": lambda: plots.forest(
         {f"against {arm}": experiments.summarise(runs(), control=arm) for arm in "ab"}
@@ -188,3 +197,15 @@ def test_the_robustness_panel_shows_what_its_state_says():
         shown = np.asarray(axes[role].images[0].get_array())
         assert (shown.transpose(2, 0, 1) == np.asarray(state["images"][role])).all()
     assert "ε = 4/255\nlabel: 2" in axes["bars"].get_title(loc="left")
+
+
+def test_a_label_curve_carries_mean_and_band_and_moves():
+    figure, move = plots.label_curves_figure([few_labels()])
+    line, free, dots = figure.axes[0].lines
+    assert line.get_xydata().tolist() == [[100, 22], [1000, 46], [10_000, 66]]
+    assert set(free.get_ydata()) == {61.0} and not dots.get_visible()
+    corners = figure.axes[0].collections[0].get_paths()[0].vertices.tolist()
+    assert [100, 20] in corners and [100, 24] in corners and [1000, 47] in corners
+    moved = few_labels(n=1000) | {"mean": [1.0, 2.0, 3.0]}
+    assert line in move(moved) and list(line.get_ydata()) == [1, 2, 3]
+    assert dots.get_visible() and dots.get_xydata().tolist() == [[1000, 46], [1000, 61]]

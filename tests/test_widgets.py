@@ -137,6 +137,40 @@ def test_the_epsilon_slider():
         widgets.robustness_panel(nets, data.labels[:3], CLASSES)
 
 
+CURVE = {100: [20.0, 24.0], 1000: [45.0, 47.0], 10_000: [66.0, 66.0]}
+
+
+@pytest.mark.parametrize(
+    ("free", "worth"),
+    [(10, "100 or fewer"), (22, "100 or fewer"), (34, "320"), (46, "1,000"), (56, "3,200"),
+     (66, "10,000 or more"), (70, "10,000 or more")],
+)  # fmt: skip
+def test_what_a_teacher_is_worth_in_labels(free, worth):
+    """Half-way between two points in accuracy is half-way in the logarithm of the labels."""
+    state = widgets.label_state("CNN", CURVE, [free - 1.0, free + 1.0], 1000)
+    assert state["worth"] == worth and state["gain"] == pytest.approx(free - 46)
+    assert state["free"] == (free - 1, free, free + 1) and state["low"] == [20, 45, 66]
+
+
+def test_the_label_panel():
+    curves = {"CNN": CURVE, "MLP": {n: [a - 10 for a in v] for n, v in CURVE.items()}}
+    panel = widgets.label_panel(curves, {"CNN": [60.0, 62.0], "MLP": [50.0, 50.0]})
+    picture, line = panel.picture.value, panel.numbers.value
+    panel.labelled.set_state({"index": 1})
+    assert panel.state["n"] == 1000 and panel.state["gain"] == pytest.approx(15)
+    assert panel.picture.value != picture and panel.numbers.value != line
+    panel.kind.set_state({"index": 1})
+    assert panel.state["kind"] == "MLP" and panel.state["labels_only"] == 36
+    panel.language.value = 1
+    assert panel.labelled.description == "有标签图像数" and "无标签" in panel.numbers.value
+    panel.kind.value, panel.labelled.value = "CNN", 100
+    assert panel.picture.value == picture
+    with pytest.raises(ValueError, match="of the same kinds"):
+        widgets.label_panel(curves, {"CNN": [60.0]})
+    with pytest.raises(ValueError, match="no run with 300 labels"):
+        widgets.label_state("CNN", CURVE, [60.0], 300)
+
+
 def test_the_same_position_gives_the_same_picture():
     panel = objective_panel()
     first = panel.picture.value
