@@ -59,8 +59,13 @@ def training_set(recipe: Recipe) -> tuple[Images, Images | None]:
     if recipe.hold_out:
         data, held_out = split(data, recipe.hold_out)
     if recipe.classes:
-        data = select(data, torch.isin(data.labels, torch.tensor(recipe.classes)))
+        data = of_classes(data, recipe.classes)
     return data, held_out
+
+
+def of_classes(data: Images, classes: Iterable[int]) -> Images:
+    """The images of these classes."""
+    return select(data, torch.isin(data.labels, torch.tensor(tuple(classes))))
 
 
 def answers_for(recipe: Recipe, teacher: nn.Module, data: Images, device: str) -> Answers:
@@ -265,6 +270,8 @@ def train_teacher(name: str, device: str = "cpu", seed: int = 0) -> Path:
     model, _ = train(recipe, seed, device, report=lambda row: print(name, row, flush=True))
     seconds = time.perf_counter() - start
     test = images_of(recipe.data, "test")
+    if recipe.classes:
+        test = of_classes(test, recipe.classes)
     wrong = metrics.errors(metrics.predict(model.half().float(), test), test.labels)
     about = {
         "name": name,

@@ -33,15 +33,17 @@ class Recipe(NamedTuple):
     batch_size: int = 128
     smoothing: float = 0.0  # of the labels, where there is no teacher
     classes: tuple[int, ...] = ()  # train on images of these classes alone; (): of all
+    verify: tuple[int, ...] = ()  # classes, none of those above, whose pairs are told apart
+    start: str | Recipe = ""  # trained first: its weights are where this run begins
     hold_out: int = 0  # training images kept for validation
     judge: str = "test"  # where the result is measured: "test" or "validation"
     attacked: bool = False  # and whether PGD-20 attacks it there, too
 
 
 def written(recipe: Recipe) -> dict:
-    """A recipe as a record has it, with the recipe of its teacher if that is trained first."""
-    nested = isinstance(recipe.teacher, Recipe)
-    return recipe._asdict() | ({"teacher": written(recipe.teacher)} if nested else {})
+    """A recipe as a record has it, with the recipes of what is trained first."""
+    nested = {k: v for k, v in recipe._asdict().items() if isinstance(v, Recipe)}
+    return recipe._asdict() | {name: written(first) for name, first in nested.items()}
 
 
 class Experiment(NamedTuple):
@@ -61,6 +63,8 @@ LADDER = ("cifar10-cnn7-8", "cifar10-cnn7-16", "cifar10-cnn7-32", "cifar10-cnn7-
 BEST, FROM_10K = "cifar10-cnn7-64", "cifar10-10k-cnn7-32"
 FAST, FAST_10K = "cifar10-cnn7-16", "cifar10-10k-cnn7-16"  # quick to ask: for live runs
 ROBUST = "cifar10-10k-robust-cnn7-16"
+OWN_2K, SIX_CLASSES = "cifar10-2k-cnn7-16", "cifar10-six-cnn7-16"
+SEEN, UNSEEN = (0, 2, 5, 6, 7, 9), (1, 3, 4, 8)  # each unseen class has a relative among the seen
 TUNED = SMALL._replace(student="wrn-10-1-s2", teacher=BEST, hold_out=2000, judge="validation")
 CNN = Recipe("cnn7-64", "cifar10", 100, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
 CNN_10K = Recipe("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2)
@@ -72,6 +76,8 @@ TEACHERS: dict[str, Recipe] = {
     ROBUST: CNN_10K._replace(
         student="cnn7-16", epochs=20, method="adversarial training", weight=1.0, hard_weight=0.0
     ),
+    OWN_2K: CNN_10K._replace(student="cnn7-16", hold_out=8000),
+    SIX_CLASSES: CNN_10K._replace(student="cnn7-16", epochs=60, classes=SEEN),
 }
 
 # the leaderboard's pair, both trained on the same 10,000 images: whatever is gained is distillation
