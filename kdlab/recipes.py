@@ -123,16 +123,20 @@ def trials() -> dict[str, Recipe]:
 
 @cache
 def chosen(method: str) -> Recipe:
-    """The candidate that was best on validation, by the record of the trials.
+    """The leaderboard's candidate that was best on validation."""
+    return best(trials(), "leaderboard-tuning", method)._replace(hold_out=0, judge="test")
+
+
+def best(trials: dict[str, Recipe], record: str, name: str, metric: str = "accuracy") -> Recipe:
+    """The candidate "NAME SETTING" that was best on validation, by the record of the trials.
 
     Where there is no record: the middle candidate.
     """
-    arms = [arm for arm in trials() if arm.startswith(f"{method} ")]
-    record = ROOT / "data" / "results" / "leaderboard-tuning.json"
-    runs = json.loads(record.read_text("utf-8"))["runs"] if record.is_file() else []
-    mean = {a: fmean([r["accuracy"] for r in runs if r["arm"] == a] or [0.0]) for a in arms}
-    best = max(arms, key=lambda arm: mean[arm]) if runs else arms[1]
-    return trials()[best]._replace(hold_out=0, judge="test")
+    arms = [arm for arm in trials if arm.startswith(f"{name} ")]
+    path = ROOT / "data" / "results" / f"{record}.json"
+    runs = json.loads(path.read_text("utf-8"))["runs"] if path.is_file() else []
+    mean = {a: fmean([r[metric] for r in runs if r["arm"] == a] or [0.0]) for a in arms}
+    return trials[max(arms, key=lambda arm: mean[arm]) if runs else arms[len(arms) // 2]]
 
 
 def leaderboard() -> dict[str, Recipe]:
@@ -163,6 +167,72 @@ def leaderboard() -> dict[str, Recipe]:
         "label smoothing": labels._replace(smoothing=0.1),
         "labels, twice as long": labels._replace(epochs=2 * labels.epochs),
     }
+
+
+# chapter 07: SSLD (Cui et al. 2021) with 2,000 labelled images and 8,000 more without a label. A
+# pass over the 2,000 five times as often as one over all is the same number of steps.
+LABELLED = PAIR._replace(hold_out=8000, epochs=60)
+LABEL_FREE = LABELLED._replace(teacher=FAST, hard_weight=0.0)
+
+
+def ssld_trials() -> dict[str, Recipe]:
+    """Settings for `ssld`, judged on the 8,000 other training images."""
+    arms = {f"labels lr={lr:g}": LABELLED._replace(lr=lr) for lr in (0.05, 0.1, 0.2)}
+    for t in (1.0, 2.0, 4.0):
+        arms[f"KL T={t:g}"] = LABEL_FREE._replace(soft_weight=1.0, temperature=t)
+        arms[f"JS T={t:g}"] = LABEL_FREE._replace(
+            method="Jensen-Shannon", weight=4.0, temperature=t
+        )
+    return {arm: recipe._replace(judge="validation") for arm, recipe in arms.items()}
+
+
+def ssld() -> dict[str, Recipe]:
+    """One ingredient of SSLD after another, and three controls."""
+    labels, kl, js = (
+        best(ssld_trials(), "ssld-tuning", name)._replace(judge="test")
+        for name in ("labels", "KL", "JS")
+    )
+    longer = {"epochs": 2 * LABELLED.epochs}
+    everything = {"epochs": 2 * LABELLED.epochs // 5, "hold_out": 0}
+    return {
+        "labels": labels,
+        "label-free, own teacher": kl._replace(teacher=OWN_2K),
+        "strong teacher": kl,
+        "+ Jensen-Shannon": js,
+        "+ twice as long": js._replace(**longer),
+        "+ 8,000 unlabelled": js._replace(**everything),
+        "+ fine-tuning": js._replace(start=js._replace(**everything), epochs=15, lr=0.01),
+        "labels, twice as long": labels._replace(**longer),
+        "own teacher, all images": kl._replace(teacher=OWN_2K, **everything),
+        "labels of all 10,000": labels._replace(**everything),
+    }
+
+
+# chapter 07: pairs of classes that neither student nor teacher ever saw
+STRANGERS = PAIR._replace(student="cnn3-16-e16", classes=SEEN, verify=UNSEEN)
+
+
+def verification_trials() -> dict[str, Recipe]:
+    """Settings for `verification`: trained on four of the six seen classes, judged on pairs of the
+    other two among held-out training images."""
+    arms = {f"labels lr={lr:g}": STRANGERS._replace(lr=lr) for lr in (0.05, 0.1, 0.2)}
+    taught = STRANGERS._replace(teacher=SIX_CLASSES)
+    arms |= {f"soft targets T={t:g}": taught._replace(**KD | {"temperature": t}) for t in (2, 4, 8)}
+    for method in ("RKD", "PKT"):
+        for weight in CANDIDATES[method][0]:
+            arms[f"{method} w={weight:g}"] = taught._replace(method=method, weight=weight)
+    inner = {"classes": (0, 6, 7, 9), "verify": (2, 5), "hold_out": 2000, "judge": "validation"}
+    return {arm: recipe._replace(**inner) for arm, recipe in arms.items()}
+
+
+def verification() -> dict[str, Recipe]:
+    """A short embedding, distilled or not, and a longer one, on pairs of unseen classes."""
+    outer = {name: getattr(STRANGERS, name) for name in ("classes", "verify", "hold_out", "judge")}
+    arms = {
+        name: best(verification_trials(), "verification-tuning", name, "tar")._replace(**outer)
+        for name in ("labels", "soft targets", "RKD", "PKT")
+    }
+    return arms | {"labels, 64 numbers": arms["labels"]._replace(student="cnn3-16")}
 
 
 def without(*digits: int) -> tuple[int, ...]:
@@ -210,6 +280,35 @@ EXPERIMENTS: dict[str, Experiment] = {
     "capacity-gap": Experiment(
         "One 24 k-parameter student, four teachers of rising accuracy",
         {"labels": PAIR, **{name: PAIR._replace(teacher=name, **KD) for name in LADDER}},
+    ),
+    "ssld-tuning": Experiment(
+        "Settings for 2,000 labels, judged on 8,000 validation images", ssld_trials()
+    ),
+    "ssld": Experiment(
+        "SSLD's ingredients: 2,000 labelled images, 8,000 without labels, strong and own teacher",
+        ssld(),
+    ),
+    "teachers-ensemble": Experiment(
+        "Four teachers at once: their mean, or one of them drawn for each batch",
+        {
+            "labels": PAIR,
+            "weakest": PAIR._replace(teacher=LADDER[0], **KD),
+            "strongest": PAIR._replace(teacher=BEST, **KD),
+            **{
+                name: PAIR._replace(
+                    teacher=LADDER, method=name, weight=0.9, hard_weight=0.1, temperature=4.0
+                )
+                for name in ("mean of teachers", "switched teachers")
+            },
+        },
+    ),
+    "verification-tuning": Experiment(
+        "Settings for verification, judged on pairs of two classes of held-out training images",
+        verification_trials(),
+    ),
+    "verification": Experiment(
+        "Verifying pairs of four classes that neither student nor teacher ever saw",
+        verification(),
     ),
     "robust": Experiment(
         "Robust students, L-infinity epsilon of 8 grey levels, PGD-5 in training, PGD-20 in test",
