@@ -1,5 +1,6 @@
 """Everything that is measured: accuracy, agreement, calibration, cost, and paired statistics."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -87,9 +88,13 @@ def pair_scores(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     if embeddings.shape[:1] != labels.shape:
         raise ValueError(f"{len(embeddings)} embeddings but {tuple(labels.shape)} labels")
     unit = torch.nn.functional.normalize(embeddings.float(), dim=1)
-    once = torch.ones(len(labels), len(labels), dtype=torch.bool).triu(diagonal=1)
-    scores, same = (unit @ unit.T)[once], (labels[:, None] == labels)[once]
-    return scores[same], scores[~same]
+    groups = [unit[labels == c] for c in labels.unique()]
+    if len(groups) < 2:
+        raise ValueError("impostor pairs need images of two classes at least")
+    above = [torch.triu_indices(len(g), len(g), 1).unbind() for g in groups]
+    genuine = [(g @ g.T)[rows, columns] for g, (rows, columns) in zip(groups, above, strict=True)]
+    impostor = [(a @ b.T).flatten() for a, b in itertools.combinations(groups, 2)]
+    return torch.cat(genuine), torch.cat(impostor)
 
 
 def threshold_at(impostor: Tensor, far: float) -> float:
