@@ -113,7 +113,7 @@ def threshold_at(impostor: Tensor, far: float) -> float:
 
 def rates(genuine: Tensor, impostor: Tensor, threshold: float) -> tuple[float, float]:
     """(TAR, FAR) in 0..1: the shares of genuine and impostor pairs above the threshold."""
-    return tuple(float((scores > threshold).float().mean()) for scores in (genuine, impostor))
+    return tuple(float((s > threshold).double().mean()) for s in (genuine, impostor))
 
 
 def tar_at_far(genuine: Tensor, impostor: Tensor, far: float) -> float:
