@@ -266,8 +266,8 @@ def some_scores(seed=0, genuine=60, impostor=90):
 
 def test_pairs_are_all_pairs_once():
     rows, labels = random_logits(17, 5), torch.arange(17) % 3
-    for ours, theirs in zip(pair_scores(rows, labels), pairs_by_hand(rows.tolist(), labels.tolist()),
-                            strict=True):  # fmt: skip
+    by_hand = pairs_by_hand(rows.tolist(), labels.tolist())
+    for ours, theirs in zip(pair_scores(rows, labels), by_hand, strict=True):
         assert torch.allclose(ours.sort().values, torch.tensor(theirs).sort().values, atol=1e-5)
     with pytest.raises(ValueError, match="5 embeddings but"):
         pair_scores(rows[:5], labels)
