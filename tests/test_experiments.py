@@ -435,6 +435,55 @@ def test_settings_of_a_nested_teacher_are_recorded():
     }
 
 
+CIFAR = Recipe("cnn3-8", "cifar10-10k", 1, hold_out=9800)
+
+
+def test_strangers_are_verified_and_only_known_classes_are_classified(folder):
+    recipe = CIFAR._replace(classes=(0, 1), verify=(2, 3))
+    result = execute(recipe)
+    assert result["accuracy"] == pytest.approx(100 * (1 - result["errors"] / 2000), abs=1e-3)
+    assert 0 <= result["tar"] <= result["tar 10%"] <= 100 and 0 < result["area"] < 1
+    student = experiments.train(recipe)[0]
+    test = experiments.images_of("cifar10-10k", "test")
+    strangers = experiments.of_classes(test, (2, 3))
+    assert set(strangers.labels.tolist()) == {2, 3} and len(strangers.labels) == 2000
+    assert experiments.verification(student, strangers)["tar"] == result["tar"]
+    judged = execute(recipe._replace(judge="validation"))
+    assert judged["tar"] != result["tar"]  # on other images
+
+
+def test_a_run_begins_where_another_has_ended(folder):
+    first = experiments.train(CIFAR)[0].state_dict()
+    still = CIFAR._replace(start=CIFAR, lr=1e-12, weight_decay=0.0)
+    after = experiments.train(still)[0].state_dict()
+    assert all(torch.allclose(after[k], v, atol=1e-6) for k, v in first.items() if "weight" in k)
+    assert written(still)["start"]["student"] == "cnn3-8"
+
+
+@pytest.mark.parametrize("name", ["verification", "verification-tuning"])
+def test_no_net_has_seen_the_classes_that_are_verified(name):
+    for arm, recipe in EXPERIMENTS[name].arms.items():
+        assert recipe.verify and not set(recipe.verify) & set(recipe.classes), arm
+        if recipe.teacher and name == "verification":
+            assert not set(recipe.verify) & set(TEACHERS[recipe.teacher].classes), arm
+    if name == "verification-tuning":  # chosen on images and classes other than those reported
+        tested = {c for r in EXPERIMENTS["verification"].arms.values() for c in r.verify}
+        for recipe in EXPERIMENTS[name].arms.values():
+            assert recipe.judge == "validation" and not tested & set(recipe.verify)
+
+
+def test_ssld_adds_one_ingredient_at_a_time_and_its_controls_are_not_cut_short():
+    arms = EXPERIMENTS["ssld"].arms
+    steps = {arm: r.epochs * (10_000 - r.hold_out) for arm, r in arms.items()}
+    long = {"labels", "+ twice as long", "+ 8,000 unlabelled", "own teacher, all images"}
+    assert len({steps[arm] for arm in long}) == 1
+    assert not any(r.hard_weight for arm, r in arms.items() if arm != "labels")
+    unlabelled = arms["+ 8,000 unlabelled"]
+    for arm in ("+ twice as long", "own teacher, all images"):
+        assert TEACHERS[arms["label-free, own teacher"].teacher].hold_out == 8000
+        assert unlabelled.epochs * 10_000 == steps[arm]
+
+
 def test_an_unknown_engine_is_named():
     with pytest.raises(ValueError, match="no engine 'cloud': there are local, ray"):
         run_all({"labels": TINY}, [0], engine="cloud")
