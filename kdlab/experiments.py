@@ -121,7 +121,8 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
     held_out = training_set(recipe)[1]
     judged = held_out if recipe.judge == "validation" else images_of(recipe.data, "test")
     if recipe.verify:
-        strangers, judged = (of_classes(judged, c) for c in (recipe.verify, recipe.classes))
+        known = recipe.classes or without(*recipe.verify)
+        strangers, judged = (of_classes(judged, c) for c in (recipe.verify, known))
     logits = metrics.predict(student, judged)
     wrong = metrics.errors(logits, judged.labels)
     result = {
