@@ -277,20 +277,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         "SSLD's ingredients: 2,000 labelled images, 8,000 without labels, strong and own teacher",
         ssld(),
     ),
-    "teachers-ensemble": Experiment(
-        "Three teachers at once: their mean, or one of them drawn for each batch",
-        {
-            "labels": PAIR,
-            "weakest": PAIR._replace(teacher=LADDER[0], **KD),
-            "strongest": PAIR._replace(teacher=LADDER[2], **KD),
-            **{
-                name: PAIR._replace(
-                    teacher=LADDER[:3], method=name, weight=0.9, hard_weight=0.1, temperature=4.0
-                )
-                for name in ("mean of teachers", "switched teachers")
-            },
-        },
-    ),
     "verification": Experiment(
         "Verifying pairs of four classes whose labels neither student nor teacher ever saw",
         verification(),
