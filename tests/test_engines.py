@@ -36,6 +36,8 @@ def square(number, folder=""):
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+    folders = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    monkeypatch.setenv("PYTHONPATH", folders)  # Ray's workers import `square` from here
 
 
 @pytest.mark.parametrize("name", ["local", pytest.param("ray", marks=needs_ray)])
