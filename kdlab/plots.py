@@ -452,7 +452,7 @@ def verification_figure(
     "role: name", to (FAR, TAR), both in 0..1; `pairs` are uint8 [P, 2, C, H, W].
     """
     alone = len(states) == 1
-    drawing = figure(11, 4.6 if alone else 1.4 + 1.7 * len(states), title)
+    drawing = figure(11, 4.6 if alone else 0.9 + 2.2 * len(states), title)
     left, right = drawing.subfigures(1, 2, width_ratios=(1, 1.25))
     axis, dots = left.subplots(), []
     for name, (far, tar) in curves.items():
@@ -487,7 +487,8 @@ def verification_figure(
 def _decided(axes: Sequence[Axes], state: State, pairs, size: int) -> Callable[[State], list]:
     captions = []
     for axis, pair, same in zip(axes, pairs, state["same"], strict=True):
-        axis.imshow(np.concatenate([_pixels(image) for image in pair], axis=1), **PIXELS)
+        side = 1 if size > 12 else 0  # beside each other, or one below the other
+        axis.imshow(np.concatenate([_pixels(image) for image in pair], axis=side), **PIXELS)
         axis.set(xticks=[], yticks=[])
         axis.set_xlabel("same class" if same else "two classes", fontsize=size)
         captions.append(axis.set_title("", loc="center", fontsize=size, pad=4))
