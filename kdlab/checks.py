@@ -408,3 +408,86 @@ def check_best_within(best_within: Callable[[list[dict], float], str | None]) ->
             f"best_within: at most {limit:g} ms wants {wanted!r}, yours gives {given!r}: {hint}"
         )
     print("All checks of best_within passed.")
+
+
+def check_tar_at_far(tar_at_far: Callable[[Tensor, Tensor, float], float]) -> None:
+    """`tar_at_far(genuine, impostor, far) -> percent`: accepted is what lies above a threshold that
+    lets through at most the share `far` of the impostors."""
+    draw, right = torch.Generator().manual_seed(0), metrics.tar_at_far
+    genuine, impostor = torch.randn(300, generator=draw) + 1, torch.randn(500, generator=draw)
+    cases = [(genuine, impostor, far) for far in (0.01, 0.1)]
+    cases += [(torch.tensor([0.1, 0.4, 0.6, 0.9]), torch.arange(10) / 10, 0.3)]
+    _compare("tar_at_far", tar_at_far, right, cases, [
+        ("a share: give percent", lambda g, i, far: right(g, i, far) / 100),
+        ("genuine and impostor are swapped", lambda g, i, far: right(i, g, far)),
+        ("lets through all impostors but the share FAR: their largest scores set the threshold",
+         lambda g, i, far: 100 * (g > i.sort().values[int(far * len(i))]).float().mean()),
+        ("FAR is a share of the impostor pairs: the threshold comes from their scores",
+         lambda g, i, far: right(g, g, far)),
+        ("this is the share of genuine pairs that are refused: TAR counts the accepted",
+         lambda g, i, far: 100 - right(g, i, far)),
+    ])  # fmt: skip
+
+
+def check_jensen_shannon(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """`loss(student_logits, teacher_logits) -> scalar`: Jensen-Shannon divergence at T = 1."""
+    cases = [(z, v) for z, v, _ in _cases(1.0)]
+    right = losses.jensen_shannon_loss
+
+    def kl(p: Tensor, q: Tensor) -> Tensor:  # of probabilities, [B]
+        return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(dim=1)
+
+    def of_logits(z: Tensor, v: Tensor) -> Tensor:
+        middle = ((z + v) / 2).softmax(1)
+        return (kl(v.softmax(1), middle) + kl(z.softmax(1), middle)).mean() / 2
+
+    _compare("jensen_shannon", loss, right, cases, [
+        ("twice too large: it is the mean of two KLs", lambda z, v: 2 * right(z, v)),
+        ("this is KL(teacher || student): both are compared with their mean",
+         lambda z, v: losses.soft_target_loss(z, v, 1.0)),
+        ("the mean of the logits: average the probabilities", of_logits),
+        ("the sum over the batch: divide by the number of images",
+         lambda z, v: len(z) * right(z, v)),
+        ("the mean over the classes: sum over them", lambda z, v: right(z, v) / z.shape[1]),
+        ("the other way round: KL(teacher || middle), not KL(middle || teacher)", lambda z, v:
+         sum(kl((z.softmax(1) + v.softmax(1)) / 2, x.softmax(1)).mean() for x in (z, v)) / 2),
+    ])  # fmt: skip
+
+
+def check_sequence_kl(sequence_kl: Callable[[Tensor, Tensor, int], Tensor]) -> None:
+    """`sequence_kl(teacher, student, length) -> scalar`: KL(teacher || student) of whole texts.
+
+    Both are bigram models, logits [V, V] of the next token (columns) after each token (rows); a
+    text starts after token 0. Compared with the sum over all V ** length texts.
+    """
+
+    def texts(model: Tensor, length: int) -> Tensor:  # log-probability of every text
+        steps, words = model.log_softmax(1), torch.arange(len(model))
+        every = torch.cartesian_prod(*[words] * length).view(-1, length)
+        before = torch.cat([torch.zeros(len(every), 1, dtype=torch.long), every[:, :-1]], dim=1)
+        return steps[before, every].sum(dim=1)
+
+    def right(teacher: Tensor, student: Tensor, length: int) -> Tensor:
+        p, q = texts(teacher, length), texts(student, length)
+        return (p.exp() * (p - q)).sum()
+
+    def steps(teacher: Tensor, student: Tensor, length: int, who: int) -> Tensor:
+        p, q = teacher.log_softmax(1), student.log_softmax(1)
+        each = (p.exp() * (p - q)).sum(dim=1)
+        now, total = torch.eye(len(p))[0], 0.0
+        for _ in range(length):
+            total = total + (now * each).sum()
+            now = now @ (p, q)[who].exp()
+        return total
+
+    draw = torch.Generator().manual_seed(0)
+    cases = [tuple(2 * torch.randn(v, v, generator=draw) for _ in "pq") + (n,)
+             for v, n in ((2, 1), (3, 4), (4, 3))]  # fmt: skip
+    _compare("sequence_kl", sequence_kl, right, cases, [
+        ("the divergence of one step: sum over all positions of the text",
+         lambda p, q, n: right(p, q, 1)),
+        ("the student's prefixes: the texts are the teacher's", lambda p, q, n: steps(p, q, n, 1)),
+        ("student and teacher are swapped", lambda p, q, n: right(q, p, n)),
+        ("the mean over positions: the divergence of a text is their sum",
+         lambda p, q, n: right(p, q, n) / n),
+    ])  # fmt: skip

@@ -64,10 +64,15 @@ def training_set(recipe: Recipe, seed: int = 0) -> tuple[Images, Images | None]:
     if recipe.hold_out:
         data, held_out = split(data, recipe.hold_out)
     if recipe.classes:
-        data = select(data, torch.isin(data.labels, torch.tensor(recipe.classes)))
+        data = of_classes(data, recipe.classes)
     if recipe.labelled and recipe.hard_weight:
         data = balanced(data, recipe.labelled, seed)
     return data, held_out
+
+
+def of_classes(data: Images, classes: Iterable[int]) -> Images:
+    """The images of these classes."""
+    return select(data, torch.isin(data.labels, torch.tensor(tuple(classes))))
 
 
 def answers_for(recipe: Recipe, teacher: nn.Module, data: Images, device: str) -> Answers:
@@ -92,6 +97,8 @@ def train(
     teachers = teachers_of(recipe, seed, device)
     torch.manual_seed(seed)
     student = build(recipe.student, len(data.classes))
+    if recipe.start:
+        student.load_state_dict(train(recipe.start, seed, device)[0].state_dict())
     if recipe.method == "mutual learning":
         student = Peers(student, build(recipe.student, len(data.classes)))
     names = ("epochs", "views", "batch_size", "optimizer", "lr", "weight_decay")
@@ -129,6 +136,9 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
     seconds = clock() - start
     held_out = training_set(recipe)[1]
     judged = held_out if recipe.judge == "validation" else images_of(recipe.data, "test")
+    if recipe.verify:
+        known = recipe.classes or without(*recipe.verify)
+        strangers, judged = (of_classes(judged, c) for c in (recipe.verify, known))
     logits = metrics.predict(student, judged)
     wrong = metrics.errors(logits, judged.labels)
     result = {
@@ -148,7 +158,9 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
         )
     if recipe.attacked:
         result["robust"] = round(robust_accuracy(student, judged, steps=20), 3)
-    if recipe.classes:
+    if recipe.verify:
+        result |= verification(student, strangers)
+    elif recipe.classes:
         result |= unseen_classes(recipe, student, device)
     return result
 
@@ -156,6 +168,17 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
 def execute_arm(arm: str, recipe: Recipe, seed: int, device: str) -> dict:
     """`execute`, with the arm's name on the result: what an engine carries to its workers."""
     return {"arm": arm, **execute(recipe, seed, device)}
+
+
+def verification(student: nn.Module, strangers: Images) -> dict:
+    """How well the embedding tells pairs of one class from pairs of two: TAR in percent at false
+    accept rates of 1% and 10%, and the area under the ROC curve."""
+    scores = metrics.pair_scores(metrics.embeddings(student, strangers), strangers.labels)
+    return {
+        "tar": round(metrics.tar_at_far(*scores, 0.01), 3),
+        "tar 10%": round(metrics.tar_at_far(*scores, 0.1), 3),
+        "area": round(metrics.roc_area(*scores), 5),
+    }
 
 
 def unseen_classes(recipe: Recipe, student: nn.Module, device: str) -> dict:
@@ -283,6 +306,8 @@ def train_teacher(name: str, device: str = "cpu", seed: int = 0) -> Path:
     model, _ = train(recipe, seed, device, report=lambda row: print(name, row, flush=True))
     seconds = time.perf_counter() - start
     test = images_of(recipe.data, "test")
+    if recipe.classes:
+        test = of_classes(test, recipe.classes)
     wrong = metrics.errors(metrics.predict(model.half().float(), test), test.labels)
     about = {
         "name": name,

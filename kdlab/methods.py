@@ -337,6 +337,10 @@ METHODS: dict[str, Method] = {
         soft_control(lambda v, b, t: losses.same_entropy_smoothing(v, b.labels, t)),
         "same_entropy_smoothing", "control", 1.0,
     ),
+    "Jensen-Shannon": Method(
+        lambda s: lambda z, b: losses.jensen_shannon_loss(z, b.teacher_logits, s.temperature),
+        "jensen_shannon_loss", "Cui et al. 2021 (SSLD)", 1.0,
+    ),
     "adversarial training": Method(
         robustly("plain"), "adversarial_training_loss", "Madry et al. 2018", 1.0
     ),

@@ -1,5 +1,6 @@
 """Everything that is measured: accuracy, agreement, calibration, cost, and paired statistics."""
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.data import Images, normalise
 from kdlab.losses import soften
+from kdlab.models import forward
 
 
 @torch.no_grad()
@@ -68,6 +70,71 @@ def cka(first: Tensor, second: Tensor) -> float:
     x, y = x - x.mean(dim=0), y - y.mean(dim=0)
     gram_x, gram_y = x @ x.T, y @ y.T
     return float((gram_x * gram_y).sum() / (gram_x.norm() * gram_y.norm()))
+
+
+@torch.no_grad()
+def embeddings(model: nn.Module, data: Images, stage: str = "flatten") -> Tensor:
+    """What a stage says of each image, float32 [N, D] on the CPU, in eval mode as `predict`."""
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    parts = data.images.split(1000)
+    found = [forward(model, normalise(p.to(device), data), [stage])[1][stage] for p in parts]
+    model.train(was_training)
+    return torch.cat(found).flatten(1).float().cpu()
+
+
+def pair_scores(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine similarities of all pairs of N images: of one class ("genuine"), and of two
+    ("impostor"). embeddings [N, D], labels [N]; each pair once, no image with itself."""
+    if embeddings.shape[:1] != labels.shape:
+        raise ValueError(f"{len(embeddings)} embeddings but {tuple(labels.shape)} labels")
+    unit = torch.nn.functional.normalize(embeddings.float(), dim=1)
+    groups = [unit[labels == c] for c in labels.unique()]
+    if len(groups) < 2:
+        raise ValueError("impostor pairs need images of two classes at least")
+    above = [torch.triu_indices(len(g), len(g), 1).unbind() for g in groups]
+    genuine = [(g @ g.T)[rows, columns] for g, (rows, columns) in zip(groups, above, strict=True)]
+    impostor = [(a @ b.T).flatten() for a, b in itertools.combinations(groups, 2)]
+    return torch.cat(genuine), torch.cat(impostor)
+
+
+def threshold_at(impostor: Tensor, far: float) -> float:
+    """The score above which (and not at which) at most the share `far` of impostors lies.
+
+    ValueError for a `far` outside 0..1, or one so small that these impostors can't show it.
+    """
+    allowed = math.floor(far * len(impostor) + 1e-9)
+    if not 0 <= far < 1 or not allowed:
+        raise ValueError(
+            f"a false accept rate of {far:g} needs at least {1 / max(far, 1e-9):.0f} impostor "
+            f"pairs and must be in 0..1, there are {len(impostor)}"
+        )
+    return float(impostor.kthvalue(len(impostor) - allowed).values)
+
+
+def rates(genuine: Tensor, impostor: Tensor, threshold: float) -> tuple[float, float]:
+    """(TAR, FAR) in 0..1: the shares of genuine and impostor pairs above the threshold."""
+    return tuple(float((s > threshold).double().mean()) for s in (genuine, impostor))
+
+
+def tar_at_far(genuine: Tensor, impostor: Tensor, far: float) -> float:
+    """True accept rate in percent at a threshold that lets through the share `far` of impostors."""
+    return 100 * rates(genuine, impostor, threshold_at(impostor, far))[0]
+
+
+def roc(genuine: Tensor, impostor: Tensor, fars: Sequence[float]) -> list[float]:
+    """TAR in percent at each FAR: the ROC curve, read off at these points."""
+    return [tar_at_far(genuine, impostor, far) for far in fars]
+
+
+def roc_area(genuine: Tensor, impostor: Tensor) -> float:
+    """The area under the ROC curve: how often a genuine pair scores above an impostor, ties half
+    (Mann & Whitney 1947)."""
+    ordered = impostor.sort().values
+    below = torch.searchsorted(ordered, genuine).double()
+    not_above = torch.searchsorted(ordered, genuine, right=True).double()
+    return float((below + not_above).mean() / (2 * len(impostor)))
 
 
 def mass_matching_shift(student: Tensor, teacher: Tensor, classes: Sequence[int]) -> float:

@@ -116,6 +116,15 @@ def wrn(depth: int, width: int, classes: int = 10, stem_stride: int = 1) -> nn.M
     return nn.Sequential(OrderedDict(stages, **head(inputs, classes)))
 
 
+def cnn3_embedding(width: int, size: int, classes: int = 10) -> nn.Module:
+    """`cnn3` with a linear layer to `size` numbers in front of its head: a short embedding."""
+    *stages, pool, flatten, _ = cnn3(width).named_children()
+    embedding = nn.Sequential(flatten[1], nn.Linear(4 * width, size))
+    return nn.Sequential(
+        OrderedDict([*stages, pool], flatten=embedding, head=nn.Linear(size, classes))
+    )
+
+
 class RowReader(nn.Module):
     """A bidirectional GRU that reads an image row by row, [B, C, H, W] as H steps of C * W values;
     the embedding is the mean over the steps.
@@ -199,6 +208,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     **{f"mlp-{hidden}": partial(mlp, hidden) for hidden in (800, 30)},
     **{f"cnn3-{w}": partial(cnn3, w) for w in (8, 16, 32)},
     "cnn3-16-h52": partial(cnn3_wide_head, 16, 52),  # 78 k weights, as WRN-10-1 has
+    "cnn3-16-e16": partial(cnn3_embedding, 16, 16),
     **{f"cnn7-{w}": partial(cnn7, w) for w in (8, 16, 32, 64)},
     **{
         f"wrn-{d}-{w}": partial(wrn, d, w) for d, w in ((10, 1), (16, 1), (16, 2), (40, 1), (40, 2))

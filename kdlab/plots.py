@@ -503,3 +503,65 @@ def _label_curve(axis: Axes, state: State) -> Callable[[State], list]:
 
     move(state)
     return move
+
+
+def verification_figure(
+    states: Sequence[State], curves: Mapping[str, Sequence], pairs, *, title: str = ""
+) -> tuple[Figure, Callable[[State], list]]:
+    """ROC curves with a dot a state, beside pairs of images and what is decided; and move(state).
+
+    States are from `widgets.verification_state`; `curves` maps a role (of `COLOURS`) and its name,
+    "role: name", to (FAR, TAR), both in 0..1; `pairs` are uint8 [P, 2, C, H, W].
+    """
+    alone = len(states) == 1
+    drawing = figure(11, 4.6 if alone else 0.9 + 2.2 * len(states), title)
+    left, right = drawing.subfigures(1, 2, width_ratios=(1, 1.25))
+    axis, dots = left.subplots(), []
+    for name, (far, tar) in curves.items():
+        role, label = name.split(": ")
+        axis.plot(far, tar, color=COLOURS[role], linewidth=2.5, label=label)
+    for letter, state in zip("ABCDEF", states, strict=False):
+        dots += axis.plot(state["far"], state["tar"], "o", color=COLOURS["accent"], markersize=10)
+        if not alone:
+            place = {"xytext": (9, -14), "textcoords": "offset points", "fontweight": "bold"}
+            axis.annotate(letter, (max(state["far"], 1e-3), state["tar"]), **place)
+    axis.set(xscale="log", xlim=(1e-3, 1), ylim=(0, 1.02))
+    axis.set(xlabel="false accept rate (FAR)", ylabel="true accept rate (TAR)")
+    axis.set_xticks((0.001, 0.01, 0.1, 1), ("0.001", "0.01", "0.1", "1"))
+    axis.minorticks_off()
+    axis.legend(loc="upper left", fontsize=12)
+    shape = (2, math.ceil(len(pairs) / 2)) if alone else (len(states), len(pairs))
+    grid = right.subplots(*shape, squeeze=False)
+    rows = [grid.ravel()] if alone else grid
+    moves = [_decided(axes, state, pairs, 13 if alone else 10)
+             for axes, state in zip(rows, states, strict=True)]  # fmt: skip
+    if not alone:
+        for letter, axes, state in zip("ABCDEF", grid, states, strict=False):
+            axes[0].set_ylabel(f"{letter}\nFAR {state['far']:.2g}", rotation=0, ha="right", size=12)
+
+    def move(state: State) -> list:
+        dots[0].set_data([max(state["far"], 1e-3)], [state["tar"]])
+        return [dots[0], *moves[0](state)]
+
+    return drawing, move
+
+
+def _decided(axes: Sequence[Axes], state: State, pairs, size: int) -> Callable[[State], list]:
+    captions = []
+    for axis, pair, same in zip(axes, pairs, state["same"], strict=True):
+        side = 1 if size > 12 else 0  # beside each other, or one below the other
+        axis.imshow(np.concatenate([_pixels(image) for image in pair], axis=side), **PIXELS)
+        axis.set(xticks=[], yticks=[])
+        axis.set_xlabel("same class" if same else "two classes", fontsize=size)
+        captions.append(axis.set_title("", loc="center", fontsize=size, pad=4))
+
+    def move(state: State) -> list:
+        for caption, accepted, same, score in zip(
+            captions, state["accepted"], state["same"], state["scores"], strict=True
+        ):
+            caption.set_text(f"{score:.2f}\n{'accepted' if accepted else 'refused'}")
+            caption.set_color("black" if accepted == same else COLOURS["accent"])
+        return captions
+
+    move(state)
+    return move

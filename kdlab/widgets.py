@@ -1,9 +1,10 @@
 """Panels with sliders: temperature alone, along a ladder of teachers, with the soft term's weight,
-and an attack's epsilon.
+an attack's epsilon, and the threshold of a verification.
 
-The numbers come from pure functions (`temperature_state`, `objective_state`, `robustness_state`);
-the drawing from `kdlab.plots`. A panel only joins them: one PNG is replaced at each change (about
-25 ms on one core). Nothing swallows an exception; a slider clamps what lies outside its range.
+The numbers come from pure functions (`temperature_state`, `objective_state`, `robustness_state`,
+`verification_state`); the drawing from `kdlab.plots`. A panel only joins them: one PNG is replaced
+at each change (about 25 ms on one core). Nothing swallows an exception; a slider clamps what lies
+outside its range.
 """
 
 import math
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdlab import losses, plots, robust
+from kdlab import losses, metrics, plots, robust
 from kdlab.data import Images
 
 LOW, HIGH = 0.25, 50.0  # temperatures within the sliders' reach
@@ -44,6 +45,14 @@ TEXTS = {  # what stands on a panel: (English, 中文)
         "{kind}，{n:,} 个标签：<b>{labels_only:.1f}%</b> · 无标签、只有教师模型：<b>{free[1]:.1f}%"
         "</b> · 相差 <b>{gain:+.1f}</b> 个百分点 · {seeds} 个随机种子 · 教师模型相当于 {worth} "
         "个标签",
+    ),
+    "threshold": ("Threshold (cosine similarity)", "阈值（余弦相似度）"),
+    "verified": (
+        "Accept above <b>{threshold:.2f}</b> · true accept rate (TAR) <b>{tar:.1%}</b> of "
+        "{genuine:,} genuine pairs · false accept rate (FAR) <b>{far:.2%}</b> of {impostor:,} "
+        "impostor pairs",
+        "相似度高于 <b>{threshold:.2f}</b> 即通过 · 正确接受率 (TAR) <b>{tar:.1%}</b>"
+        "（{genuine:,} 对同类样本）· 错误接受率 (FAR) <b>{far:.2%}</b>（{impostor:,} 对异类样本）",
     ),
     "softened": (
         "Teacher: entropy <b>{teacher_entropy:.3f}</b> nats = {teacher_bits:.3f} bits · "
@@ -405,3 +414,52 @@ def label_panel(
     drawing, move = plots.label_curves_figure([compute()])
     frames = plots.Frames(drawing)
     return Panel(controls, compute, lambda state: frames.png(move(state)), "few_labels")
+
+
+def verification_state(
+    genuine: Tensor, impostor: Tensor, scores: Tensor, same: Tensor, *, threshold: float
+) -> dict:
+    """What a threshold on the similarity does to all pairs, and to the P pairs that are shown.
+
+    genuine and impostor are scores of all pairs (`metrics.pair_scores`); scores [P], same bool [P].
+    """
+    tar, far = metrics.rates(genuine, impostor, threshold)
+    return {
+        "threshold": threshold,
+        "tar": tar,
+        "far": far,
+        "genuine": len(genuine),
+        "impostor": len(impostor),
+        "scores": scores.tolist(),
+        "same": same.tolist(),
+        "accepted": (scores > threshold).tolist(),
+    }
+
+
+def verification_panel(
+    genuine: Tensor,
+    impostor: Tensor,
+    curves: Mapping[str, Sequence],
+    pairs: Tensor,
+    scores: Tensor,
+    same: Tensor,
+) -> Panel:
+    """ROC curves and shown pairs, uint8 [P, 2, C, H, W], under a slider for the threshold.
+
+    The rest as `verification_state` and `plots.verification_figure`. Control: `.threshold`.
+    """
+    if not 0 < len(pairs) == len(scores) == len(same):
+        raise ValueError(
+            f"a panel needs a score and a truth for each shown pair, and at least one, got "
+            f"{len(pairs)} pairs, {len(scores)} scores, {len(same)} truths"
+        )
+    slider = ipywidgets.FloatSlider(
+        value=0.5, min=-1.0, max=1.0, step=0.01, layout={"width": "32em"}
+    )
+
+    def compute() -> dict:
+        return verification_state(genuine, impostor, scores, same, threshold=slider.value)
+
+    drawing, move = plots.verification_figure([compute()], curves, pairs)
+    frames = plots.Frames(drawing)
+    return Panel({"threshold": slider}, compute, lambda state: frames.png(move(state)), "verified")

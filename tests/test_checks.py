@@ -66,7 +66,32 @@ def decoupled(z, v, y, *, temperature, target_weight, non_target_weight, rest=la
     return temperature**2 * (target_weight * tckd + non_target_weight * nckd).mean()
 
 
+def js(z, v, middle=lambda p, q: (p + q) / 2):
+    q, p = z.softmax(1), v.softmax(1)
+    m = middle(p, q)
+    return sum((x * (x / m).log()).sum(1) for x in (p, q)).mean() / 2
+
+
+def tar(genuine, impostor, far):
+    threshold = sorted(impostor.tolist(), reverse=True)[int(far * len(impostor) + 1e-9)]
+    return 100 * sum(g > threshold for g in genuine.tolist()) / len(genuine)
+
+
+def text_kl(p, q, length, who=0):
+    p, q = p.softmax(1), q.softmax(1)
+    now, total = torch.eye(len(p))[0], 0
+    for _ in range(length):
+        total = total + (now[:, None] * p * (p / q).log()).sum()
+        now = (p, q)[who].T @ now
+    return total
+
+
 RIGHT = [
+    (checks.check_tar_at_far, metrics.tar_at_far),
+    (checks.check_tar_at_far, tar),
+    (checks.check_jensen_shannon, losses.jensen_shannon_loss),
+    (checks.check_jensen_shannon, js),
+    (checks.check_sequence_kl, text_kl),
     (checks.check_attention_map, losses.attention_map),
     (checks.check_attention_map, lambda x: squares(x) / squares(x).norm(dim=1, keepdim=True)),
     (checks.check_fgsm, fgsm),
@@ -90,6 +115,35 @@ RIGHT = [
 ]
 
 WRONG = [
+    (checks.check_tar_at_far, lambda g, i, far: tar(g, i, far) / 100, "give percent"),
+    (checks.check_tar_at_far, lambda g, i, far: tar(i, g, far), "swapped"),
+    (checks.check_tar_at_far, lambda g, i, far: 100 - tar(g, -i, far), "expected"),
+    (checks.check_tar_at_far, lambda g, i, far: tar(g, g, far), "comes from their scores"),
+    (checks.check_tar_at_far, lambda g, i, far: 100 - tar(g, i, far), "are refused"),
+    (
+        checks.check_tar_at_far,
+        lambda g, i, far: 100 * (g > i.sort().values[int(far * len(i))]).float().mean(),
+        "their largest scores",
+    ),
+    (checks.check_jensen_shannon, lambda z, v: 2 * js(z, v), "mean of two KLs"),
+    (checks.check_jensen_shannon, lambda z, v: kl(z, v, 1.0), "compared with their mean"),
+    (checks.check_jensen_shannon, lambda z, v: len(z) * js(z, v), "number of images"),
+    (checks.check_jensen_shannon, lambda z, v: js(z, v) / z.shape[1], "sum over them"),
+    (
+        checks.check_jensen_shannon,
+        lambda z, v: js(z, v, lambda p, q: ((p.log() + q.log()) / 2).softmax(1)),
+        "average the probabilities",
+    ),
+    (
+        checks.check_jensen_shannon,
+        lambda z, v: (kl(z, ((z.softmax(1) + v.softmax(1)) / 2).log(), 1.0)
+                      + kl(v, ((z.softmax(1) + v.softmax(1)) / 2).log(), 1.0)) / 2,
+        "the other way round",
+    ),
+    (checks.check_sequence_kl, lambda p, q, n: text_kl(p, q, 1), "all positions"),
+    (checks.check_sequence_kl, lambda p, q, n: text_kl(p, q, n, who=1), "texts are the teacher's"),
+    (checks.check_sequence_kl, lambda p, q, n: text_kl(q, p, n), "swapped"),
+    (checks.check_sequence_kl, lambda p, q, n: text_kl(p, q, n) / n, "is their sum"),
     (checks.check_attention_map, squares, "not normalised"),
     (checks.check_attention_map, lambda x: F.normalize(x.abs().sum(1).flatten(1)), "of squares"),
     (checks.check_attention_map, lambda x: F.normalize(x.sum(1).flatten(1)), "signs cancel"),

@@ -408,7 +408,7 @@ def test_the_leaderboard_is_chosen_on_validation_and_gives_all_the_same_chances(
     counts = Counter(re.split(r" (?:w|T|lr)=", arm)[0] for arm in trials)
     assert set(counts.values()) == {3}
     board = EXPERIMENTS["leaderboard"].arms
-    assert set(METHODS) - {"adversarial training", "ARD", "RSLAD"} <= {
+    assert set(METHODS) - {"adversarial training", "ARD", "RSLAD", "Jensen-Shannon"} <= {
         r.method for r in board.values()
     }
     assert {r.judge for r in board.values()} == {"test"}
@@ -439,6 +439,57 @@ def test_settings_of_a_nested_teacher_are_recorded():
     assert json.loads(json.dumps(nested)) == json.loads(json.dumps(written(TINY))) | {
         "teacher": json.loads(json.dumps(written(TINY)))
     }
+
+
+CIFAR = Recipe("cnn3-8", "cifar10-10k", 1, hold_out=9800)
+
+
+def test_strangers_are_verified_and_only_known_classes_are_classified(folder):
+    recipe = CIFAR._replace(classes=(0, 1), verify=(2, 3))
+    result = execute(recipe)
+    assert result["accuracy"] == pytest.approx(100 * (1 - result["errors"] / 2000), abs=1e-3)
+    assert 0 <= result["tar"] <= result["tar 10%"] <= 100 and 0 < result["area"] < 1
+    student = experiments.train(recipe)[0]
+    test = experiments.images_of("cifar10-10k", "test")
+    strangers = experiments.of_classes(test, (2, 3))
+    assert set(strangers.labels.tolist()) == {2, 3} and len(strangers.labels) == 2000
+    assert experiments.verification(student, strangers)["tar"] == result["tar"]
+    judged = execute(recipe._replace(judge="validation"))
+    assert judged["tar"] != result["tar"]  # on other images
+
+
+def test_a_run_begins_where_another_has_ended(folder):
+    first = experiments.train(CIFAR)[0].state_dict()
+    still = CIFAR._replace(start=CIFAR, lr=1e-12, weight_decay=0.0)
+    after = experiments.train(still)[0].state_dict()
+    assert all(torch.allclose(after[k], v, atol=1e-6) for k, v in first.items() if "weight" in k)
+    assert written(still)["start"]["student"] == "cnn3-8"
+
+
+def test_no_net_was_told_the_classes_that_are_verified():
+    arms = EXPERIMENTS["verification"].arms
+    for arm, recipe in arms.items():
+        told = recipe.classes if recipe.hard_weight else ()
+        assert recipe.verify and not set(recipe.verify) & set(told), arm
+        if recipe.teacher:
+            known = TEACHERS[recipe.teacher].classes
+            assert known and not set(recipe.verify) & set(known), arm
+        assert recipe.classes or not recipe.hard_weight, arm
+    train = {arm: experiments.training_set(r)[0] for arm, r in arms.items()}
+    seen = {len(train[arm].labels) * recipe.epochs for arm, recipe in arms.items()}
+    assert max(seen) / min(seen) < 1.02  # as many images in training in every arm
+
+
+def test_ssld_adds_one_ingredient_at_a_time_and_its_controls_are_not_cut_short():
+    arms = EXPERIMENTS["ssld"].arms
+    steps = {arm: r.epochs * (10_000 - r.hold_out) for arm, r in arms.items()}
+    long = {"labels", "+ twice as long", "+ 8,000 unlabelled", "own teacher, all images"}
+    assert len({steps[arm] for arm in long}) == 1
+    assert not any(r.hard_weight for arm, r in arms.items() if arm != "labels")
+    unlabelled = arms["+ 8,000 unlabelled"]
+    for arm in ("+ twice as long", "own teacher, all images"):
+        assert TEACHERS[arms["label-free, own teacher"].teacher].hold_out == 8000
+        assert unlabelled.epochs * 10_000 == steps[arm]
 
 
 def test_an_unknown_engine_is_named():

@@ -66,6 +66,15 @@ def hard_labels(z, v, y):
     return fmean(ce(a, b.index(max(b))) for a, b in zip(z, v, strict=True))
 
 
+@by_hand
+def jensen_shannon(z, v, y):
+    each = []
+    for q, p in ((softmax(a, T), softmax(b, T)) for a, b in zip(z, v, strict=True)):
+        m = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+        each.append((kl(p, m) + kl(q, m)) / 2)
+    return T**2 * fmean(each)
+
+
 def _tckd(z, v, y):
     q, p = ([softmax(row, T)[label] for row, label in zip(rows, y, strict=True)] for rows in (z, v))
     return [kl((b, 1 - b), (a, 1 - a)) for a, b in zip(q, p, strict=True)]
@@ -199,6 +208,9 @@ CASES: dict[str, Case] = {
     "hard_distillation_loss": Case(
         lambda z, v, y: losses.hard_distillation_loss(z, v), hard_labels, HAND, floor="check"
     ),
+    "jensen_shannon_loss": Case(
+        lambda z, v, y: losses.jensen_shannon_loss(z, v, T), jensen_shannon, HAND
+    ),
     "target_loss": Case(
         lambda z, v, y: losses.target_loss(z, v, y, T).mean(),
         by_hand(lambda z, v, y: fmean(_tckd(z, v, y))), HAND,
@@ -302,8 +314,8 @@ CASES: dict[str, Case] = {
     ),
 }  # fmt: skip
 LOSSES = [n for n in CASES if n.split(",")[0].endswith("_loss")]  # the rest are parts or controls
-ON_LOGITS = ["logit_matching_loss", "hard_distillation_loss", "target_loss", "non_target_loss",
-             "decoupled_loss", "dist_loss", "standardised_loss"]  # fmt: skip
+ON_LOGITS = ["logit_matching_loss", "hard_distillation_loss", "jensen_shannon_loss", "target_loss",
+             "non_target_loss", "decoupled_loss", "dist_loss", "standardised_loss"]  # fmt: skip
 PARTS = {"target_loss": "decoupled_loss", "non_target_loss": "decoupled_loss",
          "standardise": "standardised_loss", "attention_map": "attention_transfer_loss",
          "fsp_matrix": "fsp_loss"}  # fmt: skip
@@ -464,6 +476,16 @@ def test_invariances(what, name, seed):
 def test_no_more_is_ignored(what, name):
     before, after = changed(what, name, 0)
     assert float(after) != pytest.approx(float(before), rel=0.01)
+
+
+def test_jensen_shannon_is_symmetric_bounded_and_a_quarter_of_kl_near_agreement():
+    z, v = draw("jensen_shannon_loss", scale=1.0)
+    js = losses.jensen_shannon_loss
+    assert float(js(z, v)) == pytest.approx(float(js(v, z)), rel=1e-5)
+    opposite = 1e4 * F.one_hot(LABELS, 10).float()
+    assert float(js(opposite, opposite.roll(1, 1))) == pytest.approx(math.log(2), rel=1e-5)
+    near = v + 1e-2 * z
+    assert float(js(near, v)) == pytest.approx(float(soft_target_loss(near, v, 1.0)) / 4, rel=0.02)
 
 
 # ------------------------------------------------------------------------------------- gradients

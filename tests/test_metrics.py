@@ -16,15 +16,22 @@ from kdlab.metrics import (
     T95,
     accuracy,
     agreement,
+    embeddings,
     errors,
     expected_calibration_error,
     flops,
     latency,
     mass_matching_shift,
+    pair_scores,
     paired,
     parameters,
     predict,
+    rates,
+    roc,
+    roc_area,
     stored_bytes,
+    tar_at_far,
+    threshold_at,
 )
 from kdlab.models import build
 
@@ -279,3 +286,81 @@ def test_latency_leaves_the_mode_after_an_error():
     assert model.training and torch.get_num_threads() == threads
     with pytest.raises(ValueError, match="1 or more, got 0"):
         latency(model, (3, 32, 32), 0)
+
+
+# ----------------------------------------------------------------------------------- verification
+
+
+def pairs_by_hand(rows, labels):
+    """Cosines of all pairs in plain Python: (genuine, impostor)."""
+    found = [], []
+    for a in range(len(rows)):
+        for b in range(a + 1, len(rows)):
+            dot = sum(x * y for x, y in zip(rows[a], rows[b], strict=True))
+            length = math.sqrt(sum(x * x for x in rows[a])) * math.sqrt(sum(x * x for x in rows[b]))
+            found[labels[a] != labels[b]].append(dot / length)
+    return found
+
+
+def some_scores(seed=0, genuine=60, impostor=90):
+    draw = torch.Generator().manual_seed(seed)
+    round_off = 10.0 ** (1 + seed % 3)  # few digits: ties
+    scores = (torch.randn(n, generator=draw) + shift for n, shift in ((genuine, 1), (impostor, 0)))
+    return [(s * round_off).round() / round_off for s in scores]
+
+
+def test_pairs_are_all_pairs_once():
+    rows, labels = random_logits(17, 5), torch.arange(17) % 3
+    by_hand = pairs_by_hand(rows.tolist(), labels.tolist())
+    for ours, theirs in zip(pair_scores(rows, labels), by_hand, strict=True):
+        assert torch.allclose(ours.sort().values, torch.tensor(theirs).sort().values, atol=1e-5)
+    with pytest.raises(ValueError, match="5 embeddings but"):
+        pair_scores(rows[:5], labels)
+    with pytest.raises(ValueError, match="two classes"):
+        pair_scores(rows, 0 * labels)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("far", [0.02, 0.1, 0.5])
+def test_tar_is_the_best_that_any_allowed_threshold_gives(seed, far):
+    """Every score is tried as a threshold, those that let through too many are thrown away."""
+    genuine, impostor = some_scores(seed)
+    best = 0.0
+    for t in [*genuine.tolist(), *impostor.tolist()]:
+        if sum(i > t for i in impostor.tolist()) / len(impostor) <= far:
+            best = max(best, 100 * sum(g > t for g in genuine.tolist()) / len(genuine))
+    assert tar_at_far(genuine, impostor, far) == pytest.approx(best, abs=1e-4)
+    tar, accepted = rates(genuine, impostor, threshold_at(impostor, far))
+    assert accepted <= far and 100 * tar == pytest.approx(best, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_area_counts_the_pairs_of_pairs(seed):
+    genuine, impostor = some_scores(seed)
+    wins = [(g > i) + (g == i) / 2 for g in genuine.tolist() for i in impostor.tolist()]
+    assert roc_area(genuine, impostor) == pytest.approx(sum(wins) / len(wins), abs=1e-6)
+
+
+def test_a_curve_rises_and_ends_where_it_must():
+    genuine, impostor = some_scores(1)
+    curve = roc(genuine, impostor, [0.02, 0.1, 0.3, 0.6, 0.98])
+    assert curve == sorted(curve) and curve[-1] > 90
+    assert roc_area(impostor, impostor) == 0.5 and roc_area(impostor + 9, impostor) == 1
+    assert tar_at_far(impostor + 9, impostor, 0.02) == 100
+    assert tar_at_far(impostor - 9, impostor, 0.02) == 0
+
+
+@pytest.mark.parametrize("far", [0.001, -0.1, 1.0, 0.0])
+def test_a_rate_that_so_few_impostors_cannot_show_is_refused(far):
+    with pytest.raises(ValueError, match="impostor pairs"):
+        tar_at_far(*some_scores(), far)
+
+
+def test_embeddings_are_what_the_stage_says_and_leave_the_net_alone():
+    model, data = build("cnn3-16-e16").train(), random_images()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    found = embeddings(model, data)
+    assert found.shape == (23, 16) and found.dtype == torch.float32 and not found.requires_grad
+    assert model.training
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert torch.allclose(model.eval().head(found), predict(model, data), atol=1e-5)

@@ -53,6 +53,13 @@ def test_sizes(name, size):
     assert parameters(build(name)) == size
 
 
+def test_a_short_embedding_costs_hardly_a_weight():
+    assert parameters(build("cnn3-16-e16")) - parameters(build("cnn3-16")) == 64 * 17 - 48 * 10 - 48
+    with torch.no_grad():
+        found = forward(build("cnn3-16-e16"), inputs("cnn3-16-e16", 3), ["flatten"])[1]["flatten"]
+    assert found.shape == (3, 16) and bool((found < 0).any())  # linear: no ReLU cuts it
+
+
 def test_the_stem_stride_changes_the_cost_alone():
     assert parameters(build("wrn-10-1-s2")) == parameters(build("wrn-10-1"))
 

@@ -62,10 +62,26 @@ def few_labels(kind="CNN", n=None):
     return widgets.label_state(kind, curve, [60.0, 62.0], n)
 
 
+def verified(threshold):
+    """A state as `widgets.verification_state` gives it, of four pairs."""
+    return widgets.verification_state(
+        torch.linspace(0, 1, 40), torch.linspace(-1, 0.5, 60), torch.tensor([0.1, 0.9, 0.2, -0.5]),
+        torch.tensor([True, True, False, False]), threshold=threshold,
+    )  # fmt: skip
+
+
+ROCS = {f"{role}: {role} net": ([0.001, 0.01, 1.0], [0.1, 0.4, 1.0]) for role in
+        ("teacher", "student", "distilled")}  # fmt: skip
+PAIRS = torch.randint(256, (4, 2, 3, 32, 32), generator=DRAW, dtype=torch.uint8)
+
 FIGURES = {
     "label panel": lambda: plots.label_curves_figure([few_labels(n=1000)])[0],
     "label curves": lambda: plots.label_curves_figure(
         [few_labels(kind) for kind in "abcd"], title="finding"
+    )[0],
+    "verification panel": lambda: plots.verification_figure([verified(0.3)], ROCS, PAIRS)[0],
+    "verification twin": lambda: plots.verification_figure(
+        [verified(t) for t in (0.45, 0.15)], ROCS, PAIRS, title="finding"
     )[0],
     "forest": lambda: plots.forest(experiments.summarise(runs()), title="finding"),
     "two forests": lambda: plots.forest(
@@ -185,6 +201,24 @@ def test_a_forest_shows_each_interval_in_the_colour_of_its_verdict():
             wanted = tuple(table.loc[arm, ["95% low", "95% high"]])
             assert drawn[row] == (wanted, plots.COLOURS[role])
     assert len(drawn) == 3  # the control has no interval with itself
+
+
+def test_the_verification_panel_marks_wrong_decisions_and_the_point_on_the_curve():
+    drawing, move = plots.verification_figure([verified(0.9)], ROCS, PAIRS)
+    state = verified(0.15)
+    move(state)
+    curve, *pairs = drawing.axes
+    assert [line.get_color() for line in curve.lines[:3]] == [plots.COLOURS[r.split(":")[0]]
+                                                              for r in ROCS]  # fmt: skip
+    assert curve.lines[3].get_xydata().tolist() == [[state["far"], state["tar"]]]
+    said = [(axis.title.get_text(), axis.title.get_color()) for axis in pairs]
+    assert said == [
+        ("0.10\nrefused", plots.COLOURS["accent"]), ("0.90\naccepted", "black"),
+        ("0.20\naccepted", plots.COLOURS["accent"]), ("-0.50\nrefused", "black"),
+    ]  # fmt: skip
+    shown = np.asarray(pairs[0].images[0].get_array())
+    assert (shown[:, :32] == PAIRS[0, 0].permute(1, 2, 0).numpy()).all()
+    assert (shown[:, 32:] == PAIRS[0, 1].permute(1, 2, 0).numpy()).all()
 
 
 def test_the_robustness_panel_shows_what_its_state_says():

@@ -45,6 +45,17 @@ def robustness_panel(n=4):
     return widgets.robustness_panel(nets, data.labels, CLASSES)
 
 
+def verification_panel(n=6):
+    draw = torch.Generator().manual_seed(0)
+    genuine, impostor = torch.rand(50, generator=draw), torch.rand(80, generator=draw) - 0.5
+    images = torch.randint(256, (n, 2, 3, 32, 32), generator=draw, dtype=torch.uint8)
+    curves = {"teacher: net": ([0.01, 0.1, 1.0], [0.2, 0.6, 1.0])}
+    shown = torch.linspace(-0.4, 0.6, n)
+    return widgets.verification_panel(
+        genuine, impostor, curves, images, shown, torch.arange(n) % 2 == 0
+    )
+
+
 def objective(**settings):
     settings = {"temperature": 4.0, "weight": 1.0, **settings}
     return widgets.objective_state(logits(1)[0], logits(0)[0], 3, **settings)
@@ -236,6 +247,31 @@ def test_language_switch():
     panel.language.value = 0
     panel.temperature.value = 4.0
     assert panel.numbers.value == english
+
+
+def test_the_threshold_decides_and_the_numbers_are_literal_counts():
+    panel = verification_panel()
+    picture = panel.picture.value
+    panel.threshold.set_state({"value": 0.2})
+    state = panel.state
+    assert panel.picture.value != picture and panel.picture.value[:4] == b"\x89PNG"
+    assert state["accepted"] == [score > 0.2 for score in state["scores"]]
+    assert state["same"] == [True, False] * 3
+    draw = torch.Generator().manual_seed(0)
+    for name, shift in (("tar", 0.0), ("far", 0.5)):
+        scores = torch.rand(50 if name == "tar" else 80, generator=draw) - shift
+        assert state[name] == sum(s > 0.2 for s in scores.tolist()) / len(scores)
+    panel.threshold.value = 1.0
+    assert panel.state["tar"] == panel.state["far"] == 0 and not any(panel.state["accepted"])
+    panel.language.value = 1
+    assert "错误接受率" in panel.numbers.value and "阈值" in panel.threshold.description
+
+
+def test_a_verification_panel_needs_a_truth_for_each_pair():
+    scores, same = torch.rand(3), torch.ones(2, dtype=torch.bool)
+    pairs = torch.zeros(3, 2, 3, 8, 8, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="3 pairs, 3 scores, 2 truths"):
+        widgets.verification_panel(scores, scores, {}, pairs, scores, same)
 
 
 @pytest.fixture(scope="module")

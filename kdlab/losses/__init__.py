@@ -18,6 +18,7 @@ from kdlab.losses.logits import (
     decoupled_loss,
     dist_loss,
     hard_distillation_loss,
+    jensen_shannon_loss,
     logit_matching_loss,
     mixture_loss,
     mutual_loss,
@@ -47,9 +48,9 @@ from kdlab.losses.soft import (
 __all__ = [
     "attention_map", "attention_transfer_loss", "check_labels", "check_same_shape",
     "contrastive_loss", "decoupled_loss", "dist_loss", "distillation_loss", "entropy", "fsp_loss",
-    "fsp_matrix", "hard_distillation_loss", "hint_loss", "log_soften", "logit_matching_loss",
-    "mixture_loss", "mutual_loss", "non_target_loss", "permute_dark_knowledge", "pkt_loss",
-    "rkd_angle_loss", "rkd_distance_loss", "same_entropy_smoothing", "similarity_preserving_loss",
-    "soft_target_loss", "soften", "standardise", "standardised_loss", "target_loss",
-    "view_similarity_loss",
+    "fsp_matrix", "hard_distillation_loss", "hint_loss", "jensen_shannon_loss", "log_soften",
+    "logit_matching_loss", "mixture_loss", "mutual_loss", "non_target_loss",
+    "permute_dark_knowledge", "pkt_loss", "rkd_angle_loss", "rkd_distance_loss",
+    "same_entropy_smoothing", "similarity_preserving_loss", "soft_target_loss", "soften",
+    "standardise", "standardised_loss", "target_loss", "view_similarity_loss",
 ]  # fmt: skip
