@@ -1,7 +1,8 @@
 """Trained teachers: load them, save them with a card, and answer for many students at once.
 
-A teacher is two files in data/teachers/ (a student that is deployed: in data/students/): `<name>.safetensors` (float16 weights) and `<name>.json`
-(its card: how it was made, on what, how good it is). Nothing is unpickled.
+A teacher is two files in data/teachers/, a student that is deployed two in data/students/:
+`<name>.safetensors` (float16 weights) and `<name>.json` (its card: how it was made, on what, how
+good it is). Nothing is unpickled.
 """
 
 import hashlib
@@ -22,7 +23,6 @@ from torch import Tensor, nn
 from kdlab.data import NO_VIEWS, Images, Views, augment, data_dir, normalise
 from kdlab.machine import ROOT, autocast, cache_dir
 from kdlab.models import build, forward
-
 
 KINDS = ("teachers", "students")
 
