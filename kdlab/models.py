@@ -126,7 +126,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp-1200": partial(mlp, 1200, dropout=(0.2, 0.5)),
     **{f"mlp-{hidden}": partial(mlp, hidden) for hidden in (800, 30)},
     **{f"cnn3-{w}": partial(cnn3, w) for w in (8, 16, 32)},
-    **{f"cnn3-{w}-grey": partial(cnn3, w, channels=1) for w in (8, 16)},  # for MNIST
+    "cnn3-16-grey": partial(cnn3, 16, channels=1),  # for MNIST
     "cnn3-16-h52": partial(cnn3_wide_head, 16, 52),  # 78 k weights, as WRN-10-1 has
     **{f"cnn7-{w}": partial(cnn7, w) for w in (8, 16, 32, 64)},
     **{

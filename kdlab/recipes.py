@@ -79,7 +79,7 @@ PAIR = Recipe("cnn3-16", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
 PUPIL = PAIR._replace(teacher=FAST_10K)
 # what chapter 04 deploys, trained with and without the teacher that is deployed beside them; the
 # two on CIFAR-10 are seed 0 of the experiment "cifar-gain"
-DIGITS = MLP._replace(student="cnn3-8-grey", views=MNIST_JITTER, lr=4e-3)
+DIGITS = MLP._replace(student="cnn3-16-grey", views=MNIST_JITTER, lr=4e-3)
 STUDENTS: dict[str, Recipe] = {
     "mnist-student-labels": DIGITS,
     "mnist-student-distilled": DIGITS._replace(teacher="mnist-mlp-1200", **KD),

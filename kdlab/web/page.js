@@ -91,7 +91,7 @@ function show() {
       const row = list.children[i];
       row.classList.toggle("top", Boolean(net.logits) && i === best);
       row.querySelector(".bar span").style.width = `${100 * share}%`;
-      row.querySelector(".share").textContent = net.logits ? `${(100 * share).toFixed(1)}%` : "";
+      row.querySelector(".share").textContent = net.logits ? percent(share) : "";
     });
     box.dataset.label = net.logits ? net.classes[best] : "";
     const took = net.logits ? ` · ${net.milliseconds.toFixed(net.milliseconds < 10 ? 2 : 0)} ms` : "";
@@ -101,6 +101,8 @@ function show() {
   const words = said.length === 2 ? say("says").replace("{0}", said[0]).replace("{1}", said[1]) : "";
   $("says").textContent = pixels ? words : data === "mnist" ? say("empty") : "";
 }
+
+const percent = (share) => (share > 0.9995 ? "100%" : `${(100 * share).toFixed(1)}%`);
 
 function fill(list, net) {
   list.dataset.kind = data;

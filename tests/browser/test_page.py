@@ -155,6 +155,7 @@ def test_a_photo_is_classified_and_a_text_file_refused(page, tmp_path):
     page.set_input_files("#file", text)
     page.wait_for_selector("#status.failed")
     assert "not an image" in page.inner_text("#status")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_it_fits_the_screen_and_speaks_two_languages(page):
