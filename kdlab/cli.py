@@ -149,7 +149,7 @@ def bench(
 @app.command()
 def deploy(
     record: Annotated[bool, typer.Option("--record", help="keep it in data/results")] = False,
-    seconds: Annotated[float, typer.Option(min=0.2, help="of each load that is offered")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.2, help="of each load that is offered")] = 2.0,
     soak: Annotated[float, typer.Option(help="seconds of load at 80% of the highest rate")] = 60.0,
 ) -> None:
     """Export the deployed models to ONNX and int8, then measure size, latency, memory and load."""
