@@ -175,3 +175,10 @@ def recorded() -> dict:
     except FileNotFoundError:
         hint = "no record of the deployment: make it with `python -m kdlab deploy --record`"
         raise FileNotFoundError(hint) from None
+
+
+def provenance() -> str:
+    """One line under the recorded table: command, machine, date, commit."""
+    r = recorded()
+    where = f"{r['machine']['processor']}, {r['machine']['cores']} cores"
+    return f"`{r['command']}` · {where} · {r['date']} · commit {r['commit']}"

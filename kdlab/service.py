@@ -22,7 +22,6 @@ import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from fastapi.staticfiles import StaticFiles
 from PIL import Image, ImageOps
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, Field, ValidationError
@@ -33,6 +32,8 @@ from kdlab.rollout import Agreement
 
 WEB = Path(__file__).parent / "web"
 WASM = WEB / "ort-wasm-simd.wasm.xz"
+FILES = ("page.js", "page.css", "docs.js", "samples.png", "ort.wasm-core.min.js")
+PAGES = {"/": "index.html", "/docs": "docs.html"} | {f"/{name}": name for name in FILES}
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)  # buckets
 POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:"
 
@@ -60,16 +61,24 @@ FAILURES = {
 }
 
 
-class Grey(BaseModel, strict=True):
-    """28 x 28 grey pixels, row by row, 0 (black) to 255."""
-
-    pixels: list[Annotated[int, Field(ge=0, le=255)]] = Field(min_length=784, max_length=784)
+SIZES = {784: (1, 28, 28), 3072: (3, 32, 32)}
+Level = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
 
 
-class Colour(BaseModel, strict=True):
-    """32 x 32 pixels, 0 to 255: all of red, row by row, then all of green, then all of blue."""
+class Pixels(BaseModel, strict=True, extra="forbid"):
+    """Levels from 0 (black) to 255, row by row: 784 for 28 x 28 grey pixels; 3072 for 32 x 32 in
+    colour, all of red, then all of green, then all of blue."""
 
-    pixels: list[Annotated[int, Field(ge=0, le=255)]] = Field(min_length=3072, max_length=3072)
+    pixels: list[Level]
+
+
+def pixels_schema() -> dict:
+    """The form of a JSON body, with the two lengths that it may have."""
+    schema, forms = Pixels.model_json_schema(), []
+    for count in SIZES:
+        exactly = schema["properties"]["pixels"] | {"minItems": count, "maxItems": count}
+        forms.append(schema | {"properties": {"pixels": exactly}})
+    return {"anyOf": forms}
 
 
 class Answer(BaseModel):
@@ -127,13 +136,15 @@ class Batcher:
 def read_pixels(body: bytes) -> np.ndarray:
     """The image of a JSON body, uint8 [C, H, W]."""
     try:
-        form, shape = (Grey, (1, 28, 28)) if body.count(b",") < 784 else (Colour, (3, 32, 32))
-        return np.array(form.model_validate_json(body).pixels, np.uint8).reshape(shape)
+        levels = Pixels.model_validate_json(body).pixels
+        problem = f"there are {len(levels)}"
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        wanted = 'expected {"pixels": [784 or 3072 whole numbers from 0 to 255]}'
-        raise HTTPException(422, f"{wanted}; {where}: {first['msg']}") from None
+        levels, problem = [], f"{'.'.join(map(str, first['loc']))[:40]}: {first['msg']}"
+    if len(levels) not in SIZES:
+        wanted = 'expected {"pixels": [784 or 3072 numbers from 0 to 255]}'
+        raise HTTPException(422, f"{wanted}; {problem}")
+    return np.rint(levels).astype(np.uint8).reshape(SIZES[len(levels)])
 
 
 def open_image(body: bytes, kind: str, limits: Limits) -> Image.Image:
@@ -305,7 +316,7 @@ def create_app(service: Service) -> FastAPI:
     refuse(app)
     Name = Literal[tuple(service.batchers)]
     binary = {"schema": {"type": "string", "format": "binary"}}
-    forms = {"schema": {"anyOf": [form.model_json_schema() for form in (Grey, Colour)]}}
+    forms = {"schema": pixels_schema()}
     content = {kind: forms if kind.endswith("json") else binary for kind in KINDS}
     failures = {code: {"model": Failure, "description": why} for code, why in FAILURES.items()}
 
@@ -354,13 +365,19 @@ def create_app(service: Service) -> FastAPI:
         kept = {"Cache-Control": "public, max-age=86400"}
         return Response(unpacked_wasm(), media_type="application/wasm", headers=kept)
 
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return FileResponse(WEB / "docs.html")
-
-    app.mount("/", StaticFiles(directory=WEB, html=True))
+    for path, name in PAGES.items():
+        app.get(path, include_in_schema=False)(sender(WEB / name))
     app.add_middleware(count_answers, meters=service.meters)
     return app
+
+
+def sender(file: Path):
+    """A handler that answers with this file of the page."""
+
+    async def send() -> Response:
+        return FileResponse(file)
+
+    return send
 
 
 @cache
