@@ -36,8 +36,11 @@ def quality(name: str, data: str, path: Path, int8: Path) -> dict:
     for form, file in (("float32", path), ("int8", int8)):
         session = runtime.open_model(file, threads=2)
         said[form] = torch.from_numpy(runtime.ask(session, test.images.numpy()))
+    right = {form: round(accuracy(z, test.labels), 2) for form, z in said.items()}
     return {
-        "accuracy": {form: round(accuracy(z, test.labels), 2) for form, z in said.items()},
+        "accuracy": right["float32"],
+        "accuracy int8": right["int8"],
+        "accuracy torch": right["torch"],
         "largest difference to torch": float((said["float32"] - said["torch"]).abs().max()),
     }
 
@@ -102,7 +105,7 @@ def main(*, record: bool = False, seconds: float = 2.0, soak: float = 60.0) -> d
     for name, data, role in deploy.DEPLOYED:
         pair = files[name], files[f"{name}-int8"]
         print(f"measuring {name}", flush=True)
-        row = {"model": name, "data": data, "role": role} | quality(name, data, *pair)
+        row = {"arm": name, "seed": 0, "data": data, "role": role} | quality(name, data, *pair)
         for form, path in zip(("float32", "int8"), pair, strict=True):
             row[form] = {
                 "bytes": path.stat().st_size,
@@ -117,7 +120,7 @@ def main(*, record: bool = False, seconds: float = 2.0, soak: float = 60.0) -> d
         "title": "What was deployed in chapter 04: size, accuracy, latency, memory, load",
         **stamp(f"deploy --seconds {seconds:g} --soak {soak:g}"),
         "runtime": onnxruntime.__version__,
-        "models": rows,
+        "runs": rows,
         "loads": loads,
         "steady": steady,
     }
@@ -131,7 +134,7 @@ def main(*, record: bool = False, seconds: float = 2.0, soak: float = 60.0) -> d
 def online(rows: list[dict], files: Mapping[str, Path], seconds: float, soak: float) -> tuple:
     """Put each row's highest rate into it; the loads that found it; and the steady load."""
     loads = {}
-    with load.serving(models=[files[row["model"]] for row in rows]) as (url, _):
+    with load.serving(models=[files[row["arm"]] for row in rows]) as (url, _):
         for row in rows:
             print(f"load on {row['model']}", flush=True)
             address = f"{url}/predict?model={row['model']}"
@@ -140,10 +143,10 @@ def online(rows: list[dict], files: Mapping[str, Path], seconds: float, soak: fl
             row["highest rate"], offered = load.highest_rate(
                 address, bodies, limit=LIMIT, seconds=seconds
             )
-            loads[row["model"]] = [summary(outcome) for outcome in offered]
+            loads[row["arm"]] = [summary(outcome) for outcome in offered]
         last = rows[-1]
         rate = round(0.8 * last["highest rate"])
-        steady = under_load(url, rate, soak, last["data"], last["model"]) if rate else {}
+        steady = under_load(url, rate, soak, last["data"], last["arm"]) if rate else {}
     return loads, steady
 
 
@@ -151,12 +154,12 @@ def table(found: Mapping) -> pd.DataFrame:
     """The deployed models, one a row, from a record."""
     first = "batch 1, 1 thread"
     lines = {}
-    for row in found["models"]:
-        lines[row["model"]] = {
+    for row in found["runs"]:
+        lines[row["arm"]] = {
             "kB": row["float32"]["bytes"] / 1e3,
             "kB int8": row["int8"]["bytes"] / 1e3,
-            "accuracy": row["accuracy"]["float32"],
-            "int8": row["accuracy"]["int8"],
+            "accuracy": row["accuracy"],
+            "int8": row["accuracy int8"],
             "p50 ms": row["float32"]["latency"][first]["p50"],
             "p95 ms": row["float32"]["latency"][first]["p95"],
             "p50 int8": row["int8"]["latency"][first]["p50"],
