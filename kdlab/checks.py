@@ -491,3 +491,59 @@ def check_sequence_kl(sequence_kl: Callable[[Tensor, Tensor, int], Tensor]) -> N
         ("the mean over positions: the divergence of a text is their sum",
          lambda p, q, n: right(p, q, n) / n),
     ])  # fmt: skip
+
+
+def check_download_seconds(seconds: Callable[[int, float], float]) -> None:
+    """`download_seconds(size, bandwidth) -> float`: bytes, and Mbit/s (a million bits each)."""
+    cases = [(8_000_000, 1.0), (98_000, 0.25), (1, 1000.0)]
+    _compare("download_seconds", seconds, lambda b, m: 8 * b / (1e6 * m), cases, [
+        ("a byte has eight bits", lambda b, m: b / (1e6 * m)),
+        ("a megabit is a million bits, not 2**20", lambda b, m: 8 * b / (2**20 * m)),
+        ("divide by the bandwidth", lambda b, m: 8 * b * m / 1e6),
+    ])  # fmt: skip
+
+
+def check_waits(waits: Callable[[Sequence[float], Sequence[float]], Sequence[float]]) -> None:
+    """`waits(due, service) -> latencies`: one server, first come, first served.
+
+    `due`: when each request comes, ascending; `service`: how long each takes. Its latency counts
+    from when it came to when it is answered.
+    """
+
+    def right(due: Sequence[float], service: Sequence[float]) -> list[float]:
+        free, found = 0.0, []
+        for at, takes in zip(due, service, strict=True):
+            free = max(free, at) + takes
+            found.append(free - at)
+        return found
+
+    cases = [([0.0, 1.0, 2.0], [0.5, 0.5, 0.5]), ([0.0, 0.1, 0.2, 5.0], [1.0, 1.0, 2.0, 1.0])]
+    _compare("waits", waits, right, cases, [
+        ("a request waits for those before it: keep when the server is free",
+         lambda due, service: service),
+        ("count from when a request came, not from the start",
+         lambda due, service: [a + w for a, w in zip(due, right(due, service), strict=True)]),
+        ("count to the answer, not only the waiting", lambda due, service:
+         [w - s for w, s in zip(right(due, service), service, strict=True)]),
+        ("a server that has nothing to do cannot work ahead: start at max(free, due)",
+         lambda due, service: [sum(service[: n + 1]) - a for n, a in enumerate(due)]),
+    ])  # fmt: skip
+
+
+def check_threshold(threshold: Callable[[float, int, int, float], float]) -> None:
+    """`threshold(share, images, window, sigmas) -> float`: below which agreement is an alarm.
+
+    `share` of `images` agreed on clean data; the window's share is a sample, too.
+    """
+
+    def right(share: float, images: int, window: int, sigmas: float) -> float:
+        return share - sigmas * (share * (1 - share) * (1 / window + 1 / images)) ** 0.5
+
+    cases = [(0.9, 1000, 200, 4.0), (0.75, 300, 50, 3.0)]
+    _compare("threshold", threshold, right, cases, [
+        ("the reference is a sample, too: 1 / window + 1 / images",
+         lambda p, n, w, k: p - k * (p * (1 - p) / w) ** 0.5),
+        ("the variance of a share is p (1 - p) / n: take the root",
+         lambda p, n, w, k: p - k * p * (1 - p) * (1 / w + 1 / n)),
+        ("an alarm rings *below* the reference", lambda p, n, w, k: 2 * p - right(p, n, w, k)),
+    ])  # fmt: skip

@@ -144,3 +144,46 @@ def bench(
     from kdlab.bench import main
 
     main(epochs=epochs, seeds=seeds, record=record)
+
+
+@app.command()
+def deploy(
+    record: Annotated[bool, typer.Option("--record", help="keep it in data/results")] = False,
+    seconds: Annotated[float, typer.Option(min=0.2, help="of each load that is offered")] = 2.0,
+    soak: Annotated[float, typer.Option(help="seconds of load at 80% of the highest rate")] = 60.0,
+) -> None:
+    """Export the deployed models to ONNX and int8, then measure size, latency, memory and load."""
+    from kdlab.scenarios import main
+
+    main(record=record, seconds=seconds, soak=soak)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="0.0.0.0: phones in this network, too")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free")] = 8000,
+    model: Annotated[
+        list[Path] | None, typer.Option(help="exported models; default: those of the course")
+    ] = None,
+    shadow: Annotated[
+        list[str] | None, typer.Option(help="NAME:SHADOW:SHARE:IMAGES, a model in shadow")
+    ] = None,
+) -> None:
+    """Serve the page (draw a digit) and the models over HTTP, on this machine alone."""
+    from kdlab import service
+
+    listening = service.bind(host, port)
+    if not model:
+        command = [sys.executable, "-m", "kdlab.deploy"]
+        made = subprocess.run(command, capture_output=True, text=True)  # torch stays over there
+        if made.returncode:
+            raise ValueError(made.stderr.strip().splitlines()[-1])
+        model = [Path(line) for line in made.stdout.splitlines()]
+    answering = service.Service(model, service.read_shadows(shadow or []))
+    address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{listening.getsockname()[1]}"
+
+    def started() -> None:
+        typer.echo(f"open {address}")
+        sys.stdout.flush()
+
+    service.serve(service.create_app(answering), listening, started)

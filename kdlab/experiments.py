@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from kdlab import metrics
-from kdlab.data import Images, balanced, load, select, split
+from kdlab.data import Images, balanced, data_dir, load, select, split
 from kdlab.engines import ENGINES
 from kdlab.machine import ROOT, cores, describe, peak_memory, reset_peak_memory
 from kdlab.methods import Peers, objective
@@ -40,6 +40,7 @@ from kdlab.recipes import (  # noqa: F401 (chapters say experiments.SMALL)
     PAIR,
     PUPIL,
     SMALL,
+    STUDENTS,
     TEACHERS,
     TUNED,
     Experiment,
@@ -298,10 +299,13 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
 
 
 def train_teacher(name: str, device: str = "cpu", seed: int = 0) -> Path:
-    """Train a teacher by its recipe and save its weights and card. ValueError lists the names."""
-    if name not in TEACHERS:
-        raise ValueError(f"no teacher {name!r}: there are {', '.join(TEACHERS)}")
-    recipe = TEACHERS[name]
+    """Train a teacher, or a student that is deployed, by its recipe; save weights and card.
+
+    ValueError lists the names.
+    """
+    if name not in TEACHERS | STUDENTS:
+        raise ValueError(f"no teacher {name!r}: there are {', '.join(TEACHERS | STUDENTS)}")
+    recipe = (TEACHERS | STUDENTS)[name]
     start = time.perf_counter()
     model, _ = train(recipe, seed, device, report=lambda row: print(name, row, flush=True))
     seconds = time.perf_counter() - start
@@ -319,7 +323,8 @@ def train_teacher(name: str, device: str = "cpu", seed: int = 0) -> Path:
         "seconds": round(seconds),
         **stamp(f"train {name} --device {device}", device),
     }
-    return save_teacher(name, model, about)
+    folder = data_dir() / ("teachers" if name in TEACHERS else "students")
+    return save_teacher(name, model, about, folder)
 
 
 def results_dir() -> Path:

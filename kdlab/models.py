@@ -45,9 +45,9 @@ def head(width: int, classes: int) -> OrderedDict[str, nn.Module]:
     )
 
 
-def cnn3(width: int, classes: int = 10) -> nn.Module:
+def cnn3(width: int, classes: int = 10, channels: int = 3) -> nn.Module:
     """Three 3x3 convolutions of stride 2, widths w, 2w, 4w: the cheapest useful student."""
-    stages, inputs = OrderedDict(), 3
+    stages, inputs = OrderedDict(), channels
     for i, outputs in enumerate((width, 2 * width, 4 * width), 1):
         stages[f"stage{i}"], inputs = conv_bn(inputs, outputs, stride=2), outputs
     return nn.Sequential(OrderedDict(stages, **head(inputs, classes)))
@@ -207,6 +207,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp-1200": partial(mlp, 1200, dropout=(0.2, 0.5)),
     **{f"mlp-{hidden}": partial(mlp, hidden) for hidden in (800, 30)},
     **{f"cnn3-{w}": partial(cnn3, w) for w in (8, 16, 32)},
+    "cnn3-16-grey": partial(cnn3, 16, channels=1),  # for MNIST
     "cnn3-16-h52": partial(cnn3_wide_head, 16, 52),  # 78 k weights, as WRN-10-1 has
     "cnn3-16-e16": partial(cnn3_embedding, 16, 16),
     **{f"cnn7-{w}": partial(cnn7, w) for w in (8, 16, 32, 64)},

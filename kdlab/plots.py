@@ -505,6 +505,46 @@ def _label_curve(axis: Axes, state: State) -> Callable[[State], list]:
     return move
 
 
+def download_figure(
+    states: Sequence[State], *, title: str = ""
+) -> tuple[Figure, Callable[[State], list]]:
+    """Seconds until each model is on the device, a panel a bandwidth; and move(state).
+
+    States are from `widgets.download_state`. The line is the time that one is willing to wait.
+    """
+    names = list(states[0]["seconds"])
+    width = 9 if len(states) == 1 else 3.4 + 2.5 * len(states)
+    drawing = figure(width, 1.7 + 0.42 * len(names), title)
+    axes = drawing.subplots(1, len(states), sharey=True, squeeze=False)[0]
+    moves = [_download_bars(axis, state, names) for axis, state in zip(axes, states, strict=True)]
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_ylim(len(names) - 0.4, -0.6)
+    return drawing, moves[0]
+
+
+def _download_bars(axis: Axes, state: State, names: Sequence[str]) -> Callable[[State], list]:
+    colours = [COLOURS[state["roles"][name]] for name in names]
+    bars = axis.barh(names, [1] * len(names), color=colours, left=1e-4, linewidth=0)
+    line = axis.axvline(1, color=COLOURS["accent"], linewidth=2.5)
+    axis.set(xscale="log", xlim=(1e-4, 1e4), xlabel="seconds")
+    axis.set_xticks((1e-3, 1, 1e3), ("0.001", "1", "1000"))
+    axis.minorticks_off()
+    axis.grid(axis="y", visible=False)
+    heading = axis.set_title("\n")
+
+    def move(state: State) -> list:
+        for bar, name in zip(bars, names, strict=True):
+            bar.set_width(state["seconds"][name] - 1e-4)
+        line.set_xdata([state["patience"]] * 2)
+        heading.set_text(
+            f"{state['bandwidth']:.3g} Mbit/s\n{state['count']} of {state['models']} in time"
+        )
+        return [*bars, line, heading]
+
+    move(state)
+    return move
+
+
 def verification_figure(
     states: Sequence[State], curves: Mapping[str, Sequence], pairs, *, title: str = ""
 ) -> tuple[Figure, Callable[[State], list]]:
@@ -565,3 +605,58 @@ def _decided(axes: Sequence[Axes], state: State, pairs, size: int) -> Callable[[
 
     move(state)
     return move
+
+
+def load_curves(
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    roles: Mapping[str, str],
+    *,
+    limit: float = 50.0,
+    ylabel: str = "p99 latency (ms)",
+    title: str = "",
+) -> Figure:
+    """Latency against the rate of requests: name -> (requests a second, ms), any order.
+
+    An infinite latency (requests were lost) is a cross at the upper edge.
+    """
+    drawing = figure(8, 4.6, title)
+    axis = drawing.subplots()
+    top = 2000.0
+    for name, points in curves.items():
+        points = sorted(points)
+        rates, shown = [p[0] for p in points], [min(p[1], top) for p in points]
+        colour = COLOURS[roles[name]]
+        axis.plot(rates, shown, "o-", color=colour, linewidth=2.5, markersize=7, label=name)
+        lost = [rate for rate, ms in points if ms > top]
+        axis.plot(lost, [top] * len(lost), "x", color=colour, markersize=12, markeredgewidth=3)
+    axis.axhline(limit, color=COLOURS["accent"], linewidth=2)
+    axis.annotate(f"{limit:g} ms", (1, limit), (-4, 4), xycoords=("axes fraction", "data"),
+                  textcoords="offset points", color=COLOURS["accent"], ha="right")  # fmt: skip
+    axis.set(xscale="log", yscale="log", xlabel="requests a second", ylabel=ylabel)
+    axis.set_ylim(top=1.3 * top)
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.legend(loc="best")
+    return drawing
+
+
+def agreement_line(
+    shares: Sequence[float], threshold: float, *, changed: int = 0, rang: int | None = None,
+    title: str = "",
+) -> Figure:  # fmt: skip
+    """Agreement of a model and its shadow over a sliding window, with the alarm's threshold.
+
+    `changed`: from which image on the images are other; `rang`: where the alarm rang.
+    """
+    drawing = figure(9, 4.2, title)
+    axis = drawing.subplots()
+    axis.plot(100 * np.asarray(shares, float), color=COLOURS["distilled"], linewidth=2.5)
+    axis.axhline(100 * threshold, color=COLOURS["accent"], linewidth=2, label="alarm below")
+    if changed:
+        axis.axvline(changed, color="0.3", linestyle="--", label="the images change")
+    if rang is not None:
+        axis.plot(rang, 100 * shares[rang], "o", color=COLOURS["accent"], markersize=11,
+                  label="the alarm rings")  # fmt: skip
+    axis.set(xlabel="images answered", ylabel="agreement (%)\nof the window")
+    axis.legend(loc="lower left")
+    return drawing

@@ -85,6 +85,15 @@ TEACHERS: dict[str, Recipe] = {
 # the pair of the leaderboard: both nets see the same 10,000 images, so a gain is distillation
 PAIR = Recipe("cnn3-16", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
 PUPIL = PAIR._replace(teacher=FAST_10K)
+# what chapter 04 deploys, trained with and without the teacher that is deployed beside them; the
+# two on CIFAR-10 are seed 0 of the experiment "cifar-gain"
+DIGITS = MLP._replace(student="cnn3-16-grey", views=MNIST_JITTER, lr=4e-3)
+STUDENTS: dict[str, Recipe] = {
+    "mnist-student-labels": DIGITS,
+    "mnist-student-distilled": DIGITS._replace(teacher="mnist-mlp-1200", **KD),
+    "cifar10-student-labels": SMALL,
+    "cifar10-student-distilled": SMALL._replace(teacher=BEST, **KD),
+}
 # method -> candidates for its weight (the paper's is among them where it is not out of all
 # proportion for ten classes and our nets) and what else it needs
 CANDIDATES: dict[str, tuple[tuple[float, ...], dict]] = {

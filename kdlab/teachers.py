@@ -1,7 +1,8 @@
 """Trained teachers: load them, save them with a card, and answer for many students at once.
 
-A teacher is two files in data/teachers/: `<name>.safetensors` (float16 weights) and `<name>.json`
-(its card: how it was made, on what, how good it is). Nothing is unpickled.
+A teacher is two files in data/teachers/, a student that is deployed two in data/students/:
+`<name>.safetensors` (float16 weights) and `<name>.json` (its card: how it was made, on what, how
+good it is). Nothing is unpickled.
 """
 
 import hashlib
@@ -23,10 +24,13 @@ from kdlab.data import NO_VIEWS, Images, Views, augment, data_dir, normalise
 from kdlab.machine import ROOT, autocast, cache_dir
 from kdlab.models import build, forward
 
+KINDS = ("teachers", "students")
+
 
 def teacher_files(name: str) -> tuple[Path, Path]:
-    """Weights and card of a teacher, from $KDLAB_DATA/teachers or else from the clone."""
-    for folder in (data_dir() / "teachers", ROOT / "data" / "teachers"):
+    """Weights and card of a teacher or a deployed student, from $KDLAB_DATA or from the clone."""
+    folders = [root / kind for root in (data_dir(), ROOT / "data") for kind in KINDS]
+    for folder in folders:
         weights, card = folder / f"{name}.safetensors", folder / f"{name}.json"
         if weights.is_file() and card.is_file():
             return weights, card
@@ -60,7 +64,8 @@ def load_teacher(name: str) -> nn.Module:
     except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise ValueError(
             f"the teacher file {weights.name} or its card is damaged ({str(error).splitlines()[0]})"
-            f": restore it with `git checkout data/teachers` or `python -m kdlab train {name}`"
+            f": restore it with `git checkout data/{weights.parent.name}` or "
+            f"`python -m kdlab train {name}`"
         ) from error
     return freeze(model.float())
 

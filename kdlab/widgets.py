@@ -54,6 +54,14 @@ TEXTS = {  # what stands on a panel: (English, 中文)
         "相似度高于 <b>{threshold:.2f}</b> 即通过 · 正确接受率 (TAR) <b>{tar:.1%}</b>"
         "（{genuine:,} 对同类样本）· 错误接受率 (FAR) <b>{far:.2%}</b>（{impostor:,} 对异类样本）",
     ),
+    "bandwidth": ("Bandwidth in Mbit/s", "带宽（Mbit/s）"),
+    "patience": ("Seconds at most", "最长等待（秒）"),
+    "downloads": (
+        "At {bandwidth:.3g} Mbit/s, {patience:.3g} s carry <b>{budget:,.0f} kB</b>: "
+        "{count} of {models} models arrive in time",
+        "带宽 {bandwidth:.3g} Mbit/s，{patience:.3g} 秒可传 <b>{budget:,.0f} kB</b>："
+        "{models} 个模型中有 {count} 个按时到达",
+    ),
     "softened": (
         "Teacher: entropy <b>{teacher_entropy:.3f}</b> nats = {teacher_bits:.3f} bits · "
         "student: <b>{student_entropy:.3f}</b> nats = {student_bits:.3f} bits · "
@@ -463,3 +471,46 @@ def verification_panel(
     drawing, move = plots.verification_figure([compute()], curves, pairs)
     frames = plots.Frames(drawing)
     return Panel({"threshold": slider}, compute, lambda state: frames.png(move(state)), "verified")
+
+
+def download_state(
+    models: Mapping[str, tuple[int, str]], bandwidth: float, patience: float = 1.0
+) -> dict:
+    """Seconds until each model has arrived; `models`: name -> (bytes, role), bandwidth in Mbit/s.
+
+    Eight bits a byte, and a megabit is a million bits; no latency of the network, no overhead.
+    ValueError for a bandwidth or patience that is not positive.
+    """
+    if not bandwidth > 0 or not patience > 0:
+        raise ValueError(f"bandwidth and patience are positive, got {bandwidth} and {patience}")
+    seconds = {name: 8 * size / (1e6 * bandwidth) for name, (size, _) in models.items()}
+    return {
+        "bandwidth": bandwidth,
+        "patience": patience,
+        "budget": 1e3 * bandwidth * patience / 8,  # kB
+        "seconds": seconds,
+        "roles": {name: role for name, (_, role) in models.items()},
+        "count": sum(took <= patience for took in seconds.values()),
+        "models": len(models),
+    }
+
+
+def download_panel(models: Mapping[str, tuple[int, str]]) -> Panel:
+    """How long models take to reach a device, under sliders for bandwidth and patience.
+
+    `models`: name -> (bytes, role). Controls: `.bandwidth`, `.patience`.
+    """
+    if not models:
+        raise ValueError("a panel needs at least one model")
+    wide = {"readout_format": ".3g", "layout": {"width": "26em"}}
+    controls = {
+        "bandwidth": ipywidgets.FloatLogSlider(value=1.0, min=-2, max=3, step=0.05, **wide),
+        "patience": ipywidgets.FloatLogSlider(value=1.0, min=-1, max=2, step=0.05, **wide),
+    }
+
+    def compute() -> dict:
+        return download_state(models, **{name: c.value for name, c in controls.items()})
+
+    drawing, move = plots.download_figure([compute()])
+    frames = plots.Frames(drawing)
+    return Panel(controls, compute, lambda state: frames.png(move(state)), "downloads")

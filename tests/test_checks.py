@@ -1,5 +1,7 @@
 """The checks under the exercises: they pass what is right and name the usual mistakes."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -86,12 +88,34 @@ def text_kl(p, q, length, who=0):
     return total
 
 
+def waits(due, service):
+    free, found = 0.0, []
+    for at, takes in zip(due, service, strict=True):
+        free = max(free, at) + takes
+        found.append(free - at)
+    return found
+
+
+pairs = partial(zip, strict=True)
+
+
+def threshold_noise(p, n, w):
+    return (p * (1 - p) * (1 / w + 1 / n)) ** 0.5
+
+
+def threshold(p, n, w, k, noise=threshold_noise):
+    return p - k * noise(p, n, w)
+
+
 RIGHT = [
     (checks.check_tar_at_far, metrics.tar_at_far),
     (checks.check_tar_at_far, tar),
     (checks.check_jensen_shannon, losses.jensen_shannon_loss),
     (checks.check_jensen_shannon, js),
     (checks.check_sequence_kl, text_kl),
+    (checks.check_download_seconds, lambda size, rate: size * 8 / rate / 1e6),
+    (checks.check_waits, waits),
+    (checks.check_threshold, threshold),
     (checks.check_attention_map, losses.attention_map),
     (checks.check_attention_map, lambda x: squares(x) / squares(x).norm(dim=1, keepdim=True)),
     (checks.check_fgsm, fgsm),
@@ -144,6 +168,21 @@ WRONG = [
     (checks.check_sequence_kl, lambda p, q, n: text_kl(p, q, n, who=1), "texts are the teacher's"),
     (checks.check_sequence_kl, lambda p, q, n: text_kl(q, p, n), "swapped"),
     (checks.check_sequence_kl, lambda p, q, n: text_kl(p, q, n) / n, "is their sum"),
+    (checks.check_download_seconds, lambda size, rate: size / rate / 1e6, "eight bits"),
+    (checks.check_download_seconds, lambda size, rate: size * 8 / rate / 2**20, "a million"),
+    (checks.check_download_seconds, lambda size, rate: size * 8 * rate / 1e6, "divide"),
+    (checks.check_waits, lambda due, service: service, "those before it"),
+    (checks.check_waits, lambda due, service: [sum(p) for p in pairs(due, waits(due, service))],
+     "not from the start"),
+    (checks.check_waits, lambda due, takes: [w - s for w, s in pairs(waits(due, takes), takes)],
+     "to the answer"),
+    (checks.check_waits, lambda due, takes: [sum(takes[: i + 1]) - d for i, d in enumerate(due)],
+     "work ahead"),
+    (checks.check_threshold, lambda p, n, w, k: threshold(p, n, w, -k), "below"),
+    (checks.check_threshold, lambda *c: threshold(*c, lambda p, n, w: (p * (1 - p) / w) ** 0.5),
+     "a sample, too"),
+    (checks.check_threshold, lambda *c: threshold(*c, lambda *c: threshold_noise(*c) ** 2),
+     "take the root"),
     (checks.check_attention_map, squares, "not normalised"),
     (checks.check_attention_map, lambda x: F.normalize(x.abs().sum(1).flatten(1)), "of squares"),
     (checks.check_attention_map, lambda x: F.normalize(x.sum(1).flatten(1)), "signs cancel"),

@@ -1,6 +1,7 @@
 """Figures: they carry the numbers given, labelled axes and one colour per role."""
 
 import io
+import math
 
 import matplotlib.colors
 import numpy as np
@@ -74,6 +75,14 @@ ROCS = {f"{role}: {role} net": ([0.001, 0.01, 1.0], [0.1, 0.4, 1.0]) for role in
         ("teacher", "student", "distilled")}  # fmt: skip
 PAIRS = torch.randint(256, (4, 2, 3, 32, 32), generator=DRAW, dtype=torch.uint8)
 
+
+def downloads(*bandwidths):
+    models = {"teacher": (8_000_000, "teacher"), "student": (100_000, "distilled")}
+    return [widgets.download_state(models, bandwidth) for bandwidth in bandwidths]
+
+
+CURVES = {"teacher": [(50, 20.0), (100, math.inf)], "student": [(100, 5.0), (400, 60.0)]}
+ROLES = {"teacher": "teacher", "student": "distilled"}
 FIGURES = {
     "label panel": lambda: plots.label_curves_figure([few_labels(n=1000)])[0],
     "label curves": lambda: plots.label_curves_figure(
@@ -83,6 +92,14 @@ FIGURES = {
     "verification twin": lambda: plots.verification_figure(
         [verified(t) for t in (0.45, 0.15)], ROCS, PAIRS, title="finding"
     )[0],
+    "download panel": lambda: plots.download_figure(downloads(1))[0],
+    "downloads": lambda: plots.download_figure(downloads(0.1, 1, 10), title="finding")[0],
+    "load curves": lambda: plots.load_curves(
+        CURVES, {"teacher": "teacher", "student": "distilled"}
+    ),
+    "agreement": lambda: plots.agreement_line(
+        [0.9, 0.9, 0.8, 0.5], 0.7, changed=2, rang=3, title="finding"
+    ),
     "forest": lambda: plots.forest(experiments.summarise(runs()), title="finding"),
     "two forests": lambda: plots.forest(
         {f"against {arm}": experiments.summarise(runs(), control=arm) for arm in "ab"}

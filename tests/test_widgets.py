@@ -1,6 +1,7 @@
 """Panels: their numbers, their controls as a front end drives them, and how fast they answer."""
 
 import json
+import math
 import queue
 import re
 import sys
@@ -359,3 +360,33 @@ def test_the_epsilon_slider_through_the_kernel(kernel, capsys):
     with capsys.disabled():
         print(f"\nattacked: {len(seconds)} drags, p50 {p50:.0f} ms, p95 {p95:.0f} ms")
     assert p95 < 500
+
+
+# ---------------------------------------------------------------- downloads
+
+MODELS = {"teacher": (8_000_000, "teacher"), "student": (100_000, "distilled")}
+
+
+def test_downloads_take_eight_bits_a_byte():
+    state = widgets.download_state(MODELS, 2.0, 1.0)
+    assert state["seconds"] == {"teacher": 32.0, "student": 0.4}
+    assert (state["count"], state["models"], state["budget"]) == (1, 2, 250.0)
+    for wrong in (0, -1, math.nan):
+        with pytest.raises(ValueError, match="positive"):
+            widgets.download_state(MODELS, wrong)
+        with pytest.raises(ValueError, match="positive"):
+            widgets.download_state(MODELS, 1.0, wrong)
+
+
+def test_the_download_panel_moves_with_its_sliders():
+    panel = widgets.download_panel(MODELS)
+    before = panel.picture.value
+    panel.bandwidth.value = 100.0
+    assert panel.state["seconds"]["teacher"] == pytest.approx(0.64)
+    assert panel.picture.value != before and "2 of 2" in panel.numbers.value
+    panel.patience.value = 0.5
+    assert panel.state["count"] == 1
+    panel.language.value = 1
+    assert "带宽" in panel.numbers.value and "带宽" in panel.bandwidth.description
+    with pytest.raises(ValueError, match="at least one"):
+        widgets.download_panel({})

@@ -1,0 +1,171 @@
+"""The page in headless Chromium: ten drawn digits, temperature, photo, keyboard, screen sizes."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kdlab import load
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra's Playwright")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (apt-get install chromium)")
+SHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+
+
+def arc(cx, cy, rx, ry, start, end, steps=24):
+    """Points of an ellipse's arc, angles in degrees, clockwise from the right as on a screen."""
+    import math
+
+    angles = [math.radians(start + (end - start) * i / steps) for i in range(steps + 1)]
+    return [(cx + rx * math.cos(a), cy + ry * math.sin(a)) for a in angles]
+
+
+DIGITS = {  # strokes on a pad of 280 x 280, written as one writes by hand
+    0: [arc(140, 140, 55, 85, -90, 270)],
+    1: [[(120, 80), (150, 50), (150, 230)]],
+    2: [[*arc(140, 100, 55, 50, -170, 40), (90, 220), (200, 220)]],
+    3: [[*arc(135, 95, 50, 45, -160, 90), *arc(135, 185, 58, 45, -90, 160)]],
+    4: [[(110, 55), (85, 150), (190, 150)], [(170, 60), (165, 235)]],
+    5: [[(185, 60), (110, 60), (103, 130), *arc(135, 170, 55, 50, -110, 150)]],
+    6: [[(170, 50), (115, 110), *arc(140, 180, 48, 48, 200, 560)]],
+    7: [[(85, 65), (190, 65), (125, 230)]],
+    8: [arc(140, 95, 40, 42, 90, 450) + arc(140, 185, 50, 48, -90, 270)],
+    9: [[*arc(140, 100, 45, 45, 0, -360), (180, 230)]],
+}
+
+
+@pytest.fixture(scope="module")
+def site():
+    """The real service with the models of MNIST and CIFAR-10."""
+    paths = sorted(Path("/tmp/ch04/m").glob("*.onnx"))
+    with load.serving(models=paths) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as start:
+        browser = start.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[PHONE, DESKTOP], ids=["phone", "desktop"])
+def page(request, site, chromium):
+    """The page, loaded; a request to any other address, or an error in the console, fails it."""
+    context = chromium.new_context(
+        viewport=request.param, has_touch=request.param is PHONE, device_scale_factor=2
+    )
+    page, wrong = context.new_page(), []
+    page.on("request", lambda r: r.url.startswith((site, "data:", "blob:")) or wrong.append(r.url))
+    page.on("console", lambda m: m.type == "error" and wrong.append(m.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(site)
+    page.wait_for_selector("body[data-ready=mnist]", timeout=60_000)
+    yield page
+    context.close()
+    assert not wrong
+
+
+def draw(page, digit):
+    """Write a digit with the mouse."""
+    page.click("#clear")
+    page.locator("#pad").scroll_into_view_if_needed()
+    box = page.locator("#pad").bounding_box()
+
+    def at(point):
+        return [box[k] + v * box["width"] / 280 for k, v in zip("xy", point, strict=True)]
+
+    for stroke in DIGITS[digit]:
+        page.mouse.move(*at(stroke[0]))
+        page.mouse.down()
+        for point in stroke[1:]:
+            page.mouse.move(*at(point), steps=3)
+        page.mouse.up()
+
+
+def wait_for(page, label, role="distilled"):
+    """Wait until this model's answer is `label`; False if it is another."""
+    try:
+        page.wait_for_function(
+            "([role, label]) => document.getElementById(role).dataset.label === label",
+            arg=[role, label], timeout=5000,
+        )  # fmt: skip
+    except playwright.TimeoutError:
+        return False
+    return True
+
+
+def shares(page, role="distilled"):
+    """The probabilities shown, in percent."""
+    words = page.locator(f"#{role} .share").all_inner_texts()
+    return [float(word.rstrip("%")) for word in words]
+
+
+def test_ten_of_ten_drawn_digits_are_read(page):
+    wrong = []
+    for digit in DIGITS:
+        draw(page, digit)
+        wrong += [] if wait_for(page, str(digit)) else [digit]
+        if digit == 3:
+            shoot(page, "draw")
+    assert not wrong
+    assert sum(shares(page)) == pytest.approx(100, abs=1)
+
+
+def shoot(page, name):
+    """A picture of the whole page for a person to look at, under build/."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    width = page.viewport_size["width"]
+    page.screenshot(path=SHOTS / f"{name}-{width}.png", full_page=True)
+
+
+def test_the_temperature_flattens_and_sharpens_both_answers(page):
+    draw(page, 4)
+    assert wait_for(page, "4") and wait_for(page, "4", "teacher")
+    before = {role: max(shares(page, role)) for role in ("distilled", "teacher")}
+    page.locator("#temperature").fill("4")
+    for role, top in before.items():
+        assert max(shares(page, role)) < top
+    page.locator("#temperature").fill("-2")
+    assert min(map(max, (shares(page), shares(page, "teacher")))) >= 99
+
+
+def test_the_keyboard_draws_and_clears(page):
+    page.focus("#pad")
+    for key in [*["ArrowUp"] * 8, "Space", *["ArrowDown"] * 15, "Space"]:
+        page.keyboard.press(key)
+    assert wait_for(page, "1")
+    page.keyboard.press("Delete")
+    assert wait_for(page, "")
+
+
+def test_a_photo_is_classified_and_a_text_file_refused(page, tmp_path):
+    page.click("#show-photo")
+    page.wait_for_selector("body[data-ready=cifar10]", timeout=60_000)
+    page.locator("#samples button").nth(8).click()
+    assert wait_for(page, "ship", "teacher")
+    assert sum(shares(page, "teacher")) == pytest.approx(100, abs=1)
+    shoot(page, "photo")
+    text = tmp_path / "not-a-photo.png"
+    text.write_text("no")
+    page.set_input_files("#file", text)
+    page.wait_for_selector("#status.failed")
+    assert "not an image" in page.inner_text("#status")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_it_fits_the_screen_and_speaks_two_languages(page):
+    wide = "document.documentElement.scrollWidth <= window.innerWidth"
+    assert page.evaluate(wide)
+    page.click("#language")
+    assert "蒸馏" in page.inner_text("h1") and page.evaluate(wide)
+    assert page.evaluate("document.documentElement.lang") == "zh"
+    small = page.evaluate(
+        "[...document.querySelectorAll('button')].filter(b => b.offsetParent)"
+        ".filter(b => b.offsetHeight < 40).map(b => b.id)"
+    )
+    assert small == []

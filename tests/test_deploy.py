@@ -1,0 +1,222 @@
+"""kdlab.deploy, runtime, rollout: exports say what torch says, int8 nearly so, limits hold."""
+
+import json
+import math
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from kdlab import deploy, runtime
+from kdlab.data import Images, normalise
+from kdlab.losses import soften
+from kdlab.machine import ROOT
+from kdlab.models import MODELS, build
+from kdlab.rollout import Agreement
+from kdlab.sources import SOURCES
+
+
+def family(name: str) -> str:
+    return "mnist" if name.startswith("mlp") or name.endswith("grey") else "cifar10"
+
+
+def noise(data: str, count: int, seed: int = 0) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, *deploy.SHAPES[data]), generator=draw, dtype=torch.uint8)
+
+
+def images(data: str, count: int) -> Images:
+    source = SOURCES[data]
+    labels = torch.zeros(count, dtype=torch.long)
+    about = (f"{data}/train", source.classes, source.mean, source.std)
+    return Images(noise(data, count), labels, torch.arange(count), *about)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A small net and its file."""
+    torch.manual_seed(0)
+    net = build("cnn3-8").eval()
+    path = tmp_path_factory.mktemp("onnx") / "net.onnx"
+    return net, deploy.export(net, "cifar10", path, name="net", role="student")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_registered_model_says_the_same_in_onnx(name, tmp_path):
+    torch.manual_seed(0)
+    net, data = build(name), family(name)
+    net(normalise(noise(data, 8), SOURCES[data]))  # batch norm has seen something
+    path = deploy.export(net, data, tmp_path / "net.onnx")
+    assert net.training  # as it was
+    session, net = runtime.open_model(path), net.eval()
+    for count in (1, 5):  # any batch size
+        pixels = noise(data, count, seed=count)
+        with torch.no_grad():
+            wanted = net(normalise(pixels, SOURCES[data])).numpy()
+        np.testing.assert_allclose(runtime.ask(session, pixels.numpy()), wanted, atol=1e-4)
+
+
+def test_the_file_says_what_it_is_and_takes_pixels(exported):
+    session = runtime.open_model(exported[1])
+    about = runtime.about(session)
+    assert (about["name"], about["role"], about["data"]) == ("net", "student", "cifar10")
+    assert tuple(about["classes"]) == SOURCES["cifar10"].classes
+    assert runtime.shape_of(session) == (3, 32, 32)
+    assert session.get_inputs()[0].type == "tensor(uint8)"
+
+
+def test_int8_is_smaller_and_nearly_the_same(exported, tmp_path):
+    net, path = exported
+    small = deploy.quantise(path, tmp_path / "small.onnx", images("cifar10", 200))
+    assert small.stat().st_size < 0.8 * path.stat().st_size
+    pixels = noise("cifar10", 200, seed=7).numpy()
+    exact = runtime.ask(runtime.open_model(path), pixels)
+    rough = runtime.ask(runtime.open_model(small), pixels)
+    assert np.abs(exact - rough).max() < 0.15 * np.ptp(exact)
+    assert not np.array_equal(exact, rough)
+    about = runtime.about(runtime.open_model(small))
+    assert about["int8"] and about["name"] == "net"
+    assert [f.name for f in tmp_path.iterdir()] == ["small.onnx"]  # nothing is left over
+
+
+def test_an_export_that_fails_leaves_the_old_file(exported, tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"old")
+
+    class Fails(torch.nn.Module):
+        def forward(self, x):
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        deploy.export(Fails(), "cifar10", path)
+    assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_missing_or_damaged_model_is_one_sentence(exported, tmp_path):
+    with pytest.raises(FileNotFoundError, match="kdlab deploy"):
+        runtime.open_model(tmp_path / "none.onnx")
+    whole = exported[1].read_bytes()
+    for content in (b"", b"nonsense", whole[: len(whole) // 2]):
+        (tmp_path / "bad.onnx").write_bytes(content)
+        with pytest.raises(ValueError, match="delete it") as told:
+            runtime.open_model(tmp_path / "bad.onnx")
+        assert "\n" not in str(told.value)
+
+
+def test_soften_is_the_one_of_the_losses():
+    logits = 5 * torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
+    for t in (0.5, 1.0, 20.0):
+        np.testing.assert_allclose(runtime.soften(logits, t), soften(logits, t), atol=1e-6)
+    assert runtime.soften(np.array([1e4, 0.0]), 1.0).tolist() == [1.0, 0.0]
+    for wrong in (0, -1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="temperature"):
+            runtime.soften(logits, wrong)
+
+
+def test_latency_is_positive_and_ordered(exported):
+    took = runtime.latency(runtime.open_model(exported[1]), batch=4, seconds=0.02)
+    assert 0 < took["p50"] <= took["p95"]
+    assert took["images/s"] == pytest.approx(4e3 / took["p50"])
+
+
+def test_a_fresh_process_measures_without_torch(exported):
+    found = runtime.measure_fresh(exported[1], seconds=0)
+    assert 0 < found["runtime MB"] <= found["peak MB"] < 400
+    assert found["frames/s"] > 0
+    code = "import sys, kdlab.runtime, kdlab.service, kdlab.load; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the ceiling is Linux's RLIMIT_DATA")
+def test_under_a_ceiling_the_small_model_runs_and_the_large_one_does_not(exported, tmp_path):
+    large = deploy.export(build("mlp-1200"), "mnist", tmp_path / "large.onnx")
+    assert runtime.measure_fresh(exported[1], ceiling=8, seconds=0)["peak MB"] > 0
+    with pytest.raises(MemoryError, match="large.onnx does not run with 8 MB"):
+        runtime.measure_fresh(large, ceiling=8, seconds=0)
+    assert runtime.measure_fresh(large, ceiling=200, seconds=0)["peak MB"] > 0
+
+
+def test_a_measurement_that_fails_without_a_ceiling_says_why(tmp_path):
+    with pytest.raises(ValueError, match="kdlab deploy"):
+        runtime.measure_fresh(tmp_path / "none.onnx")
+
+
+def test_what_is_deployed_is_exported_once_and_anew_for_new_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path))
+    name = "mnist-student-distilled"
+    only = [d for d in deploy.DEPLOYED if d.name == name]
+    monkeypatch.setattr(deploy, "DEPLOYED", only)
+    said = []
+    files = deploy.files(say=said.append)
+    assert set(files) == {name, f"{name}-int8"} and len(said) == 2
+    assert deploy.files(say=said.append) == files and len(said) == 2
+    real = deploy.card(name)
+    monkeypatch.setattr(deploy, "card", lambda _: real | {"sha256": "f" * 64})
+    assert deploy.files(say=said.append)[name] != files[name] and len(said) == 4
+
+
+@pytest.mark.parametrize("deployed", deploy.DEPLOYED, ids=lambda d: d.name)
+def test_what_is_deployed_ships_with_an_honest_card(deployed):
+    from kdlab.experiments import STUDENTS, TEACHERS
+    from kdlab.teachers import card, load_teacher
+
+    about, recipe = card(deployed.name), (TEACHERS | STUDENTS)[deployed.name]
+    assert about["model"] == recipe.student and about["seed"] == 0
+    assert not about["commit"].endswith("-dirty")
+    later = recipe._field_defaults | about["recipe"]
+    assert json.loads(json.dumps(later)) == json.loads(json.dumps(recipe._asdict()))
+    if deployed.role != "teacher":
+        test = deploy.load("mnist" if deployed.data == "mnist" else "cifar10-10k", "test")
+        from kdlab.metrics import errors, predict
+
+        wrong = errors(predict(load_teacher(deployed.name), test), test.labels)
+        assert abs(wrong - about["test errors"]) <= 3
+
+
+def test_the_pairs_of_students_differ_in_the_teacher_alone():
+    from kdlab.experiments import STUDENTS
+
+    for data in ("mnist", "cifar10"):
+        alone, taught = (STUDENTS[f"{data}-student-{how}"] for how in ("labels", "distilled"))
+        names = ("teacher", "temperature", "soft_weight", "hard_weight")
+        assert alone._replace(**{n: getattr(taught, n) for n in names}) == taught
+        assert taught.teacher == next(
+            d.name for d in deploy.DEPLOYED if (d.data, d.role) == (data, "teacher")
+        )
+
+
+# ---------------------------------------------------------------- roll-out
+
+
+def test_agreement_counts_the_window_and_the_whole():
+    watch = Agreement(0.9, 1000, window=4)
+    assert math.isnan(watch.share) and not watch.alarm
+    for same in (True, False, True, True, True):
+        watch.update(same)
+    assert watch.share == 0.75 and (watch.seen, watch.agreed) == (5, 4)
+
+
+def test_the_alarm_rings_on_drift_and_hardly_ever_without():
+    draw = random.Random(0)
+
+    def rings(share: float, images: int) -> bool:
+        watch = Agreement(0.9, 2000, window=200)
+        return any([watch.update(draw.random() < share) for _ in range(images)])
+
+    assert sum(rings(0.9, 2000) for _ in range(50)) <= 1
+    assert all(rings(0.7, 600) for _ in range(50))
+    assert not Agreement(0.9, 2000).update(False)  # one answer is no drift
+
+
+@pytest.mark.parametrize("wrong", [(0, 10), (1.1, 10), (math.nan, 10), (0.9, 0)])
+def test_a_reference_has_to_be_a_share(wrong):
+    with pytest.raises(ValueError, match="share"):
+        Agreement(*wrong)
+
+
+def test_a_perfect_reference_still_allows_a_slip():
+    watch = Agreement(1.0, 500, window=100)
+    assert not any([watch.update(n != 50) for n in range(100)])

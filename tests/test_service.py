@@ -1,0 +1,513 @@
+"""kdlab.service and kdlab.load: right answers, clear refusals, limits, batches, a real process."""
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import json
+import random
+import signal
+import struct
+import threading
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("httpx", reason="needs the test extra's httpx")
+from starlette.testclient import TestClient
+
+from kdlab import deploy, load, runtime, service
+from kdlab.models import build
+from kdlab.rollout import Agreement
+
+WASM = "f533b5f21790563d7556c611c3835ac65848ee326da2689aac54ed7d9cc8c6a4"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Three small nets, exported: digits, colour, colour2."""
+    torch.manual_seed(0)
+    folder, made = tmp_path_factory.mktemp("models"), {}
+    for name, net, data in (
+        ("digits", "mlp-30", "mnist"),
+        ("colour", "cnn3-8", "cifar10"),
+        ("other", "cnn3-8", "cifar10"),
+    ):
+        net = build(net).eval()
+        made[name] = deploy.export(net, data, folder / f"{name}.onnx", name=name, role="student")
+    return made
+
+
+@pytest.fixture(scope="module")
+def client(models):
+    """The application without a socket."""
+    app = service.create_app(service.Service(list(models.values())))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def picture(width=32, height=32, mode="RGB", kind="png", seed=0) -> bytes:
+    draw = np.random.default_rng(seed)
+    shape = (height, width) + ((3,) if mode == "RGB" else ())
+    out = io.BytesIO()
+    Image.fromarray(draw.integers(0, 256, shape, dtype=np.uint8)).save(out, kind)
+    return out.getvalue()
+
+
+def post(client, body, model="colour", kind="image/png", **query):
+    query = {"model": model} | query
+    return client.post("/predict", params=query, content=body, headers={"content-type": kind})
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_an_answer_is_the_models_own_at_the_temperature(client, models):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32), dtype=np.uint8)
+    session = runtime.open_model(models["colour"])
+    logits = runtime.ask(session, pixels[None])[0]
+    classes = runtime.about(session)["classes"]
+    for temperature in (1.0, 4.0):
+        told = post(client, load.png(pixels), temperature=temperature).json()
+        wanted = runtime.soften(logits, temperature)
+        assert list(told["probabilities"]) == classes
+        np.testing.assert_allclose(list(told["probabilities"].values()), wanted, atol=1e-6)
+        assert told["label"] == classes[logits.argmax()] and told["model"] == "colour"
+    body = json.dumps({"pixels": pixels.ravel().tolist()}).encode()
+    again = post(client, body, kind="application/json; charset=utf-8", temperature=4.0)
+    assert again.json() == told
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+@pytest.mark.parametrize("size", [(28, 28), (1, 1), (300, 200), (2048, 1)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_any_size_and_colour_is_brought_to_the_models(client, kind, size, mode):
+    for model in ("digits", "colour"):
+        told = post(client, picture(*size, mode, kind), model, f"image/{kind}")
+        assert told.status_code == 200, told.text
+        assert sum(told.json()["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_grey_pixels_serve_a_colour_model_and_colour_a_grey_one(client):
+    for count, model in ((784, "colour"), (3072, "digits")):
+        body = json.dumps({"pixels": [7] * count}).encode()
+        assert post(client, body, model, "application/json").status_code == 200
+
+
+def test_health_models_page_and_docs(client):
+    assert client.get("/health").json()["models"] == ["digits", "colour", "other"]
+    assert [m["shape"] for m in client.get("/models").json()][0] == [1, 28, 28]
+    assert "page.js" in client.get("/").text and "docs.js" in client.get("/docs").text
+    assert client.get("/page.js").headers["content-security-policy"] == service.POLICY
+    assert client.get("/models/digits.onnx").content[:1] == b"\x08"
+    for path in ("/models/none.onnx", "/nowhere", "/../service.py", "/%2e%2e/service.py"):
+        assert client.get(path).status_code == 404
+    assert client.get("/predict").status_code == 405
+
+
+def test_the_bundled_webassembly_is_the_recorded_one(client):
+    answer = client.get("/ort-wasm-simd.wasm")
+    assert answer.headers["content-type"] == "application/wasm"
+    assert hashlib.sha256(answer.content).hexdigest() == WASM
+
+
+def test_metrics_count_requests_batches_and_memory(client):
+    before = client.get("/metrics").text
+    post(client, picture())
+    post(client, b"no")
+    after = client.get("/metrics").text
+
+    def value(text, start):
+        lines = [line for line in text.splitlines() if line.startswith(start)]
+        return float(lines[0].split()[-1]) if lines else 0.0
+
+    for start in (
+        'kdlab_requests_total{path="/predict",status="200"}',
+        'kdlab_requests_total{path="/predict",status="400"}',
+        'kdlab_predict_seconds_count{model="colour"}',
+        'kdlab_batch_images_sum{model="colour"}',
+    ):
+        assert value(after, start) == value(before, start) + 1, start
+    assert value(after, "kdlab_resident_megabytes") > 10
+    assert value(after, "kdlab_requests_at_once") == 0
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def header(width: int, height: int, colour: int = 2) -> bytes:
+    """The start of a PNG that says it is so large."""
+    data = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + data + struct.pack(">I", zlib.crc32(data))
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A valid black PNG of this size, a thousand times smaller than its pixels."""
+    rows = zlib.compress(bytes((3 * width + 1) * height), 9)
+    return header(width, height) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+BOMB = bomb(6000, 6000)
+TEXT_BOMB = (
+    header(32, 32) + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(80_000_000), 9))
+    + bomb(32, 32)[33:]
+)  # fmt: skip
+
+
+def malformed(draw: random.Random) -> tuple[dict, bytes, str]:
+    """(query, body, content type) of a request with something wrong in it."""
+    good, form = {"model": "colour"}, draw.choice(["png", "jpeg"])
+    whole, kind = picture(kind=form, seed=draw.randrange(10**6)), f"image/{form}"
+    some = draw.randbytes(draw.randrange(2000))
+    pixels = [draw.randrange(256) for _ in range(3072)]
+    spoilt = [*pixels[:-1], draw.choice([256, -1, 255.5, "7", None, True, [], {}, 1e300])]
+    cut = draw.randrange(len(whole) // 2)
+    side = draw.randrange(2049, 2**31 - 1)
+    jsons = [
+        {}, {"pixels": []}, {"pixels": pixels[: draw.randrange(3072)][:783]}, {"pixels": spoilt},
+        {"pixels": "abc"}, {"pixels": [pixels]}, pixels, None, 7, {"pixel": pixels},
+    ]  # fmt: skip
+    wrong_json = [
+        b"", b"{", b'{"pixels": [1, 2', b"[" * 100_000, b"\xff\xfe", b"NaN", some,
+        b'{"pixels": [NaN]}', json.dumps(draw.choice(jsons)).encode(),
+    ]  # fmt: skip
+    return draw.choice([
+        (good, whole[:cut], kind),  # cut short
+        (good, some, kind),
+        (good, b"", kind),
+        (good, header(side, draw.randrange(1, 2**31 - 1)), "image/png"),  # huge, and no pixels
+        (good, header(0, 0), "image/png"),
+        (good, BOMB, "image/png"),
+        (good, TEXT_BOMB, "image/png"),
+        (good, whole, "image/jpeg" if form == "png" else "image/png"),  # the other one
+        (good, whole, draw.choice(["", "text/plain", "image/gif", "multipart/form-data", "x"])),
+        (good, draw.choice(wrong_json), "application/json"),
+        (good, bytes(service.LIMITS.body + 1), draw.choice([kind, "application/json"])),
+        ({"model": draw.choice(["", "none", "../../etc/passwd", "\0", "x" * 5000])}, whole, kind),
+        ({}, whole, kind),
+        (good | {"temperature": draw.choice(["0", "-1", "nan", "inf", "1e9", "", "hot", "0x1"])},
+         whole, kind),
+    ])  # fmt: skip
+
+
+def test_a_thousand_malformed_requests_are_refused_in_a_sentence(client):
+    draw, seen = random.Random(0), set()
+    for n in range(1000):
+        query, body, kind = malformed(draw)
+        answer = client.post("/predict", params=query, content=body, headers={"content-type": kind})
+        assert 400 <= answer.status_code < 500, (n, query, kind, body[:60], answer.text)
+        assert set(answer.json()) == {"error"} and len(answer.text) < 400, answer.text
+        assert "Traceback" not in answer.text and "site-packages" not in answer.text
+        seen.add(answer.status_code)
+    assert seen == {400, 413, 415, 422}
+    assert client.get("/health").json()["status"] == "ok"
+    assert post(client, picture()).status_code == 200
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(client):
+    clock = time.process_time()
+    assert post(client, BOMB).status_code == 422
+    assert post(client, TEXT_BOMB).status_code == 400
+    assert time.process_time() - clock < 1.0  # unpacking the pixels takes far longer
+    clock = time.process_time()
+    assert post(client, bomb(2048, 2048)).status_code == 200  # the largest that is taken
+
+
+def test_a_failure_inside_is_told_without_its_inside(client, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(service, "read_image", fails)
+    answer = post(client, picture())
+    assert answer.status_code == 500 and set(answer.json()) == {"error"}
+    assert "secret" not in answer.text
+    monkeypatch.undo()
+    assert post(client, picture()).status_code == 200
+
+
+def test_schemathesis_finds_nothing(served):
+    schemathesis = pytest.importorskip("schemathesis", reason="needs the test extra's schemathesis")
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import strategies as st
+    from hypothesis.errors import Unsatisfiable
+
+    for kind in ("png", "jpeg"):
+        made = st.builds(
+            picture, st.integers(1, 40), st.integers(1, 40), st.sampled_from(["RGB", "L"]),
+            st.just(kind), st.integers(0, 9),
+        )  # fmt: skip
+        schemathesis.openapi.media_type(f"image/{kind}", made)
+    schema = schemathesis.openapi.from_url(f"{served[0]}/openapi.json")
+    suppressed = list(HealthCheck)
+    for operation in schema.get_all_operations():
+        for mode in schemathesis.GenerationMode:
+
+            @given(case=operation.ok().as_strategy(generation_mode=mode))
+            @settings(
+                max_examples=10, deadline=None, suppress_health_check=suppressed, derandomize=True
+            )
+            def every_case(case):
+                case.call_and_validate()
+
+            with contextlib.suppress(Unsatisfiable):  # nothing can be wrong where nothing is given
+                every_case()
+
+
+# ---------------------------------------------------------------- limits and batches
+
+
+class Slow:
+    """Stands for a model: notes the sizes of its batches, can be slow, can fail."""
+
+    def __init__(self, seconds=0.0, fail_on=None):
+        self.seconds, self.fail_on, self.sizes = seconds, fail_on, []
+
+    def run(self, _, feed):
+        pixels = feed["pixels"]
+        self.sizes.append(len(pixels))
+        time.sleep(self.seconds)
+        if self.fail_on is not None and (pixels == self.fail_on).any():
+            raise RuntimeError("no")
+        return [pixels.reshape(len(pixels), -1)[:, :1].astype(np.float32).repeat(10, 1)]
+
+    observe = staticmethod(lambda size: None)
+
+
+def batch(model: Slow, values, limit=8):
+    """Ask for all values at once; their answers or exceptions, in order."""
+
+    async def work():
+        batcher = service.Batcher(model, ThreadPoolExecutor(1), limit, Slow)
+        task = asyncio.create_task(batcher.work())
+        asked = [batcher.ask(np.full((1, 2, 2), value, np.uint8)) for value in values]
+        answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 30)
+        task.cancel()
+        return answers
+
+    return asyncio.run(work())
+
+
+def test_who_waits_together_is_answered_together_and_in_order():
+    model = Slow(0.02)
+    answers = batch(model, range(30))
+    assert [int(answer[0]) for answer in answers] == list(range(30))
+    assert max(model.sizes) == 8 and sum(model.sizes) == 30 and len(model.sizes) <= 6
+
+
+def test_a_batch_that_fails_takes_no_other_with_it():
+    model = Slow(fail_on=3)
+    answers = batch(model, range(12), limit=4)
+    failed = [n for n, answer in enumerate(answers) if isinstance(answer, RuntimeError)]
+    assert 3 in failed and len(failed) <= 4
+    assert all(int(answers[n][0]) == n for n in range(12) if n not in failed)
+
+
+def app_with(models, pause=0.0, **limits):
+    made = service.Service([models["colour"]], limits=service.Limits(**limits))
+    made.batchers["colour"].session = Slow(pause)
+    return TestClient(service.create_app(made), raise_server_exceptions=False)
+
+
+def test_too_many_at_once_and_too_slow_are_told(models):
+    with app_with(models, 0.5, at_once=2, batch=1) as client:
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda _: post(client, picture()), range(6)))
+        codes = sorted(answer.status_code for answer in answers)
+        assert set(codes) == {200, 503}
+        refused = next(answer for answer in answers if answer.status_code == 503)
+        assert refused.headers["retry-after"] == "1" and "try again" in refused.json()["error"]
+    with app_with(models, body=10) as client:
+        assert post(client, picture()).status_code == 413
+
+
+def test_an_answer_that_takes_too_long_is_given_up(models):
+    with app_with(models, 1.0, seconds=0.1) as client:
+        told = post(client, picture())
+        assert told.status_code == 503 and "in time" in told.json()["error"]
+
+
+def test_a_body_that_dribbles_or_never_ends_is_given_up():
+    class Dribbles:
+        headers: dict = {}
+
+        async def stream(self):
+            while True:
+                yield b"x" * 10
+                await asyncio.sleep(self.pause)
+
+    for pause, status in ((1.0, 408), (0.0, 413)):
+        request = Dribbles()
+        request.pause = pause
+        with pytest.raises(service.HTTPException) as told:
+            asyncio.run(service.read_body(request, service.Limits(body=1000, seconds=0.2)))
+        assert told.value.status_code == status
+
+
+# ---------------------------------------------------------------- shadow
+
+
+def test_a_shadow_is_asked_counted_and_rings(models):
+    agreement = Agreement(1.0, 1000, window=20)
+    made = service.Service(list(models.values()), {"colour": ("other", agreement)})
+    with TestClient(service.create_app(made)) as client:
+        for seed in range(40):
+            post(client, picture(seed=seed))
+        deadline = time.monotonic() + 20
+        while agreement.seen < 40 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert agreement.seen == 40
+        text = client.get("/metrics").text
+        assert 'kdlab_shadow_total{model="colour",shadow="other"} 40.0' in text
+        rings = agreement.alarm
+        assert client.get("/health").json()["drift_alarm"] == (["colour"] if rings else [])
+
+
+def test_a_shadow_has_to_exist_and_be_written_right(models):
+    with pytest.raises(ValueError, match="no model ghost"):
+        service.Service([models["colour"]], {"colour": ("ghost", Agreement(0.9, 100))})
+    [(name, (shadow, agreement))] = service.read_shadows(["a:b:0.9:1000"]).items()
+    assert (name, shadow, agreement.reference) == ("a", "b", 0.9)
+    for wrong in ("a:b", "a:b:x:1", "a:b:2:10"):
+        with pytest.raises(ValueError, match="NAME:SHADOW"):
+            service.read_shadows([wrong])
+
+
+# ---------------------------------------------------------------- load
+
+
+def test_load_is_for_this_machine_alone():
+    for url in ("http://192.0.2.1/predict", "http://10.0.0.1:80/"):
+        with pytest.raises(ValueError, match="own addresses"):
+            load.load(url, [b""], 1, 0.1)
+
+
+def test_percentiles_count_what_was_lost():
+    outcome = load.Outcome(10, 100, [float(n) for n in range(1, 99)], {}, 1.0, 0.0, [])
+    assert outcome.percentile(50) == 51.0
+    assert outcome.percentile(99) == float("inf")
+    assert load.Outcome(10, 0, [], {}, 1.0, 0.0, []).percentile(50) == float("inf")
+
+
+def test_latency_counts_from_when_a_request_was_due():
+    """A server that takes 50 ms each, one at a time, asked 40 times a second: a queue grows."""
+
+    async def main():
+        lock = asyncio.Lock()
+
+        async def answer(reader, writer):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
+                async with lock:
+                    await asyncio.sleep(0.05)
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        kept = []
+        outcome = await load.offer(
+            f"http://127.0.0.1:{port}/", [b"a", b"bc"], 40, 1.0,
+            keep=lambda n, body: kept.append(body),
+        )  # fmt: skip
+        server.close()
+        return outcome, kept
+
+    outcome, kept = asyncio.run(main())
+    assert len(outcome.milliseconds) == outcome.sent == len(kept) and not outcome.failures
+    assert set(kept) == {b"ok"}
+    assert outcome.percentile(99) > 300  # the last ones wait for those before them
+
+
+def test_the_highest_rate_is_found(monkeypatch):
+    def fake(url, bodies, rate, seconds, **_):
+        took = [10.0 if rate <= 230 else 80.0] * 100
+        return load.Outcome(rate, 100, took, {}, seconds, 0.0, [])
+
+    monkeypatch.setattr(load, "load", fake)
+    rate, loads = load.highest_rate("http://127.0.0.1/", [b""], start=50, steps=4)
+    assert 210 <= rate <= 230
+    assert [o.rate for o in loads] == sorted(o.rate for o in loads)
+
+
+# ---------------------------------------------------------------- the real process
+
+
+@pytest.fixture(scope="module")
+def served(models):
+    with load.serving(models=list(models.values())) as (url, process):
+        yield url, process
+
+
+def test_a_real_service_answers_a_steady_load_without_loss(served):
+    url, process = served
+    bodies = [picture(seed=n) for n in range(8)]
+    outcome = load.load(f"{url}/predict?model=colour", bodies, 40, 3)
+    assert outcome.failures == {} and len(outcome.milliseconds) == outcome.sent > 60
+    assert process.poll() is None
+    status, told = load.post(f"{url}/predict?model=digits", b"no")
+    assert status == 400 and "error" in told
+
+
+def test_what_is_not_http_is_refused_and_the_service_lives(served):
+    import socket
+    from urllib.parse import urlsplit
+
+    url, _ = served
+    for junk in (b"\x00\xff" * 100, b"GET / HTTP/9.9\r\n\r\n", b"A" * 100_000 + b"\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", urlsplit(url).port), timeout=20) as s:
+            s.sendall(junk)
+            s.shutdown(socket.SHUT_WR)
+            try:
+                told = s.recv(65536)
+            except ConnectionError:
+                told = b""
+            assert told == b"" or told.split()[1].startswith(b"4")
+    assert load.get(f"{url}/health")["status"] == "ok"
+
+
+def test_killed_under_load_and_started_again_only_the_gap_is_lost(models):
+    gap, found = {}, []
+    with load.serving(models=[models["colour"]]) as (url, process):
+        port = int(url.rsplit(":", 1)[1])
+        address = f"{url}/predict?model=colour"
+        thread = threading.Thread(
+            target=lambda: found.append(load.load(address, [picture()], 30, 9))
+        )
+        start = time.perf_counter()
+        thread.start()
+        time.sleep(2)
+        gap["from"] = time.perf_counter() - start
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with load.serving(models=[models["colour"]], port=port):
+        gap["to"] = time.perf_counter() - start
+        thread.join()
+    [outcome] = found
+    failed = [when for when, answered in outcome.when if not answered]
+    assert failed, "nothing failed while the service was down"
+    assert gap["from"] - 1 <= min(failed) and max(failed) <= gap["to"] + 1
+    assert outcome.when[-1][1] or gap["to"] > 8  # answered again at the end
+    assert len(failed) + len(outcome.milliseconds) == outcome.sent
+
+
+def test_a_taken_port_is_one_sentence():
+    with service.bind("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="choose another --port"):
+            service.bind("127.0.0.1", port)
+
+
+def test_a_service_that_cannot_start_says_why(tmp_path):
+    with pytest.raises(RuntimeError, match="kdlab deploy"):
+        with load.serving(models=[tmp_path / "none.onnx"]):
+            pass
