@@ -322,3 +322,65 @@ def check_decoupled_loss(loss: Callable[..., Tensor]) -> None:
         ("the sum over the batch: take the mean", lambda z, v, y, **w:
          len(z) * right(z, v, y, **w)),
     ], **settings)  # fmt: skip
+
+
+def check_gap_recovered(recovered: Callable[[float, float, float], float]) -> None:
+    """`gap_recovered(alone, distilled, teacher) -> float`: the share of the gap that was closed."""
+
+    def right(alone: float, distilled: float, teacher: float) -> float:
+        return (distilled - alone) / (teacher - alone)
+
+    cases = [(70.0, 74.0, 82.0), (88.8, 90.2, 91.7), (60.0, 58.0, 90.0), (146.0, 74.0, 67.0)]
+    _compare("gap_recovered", recovered, right, cases, [
+        ("the share that is left: count from the student alone", lambda a, d, t:
+         (t - d) / (t - a)),
+        ("relative to the teacher: the student alone is the zero", lambda a, d, t: d / t),
+        ("in percent: a share is in 0..1", lambda a, d, t: 100 * right(a, d, t)),
+        ("errors fall: the sign of the gap must cancel, so take no absolute values",
+         lambda a, d, t: abs(d - a) / abs(t - a)),
+        ("clamped: a student may be worse than alone", lambda a, d, t: max(0, right(a, d, t))),
+    ])  # fmt: skip
+
+
+def check_verdict(verdict: Callable[[float, float, bool], str]) -> None:
+    """`verdict(low, high, more_is_better) -> str` for a paired interval: "better", "worse" or
+    "noise"."""
+    cases = {
+        (0.4, 1.2, True): "better",
+        (-1.2, -0.4, True): "worse",
+        (-0.1, 1.2, True): "noise",
+        (-9.0, 0.1, True): "noise",
+        (-30.0, -12.0, False): "better",
+        (12.0, 30.0, False): "worse",
+        (-12.0, 30.0, False): "noise",
+    }
+    for (low, high, more), want in cases.items():
+        try:
+            said = verdict(low, high, more)
+        except NotImplementedError:
+            print("verdict: not done yet.")
+            return
+        hint = ": fewer errors are better" if not more and want != "noise" else ""
+        assert said == want, f"verdict: {low} to {high} is {want!r}, yours says {said!r}{hint}"
+    print("All checks of verdict passed.")
+
+
+def check_honest_gain(gain: Callable[[Tensor], float]) -> None:
+    """`honest_gain(gains [M, S]) -> float`: the mean gain of a method that is chosen without the
+    seed on which it is measured, over all S seeds.
+
+    `gains`: each of M methods' difference to the control, seed by seed.
+    """
+    draw = torch.Generator().manual_seed(0)
+    cases = [(torch.randn(m, s, generator=draw),) for m, s in ((5, 3), (20, 5), (3, 2))]
+
+    def right(gains: Tensor) -> Tensor:
+        others = (gains.sum(dim=1, keepdim=True) - gains) / (gains.shape[1] - 1)
+        return gains.gather(0, others.argmax(dim=0, keepdim=True)).mean()
+
+    _compare("honest_gain", gain, right, cases, [
+        ("chosen and measured on the same seeds: leave the measured seed out of the choice",
+         lambda g: g.mean(dim=1).max()),
+        ("the best of each seed: that seed did the choosing", lambda g: g.max(dim=0).values.mean()),
+        ("the average method: choose one first", lambda g: g.mean()),
+    ])  # fmt: skip

@@ -25,6 +25,7 @@ UNITS = {  # metric -> (unit in English, in Chinese, +1 where more is better, el
     "robust": ("points", "个百分点", 1),
     "agreement": ("points", "个百分点", 1),
     "ece": ("points of ECE", "个百分点（ECE）", -1),
+    "tar": ("points of TAR at FAR 1%", "个百分点（FAR 1% 时的 TAR）", 1),
     "errors": ("errors", "个错误", -1),
     "unseen errors shifted": ("errors", "个错误", -1),
     "seconds": ("s", "秒", -1),
@@ -115,6 +116,13 @@ class Evidence(NamedTuple):
         if language == "zh":
             return f"`{self.record}`：{arms}：{number}，{n} 个种子，**{verdict}**"
         return f"`{self.record}`: {arms}: {number}, {n} seeds, **{verdict}**"
+
+
+    def short(self, language: str = "en") -> str:
+        """The arm and its difference, and whether that is noise: for a sheet or a figure."""
+        arm = "" if self.arm == self.over else f"{self.arm}: "
+        noise = {"en": " (noise)", "zh": "（噪声）"}[language] * (self.verdict == "noise")
+        return f"{arm}{self.number(language)}{noise}"
 
 
 def compare(spec: Mapping, records: Records = load_result) -> Evidence:
@@ -210,7 +218,7 @@ def chosen_words(among: Sequence[Evidence], language: str = "en") -> str:
 
 
 def best_setting(spec: Mapping, records: Records = load_result) -> tuple[str, str, int] | None:
-    """(record, its best arm by mean accuracy on validation, of how many), or None.
+    """(record, its best arm by mean accuracy (or TAR) on validation, of how many), or None.
 
     ValueError for a record that was judged on test images: nothing is chosen there.
     """
@@ -222,7 +230,9 @@ def best_setting(spec: Mapping, records: Records = load_result) -> tuple[str, st
     arms = [a for a in record["settings"] if a == wanted or a.startswith(f"{wanted} ") or not wanted]
     if {record["settings"][a]["judge"] for a in arms} - {"validation"}:
         raise ValueError(f"{spec['record']} was judged on test images: no setting is chosen there")
-    mean = {a: fmean(v) for a in arms if (v := experiments.values(record["runs"], a, "accuracy"))}
+    runs = record["runs"]
+    metric = "tar" if runs and "tar" in runs[0] else "accuracy"
+    mean = {a: fmean(v) for a in arms if (v := experiments.values(runs, a, metric))}
     return (spec["record"], max(mean, key=mean.get), len(mean)) if mean else None
 
 
@@ -302,3 +312,12 @@ def missing(records: Records = load_result) -> list[str]:
     evidence = [e for rule in rulebook()["rules"] for e in weigh(rule, records).evidence]
     names = dict.fromkeys(e.record for e in evidence if e.gap is None)
     return [f"{name}: python -m kdlab run {name}" for name in names]
+
+
+def row(advice: Advice, name: str = "", language: str = "en") -> dict:
+    """For `plots.evidence_rows`: the rule's name (or another) and what stands for it."""
+    best, shown = advice.first, {"name": name or advice.rule["name"][language]}
+    if best is None:
+        return shown | {"number": "", "strength": math.nan, "verdict": ""}
+    number = best.short(language)
+    return shown | {"number": number, "strength": best.strength, "verdict": best.verdict}

@@ -441,3 +441,96 @@ def _robustness(
 
     move(state)
     return move
+
+
+ROLES = {"better": "distilled", "worse": "accent"}  # of a verdict; others are grey
+
+
+def evidence_rows(rows: Sequence[Mapping], *, title: str = "") -> tuple[Figure, Callable]:
+    """A row a comparison: its name, the difference in half-widths of its interval, its number.
+
+    Whatever its unit, a dot outside the grey band is beyond noise, to the right it is better. A row
+    has `name`, `number`, `strength` (NaN: nothing recorded) and `verdict`. Gives back move(lit),
+    which dims all rows but those at the positions in `lit`, and returns the artists.
+    """
+    drawing = figure(12.5, 1.3 + 0.42 * len(rows), title)
+    axis = drawing.subplots()
+    axis.axvspan(-1, 1, color="0.9", zorder=0)
+    axis.set_xscale("symlog", linthresh=1, linscale=0.6)
+    found = [row["strength"] for row in rows if not math.isnan(row["strength"])]
+    reach = max([10.0, *(1.5 * abs(x) for x in found)])
+    axis.set_xlim(-min(reach, 1.5 * max([2.0, *(-x for x in found)])), reach)
+    artists = []
+    for n, row in enumerate(rows):
+        colour, x = COLOURS[ROLES.get(row["verdict"], "label")], row["strength"]
+        shown = [axis.text(1.01, n, row["number"], va="center", color=colour, fontsize=13,
+                           transform=axis.get_yaxis_transform())]  # fmt: skip
+        if not math.isnan(x):
+            shown += axis.plot([0, x], [n, n], color=colour, linewidth=2.5)
+            shown += axis.plot(x, n, "o", color=colour, markersize=9)
+        shown.append(axis.text(-0.01, n, row["name"], va="center", ha="right", fontsize=13,
+                               transform=axis.get_yaxis_transform()))  # fmt: skip
+        artists.append(shown)
+    axis.set_yticks(range(len(rows)), [""] * len(rows))
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.grid(axis="y", visible=False)
+    ticks = [t for t in (-10, -1, 0, 1, 3, 10, 30, 100) if axis.get_xlim()[0] <= t <= reach]
+    axis.set_xticks(ticks, [str(t) for t in ticks])
+    axis.minorticks_off()
+    axis.set_xlabel("difference / half-width of its 95% interval (grey: noise; right: better)")
+
+    def move(lit: Sequence[int]) -> list:
+        for n, shown in enumerate(artists):
+            for artist in shown:
+                artist.set_alpha(1.0 if n in lit else 0.18)
+        return [artist for shown in artists for artist in shown]
+
+    return drawing, move
+
+
+def dashboard(
+    panels: Mapping[str, Sequence[tuple]], units: Mapping[str, str], *, title: str = ""
+) -> Figure:
+    """All experiments at once, a panel each: (arm, mean, low, high, verdict) a row.
+
+    Panels fill three columns, each as high as its rows; where there are more than 26 arms they are
+    a grid of settings, drawn without their names.
+    """
+    heights = {
+        name: 2.2 + (0.13 if len(rows) > 26 else 0.46) * len(rows) for name, rows in panels.items()
+    }
+    columns: list[list[str]] = [[], [], []]
+    for name in sorted(panels, key=lambda n: -heights[n]):
+        min(columns, key=lambda c: sum(heights[n] for n in c)).append(name)
+    columns = [column for column in columns if column]
+    tall = max(sum(heights[n] for n in column) for column in columns)
+    drawing = figure(6.4 * len(columns), 0.5 * tall + 0.6, title)
+    for part, column in zip(
+        np.ravel(drawing.subfigures(1, len(columns))), columns, strict=True
+    ):
+        left = tall - sum(heights[n] for n in column)
+        ratios = [heights[n] for n in column] + [left] * (left > 0.5)
+        axes = np.ravel(part.subplots(len(ratios), 1, height_ratios=ratios))
+        for name, axis in zip(column, axes, strict=False):
+            _differences(axis, panels[name], units[name], name)
+        for axis in axes[len(column) :]:
+            axis.set_axis_off()
+    return drawing
+
+
+def _differences(axis: Axes, rows: Sequence[tuple], unit: str, name: str) -> None:
+    rows = sorted(rows, key=lambda row: row[1])
+    axis.axvline(0, color="0.3", linewidth=1.2)
+    for n, (_, mean, low, high, verdict) in enumerate(rows):
+        colour = COLOURS[ROLES.get(verdict, "label")]
+        axis.plot([low, high], [n, n], color=colour, linewidth=2.5 if len(rows) <= 26 else 1.2)
+        axis.plot(mean, n, "o", color=colour, markersize=6 if len(rows) <= 26 else 2.5)
+    named = len(rows) <= 26
+    axis.set_yticks(range(len(rows)) if named else [], [r[0] for r in rows] if named else [])
+    axis.tick_params(axis="y", labelsize=12)
+    if not named:
+        axis.set_ylabel(f"{len(rows)} settings", fontsize=12)
+    axis.set_ylim(-0.6, len(rows) - 0.4)
+    axis.set_title(name)
+    axis.set_xlabel(unit, fontsize=12)
+    axis.grid(axis="y", visible=False)

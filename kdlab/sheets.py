@@ -8,7 +8,6 @@ Everything is rendered from `data/guide.yaml`, `data/interview/terminology.yaml`
 import html
 import json
 import os
-import re
 from functools import cache
 from pathlib import Path
 
@@ -74,7 +73,7 @@ def record_names() -> list[str]:
 def metric_of(record: dict) -> str:
     """What a record is about: the rarest of its known metrics."""
     there = set(record["runs"][0])
-    known = ("unseen errors shifted", "robust", "accuracy", "seconds")
+    known = ("unseen errors shifted", "robust", "tar", "accuracy", "seconds")
     return "seconds" if record["name"] == "bench" else next(m for m in known if m in there)
 
 
@@ -205,19 +204,20 @@ SHEET = {  # the headings of the cheat sheet
     ),
 }
 CSS = """
-.kd { font: 9.2px/1.28 "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC",
+.kd { font: 10px/1.3 "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC",
   Arial, sans-serif; color: #111; background: #fff; max-width: 194mm; }
 .kd h1 { font-size: 15px; margin: 0 0 2mm; color: #0072B2; }
-.kd h2 { font-size: 10.5px; margin: 0 0 .8mm; color: #0072B2; border-bottom: 1px solid #0072B2; }
+.kd h2 { font-size: 11.5px; margin: 0 0 .8mm; color: #0072B2; border-bottom: 1px solid #0072B2; }
 .kd .columns { columns: 2; column-gap: 5mm; }
-.kd section { margin: 0 0 2mm; }
+.kd section { margin: 0 0 2.5mm; }
+.kd td:first-child { width: 22%; }
 .kd table { border-collapse: collapse; width: 100%; font-size: inherit; margin: 0; }
 .kd td { vertical-align: top; padding: .25mm 1mm .25mm 0; border-bottom: .5px solid #ccc;
   text-align: left; white-space: normal; }
 .kd tr { break-inside: avoid; background: none !important; }
 .kd .better { color: #00714f; font-weight: 600; } .kd .worse { color: #b34700; font-weight: 600; }
 .kd .noise, .kd .missing { color: #555; }
-.kd footer { font-size: 8px; color: #555; margin-top: 1mm; }
+.kd footer { font-size: 8.5px; color: #555; margin-top: 1mm; }
 @page { size: A4; margin: 8mm; }
 """
 
@@ -233,10 +233,13 @@ def cheat_sheet(language: str = "en") -> str:
 
     say = html.escape
     parts = {
-        "formulas": [[f"<b>{say(f[language])}</b>", say(f["formula"])] for f in book["formulas"]],
+        "formulas": [
+            [f"<b>{say(f['name'][language])}</b>", say(f["is"][language])] for f in book["formulas"]
+        ],
         "decide": [_decision(rule, language) for rule in book["rules"] if _told(rule)],
         "errors": [
-            [say(e["symptom"][language]), say(e["line"][language])] for e in book["errors"]
+            [say(e[part][language]) for part in ("symptom", "cause", "line")]
+            for e in book["errors"]
         ],
         "seed": [
             [say(s["said"][language]), say(s["why"][language])]
@@ -261,15 +264,12 @@ def _told(rule: dict) -> bool:
 
 
 def _decision(rule: dict, language: str) -> list[str]:
-    """A rule in short: situation, first sentence of the advice, the comparison that stands for it."""
-    advice = guide.weigh(rule)
-    situation = guide.situation(rule, language)
-    first = re.split(r"(?<=[.。:：;；])\s*", rule["do"][language].strip())[0].rstrip(":：;；")
-    e = advice.first
+    """A rule in short: situation, advice, and the comparison that stands for it."""
+    best = guide.weigh(rule).first
     return [
-        f"<b>{html.escape(situation)}</b>",
-        html.escape(first),
-        f"<span class='{e.verdict}'>{html.escape(e.short(language))}</span>",
+        f"<b>{html.escape(rule['name'][language])}</b>",
+        html.escape(rule["brief"][language]),
+        f"<span class='{best.verdict}'>{html.escape(best.short(language))}</span>",
     ]
 
 
