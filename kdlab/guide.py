@@ -25,7 +25,7 @@ UNITS = {  # metric -> (unit in English, in Chinese, +1 where more is better, el
     "robust": ("points", "个百分点", 1),
     "agreement": ("points", "个百分点", 1),
     "ece": ("points of ECE", "个百分点（ECE）", -1),
-    "tar": ("points of TAR at FAR 1%", "个百分点（FAR 1% 时的 TAR）", 1),
+    "tar": ("points of TAR", "个百分点（TAR）", 1),
     "errors": ("errors", "个错误", -1),
     "unseen errors shifted": ("errors", "个错误", -1),
     "seconds": ("s", "秒", -1),
@@ -86,7 +86,7 @@ class Evidence(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """False where the record contradicts what is needed; a missing record contradicts nothing."""
+        """False where the record contradicts what is needed; a missing record does not."""
         if self.verdict == "missing" or not self.needed:
             return True
         negated = self.needed.startswith("not ")
@@ -117,7 +117,6 @@ class Evidence(NamedTuple):
             return f"`{self.record}`：{arms}：{number}，{n} 个种子，**{verdict}**"
         return f"`{self.record}`: {arms}: {number}, {n} seeds, **{verdict}**"
 
-
     def short(self, language: str = "en") -> str:
         """The arm and its difference, and whether that is noise: for a sheet or a figure."""
         arm = "" if self.arm == self.over else f"{self.arm}: "
@@ -145,6 +144,17 @@ def compare(spec: Mapping, records: Records = load_result) -> Evidence:
     return found._replace(gap=metrics.paired(*pairs))
 
 
+def evidence(record: str, arm: str, over: str, metric: str = "accuracy") -> Evidence:
+    """One comparison by its names."""
+    return compare({"record": record, "arm": arm, "over": over, "metric": metric})
+
+
+def axis(metric: str) -> str:
+    """What an axis of differences says: the unit, and the better side where that is the left."""
+    unit, _, sign = UNITS[metric]
+    return unit if sign > 0 else f"{unit} (fewer is better)"
+
+
 class Advice(NamedTuple):
     """A rule that fired, and what the records have to say to it."""
 
@@ -166,12 +176,12 @@ class Advice(NamedTuple):
             return "withheld"
         if not self.evidence:
             return "argued"
-        known = self.needs or self.evidence
-        return "supported" if all(e.gap for e in self.needs) and any(e.gap for e in known) else "open"
+        known = all(e.gap for e in self.needs) and any(e.gap for e in self.evidence)
+        return "supported" if known else "open"
 
     @property
     def first(self) -> Evidence | None:
-        """The comparison that stands for the rule in a figure: the best of `among`, or the first."""
+        """What stands for the rule in a figure: its first comparison, or the best of `among`."""
         if self.needs or self.weighs:
             return (self.needs + self.weighs)[0]
         known = [e for e in self.among if e.gap]
@@ -227,7 +237,7 @@ def best_setting(spec: Mapping, records: Records = load_result) -> tuple[str, st
     except FileNotFoundError:
         return None
     wanted = spec.get("arms", "")
-    arms = [a for a in record["settings"] if a == wanted or a.startswith(f"{wanted} ") or not wanted]
+    arms = [a for a in record["settings"] if not wanted or f"{a} ".startswith(f"{wanted} ")]
     if {record["settings"][a]["judge"] for a in arms} - {"validation"}:
         raise ValueError(f"{spec['record']} was judged on test images: no setting is chosen there")
     runs = record["runs"]
@@ -298,18 +308,22 @@ def recommend(*, records: Records = load_result, **constraints: str) -> Recommen
 
 def contradictions(records: Records = load_result) -> list[str]:
     """What a rule needs and a record contradicts, a sentence each; empty in a sound guide."""
-    advice = [weigh(rule, records) for rule in rulebook()["rules"]]
     return [
         f"{a.rule['id']} needs {e.arm} {e.needed} than {e.over}, but {e.words()}"
-        for a in advice
+        for a in every_rule(records)
         for e in a.needs
         if not e.holds
     ]
 
 
+def every_rule(records: Records = load_result) -> list[Advice]:
+    """All rules with their evidence, whether they fire or not."""
+    return [weigh(rule, records) for rule in rulebook()["rules"]]
+
+
 def missing(records: Records = load_result) -> list[str]:
     """The records that the guide asks for and nobody has made yet, with the command for each."""
-    evidence = [e for rule in rulebook()["rules"] for e in weigh(rule, records).evidence]
+    evidence = [e for advice in every_rule(records) for e in advice.evidence]
     names = dict.fromkeys(e.record for e in evidence if e.gap is None)
     return [f"{name}: python -m kdlab run {name}" for name in names]
 
@@ -321,3 +335,9 @@ def row(advice: Advice, name: str = "", language: str = "en") -> dict:
         return shown | {"number": "", "strength": math.nan, "verdict": ""}
     number = best.short(language)
     return shown | {"number": number, "strength": best.strength, "verdict": best.verdict}
+
+
+def situation(case: Mapping, language: str = "en") -> dict:
+    """A typical situation of the rulebook for `plots.evidence_rows`: the rule that answers it."""
+    advice = {a.rule["id"]: a for a in recommend(**case["ask"])}
+    return row(advice[case["rule"]], case["words"][language], language)

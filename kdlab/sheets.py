@@ -28,6 +28,9 @@ VERDICTS = {
     "unsourced": ("no public source", "没有公开来源"),
 }
 HEADS = {  # the heads of the tables
+    "situation": ("situation", "情形"),
+    "advice": ("advice", "建议"),
+    "evidence": ("evidence", "依据"),
     "topic": ("topic", "题"),
     "said": ("the seed says", "原文"),
     "verdict": ("verdict", "结论"),
@@ -77,22 +80,32 @@ def metric_of(record: dict) -> str:
     return "seconds" if record["name"] == "bench" else next(m for m in known if m in there)
 
 
+def controls(arms: list[str]) -> dict[str, str]:
+    """Each arm's control: the first arm, or where arms are called `kind: way`, the first of its
+    kind. A control has none."""
+    first: dict[str, str] = {}
+    for arm in arms:
+        first.setdefault(arm.partition(": ")[0] if ": " in arm else "", arm)
+    found = {arm: first[arm.partition(": ")[0] if ": " in arm else ""] for arm in arms}
+    return {arm: control for arm, control in found.items() if arm != control}
+
+
 def differences(records: Records = load_result) -> dict[str, list[Evidence]]:
-    """Every record's arms against its first arm, or for unseen classes, before and after a shift.
+    """Every record's arms against their control, or for unseen classes, before and after a shift.
 
     A record of one arm or one seed has no paired difference and is left out.
     """
     found = {}
     for name in record_names():
         record = records(name)
-        metric = metric_of(record)
-        arms = list(dict.fromkeys(r["arm"] for r in record["runs"]))
-        control, others = arms[0], arms[1:]
-        specs = [{"record": name, "arm": a, "over": control, "metric": metric} for a in others]
+        metric, runs = metric_of(record), record["runs"]
+        pairs, of = controls(list(dict.fromkeys(r["arm"] for r in runs))), metric
         if metric == "unseen errors shifted":
-            of = {"metric": metric, "of": "unseen errors"}
-            specs = [{"record": name, "arm": a, "over": a, **of} for a in arms]
-        every = [compare(spec, records) for spec in specs]
+            pairs, of = {r["arm"]: r["arm"] for r in runs}, "unseen errors"
+        every = [
+            compare({"record": name, "arm": a, "over": o, "metric": metric, "of": of}, records)
+            for a, o in pairs.items()
+        ]
         if kept := [e for e in every if e.gap]:
             found[name] = kept
     return found
@@ -126,7 +139,8 @@ def place(anchor: str) -> str:
     """`05_challenges#fidelity` as a link to the cell, or as plain words while there is none."""
     name, _, tag = anchor.partition("#")
     path = ROOT / "notebooks" / f"{name}.ipynb"
-    return f"[{name[:2]}#{tag}]({path.name}#{tag})" if tag in _anchors(path) else f"{name[:2]}#{tag}"
+    words = f"{name[:2]}#{tag}"
+    return f"[{words}]({path.name}#{tag})" if tag in _anchors(path) else words
 
 
 @cache
@@ -150,6 +164,18 @@ def seed_verdicts(language: str | None = None) -> Page:
         ])  # fmt: skip
     table = _table(["topic", "said", "verdict", "why", "shown"], rows, language)
     return Page(f"{len(rows)} statements of the seed", table)
+
+
+def situations(language: str | None = None) -> Page:
+    """Typical situations, the advice for each in short, and the comparison behind it."""
+    told = []
+    for case in rulebook()["situations"]:
+        advice = {a.rule["id"]: a for a in guide.recommend(**case["ask"])}[case["rule"]]
+        best = advice.first.words(language or "en") if advice.first else ""
+        brief = _text(advice.rule["brief"], language)
+        told.append([_text(case["words"], language), brief, best, place(advice.rule["shown_in"])])
+    table = _table(["situation", "advice", "evidence", "shown"], told, language)
+    return Page(f"{len(told)} situations", table)
 
 
 def common_errors(language: str | None = None) -> Page:
@@ -204,12 +230,12 @@ SHEET = {  # the headings of the cheat sheet
     ),
 }
 CSS = """
-.kd { font: 10px/1.3 "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC",
+.kd { font: 9.3px/1.24 "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC",
   Arial, sans-serif; color: #111; background: #fff; max-width: 194mm; }
 .kd h1 { font-size: 15px; margin: 0 0 2mm; color: #0072B2; }
-.kd h2 { font-size: 11.5px; margin: 0 0 .8mm; color: #0072B2; border-bottom: 1px solid #0072B2; }
+.kd h2 { font-size: 11px; margin: 0 0 .8mm; color: #0072B2; border-bottom: 1px solid #0072B2; }
 .kd .columns { columns: 2; column-gap: 5mm; }
-.kd section { margin: 0 0 2.5mm; }
+.kd section { margin: 0 0 2mm; }
 .kd td:first-child { width: 22%; }
 .kd table { border-collapse: collapse; width: 100%; font-size: inherit; margin: 0; }
 .kd td { vertical-align: top; padding: .25mm 1mm .25mm 0; border-bottom: .5px solid #ccc;

@@ -350,7 +350,7 @@ def advice_panel() -> Panel:
         for code in interview.LANGUAGES
     }
     drawing, move = plots.evidence_rows([guide.row(advice) for advice in known])
-    frames = plots.Frames(drawing)
+    frames = plots.Frames(drawing, dpi=110)
 
     def compute() -> dict:
         settings = {name: control.value for name, control in controls.items()}
