@@ -55,6 +55,12 @@ def _text(node: dict, language: str | None) -> str:
     return _either(tuple(str(node[code]).strip() for code in LANGUAGES), language)
 
 
+class Table(Page):
+    """A page that is a table, as Markdown alone: half the bytes in a notebook."""
+
+    _repr_html_ = None
+
+
 def _table(columns: list[str], rows: list[list[str]], language: str | None = None) -> str:
     """A Markdown table; a bar inside a cell would end it."""
     head = [_either(HEADS[name], language) for name in columns]
@@ -151,7 +157,7 @@ def _anchors(path: Path) -> frozenset[str]:
     return frozenset(n for c in cells for n in [c.get("id"), *c["metadata"].get("tags", [])] if n)
 
 
-def seed_verdicts(language: str | None = None) -> Page:
+def seed_verdicts(language: str | None = None) -> Table:
     """Each statement of the seed, what became of it, and the cell that shows it."""
     rows = []
     for s in rulebook()["statements"]:
@@ -163,10 +169,10 @@ def seed_verdicts(language: str | None = None) -> Page:
             f"**{_either(VERDICTS[s['verdict']], language)}**", why, place(s["shown_in"]),
         ])  # fmt: skip
     table = _table(["topic", "said", "verdict", "why", "shown"], rows, language)
-    return Page(f"{len(rows)} statements of the seed", table)
+    return Table(f"{len(rows)} statements of the seed", table)
 
 
-def situations(language: str | None = None) -> Page:
+def situations(language: str | None = None) -> Table:
     """Typical situations, the advice for each in short, and the comparison behind it."""
     told = []
     for case in rulebook()["situations"]:
@@ -175,10 +181,10 @@ def situations(language: str | None = None) -> Page:
         brief = _text(advice.rule["brief"], language)
         told.append([_text(case["words"], language), brief, best, place(advice.rule["shown_in"])])
     table = _table(["situation", "advice", "evidence", "shown"], told, language)
-    return Page(f"{len(told)} situations", table)
+    return Table(f"{len(told)} situations", table)
 
 
-def common_errors(language: str | None = None) -> Page:
+def common_errors(language: str | None = None) -> Table:
     """Symptom, cause, and the line that catches it, with a link to the exhibit's cell."""
     rows = [
         [f"{n}", *(_text(e[part], language) for part in ("symptom", "cause", "line")),
@@ -186,7 +192,7 @@ def common_errors(language: str | None = None) -> Page:
         for n, e in enumerate(rulebook()["errors"], 1)
     ]  # fmt: skip
     table = _table(["exhibit", "symptom", "cause", "line", "shown"], rows, language)
-    return Page(f"{len(rows)} common errors", table)
+    return Table(f"{len(rows)} common errors", table)
 
 
 def terms() -> list[dict]:
@@ -194,7 +200,7 @@ def terms() -> list[dict]:
     return yaml.safe_load((BANK / "terminology.yaml").read_text(encoding="utf-8"))
 
 
-def glossary() -> Page:
+def glossary() -> Table:
     """The terms in both languages, renderings to avoid, and the chapters that use them."""
     text = {
         path.stem[:2]: _prose(path).lower()
@@ -205,7 +211,7 @@ def glossary() -> Page:
         words = {term["en"].lower().removesuffix("s"), *term["zh"].lower().split("/")}
         used = [n for n, prose in text.items() if any(w in prose for w in words)]
         rows.append([term["en"], term["zh"], "、".join(term.get("not", ())), " ".join(used)])
-    return Page(f"{len(rows)} terms", _table(["term", "zh", "not", "chapters"], rows))
+    return Table(f"{len(rows)} terms", _table(["term", "zh", "not", "chapters"], rows))
 
 
 def _prose(path: Path) -> str:
@@ -233,10 +239,12 @@ CSS = """
 .kd { font: 9.3px/1.24 "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC",
   Arial, sans-serif; color: #111; background: #fff; max-width: 194mm; }
 .kd h1 { font-size: 15px; margin: 0 0 2mm; color: #0072B2; }
-.kd h2 { font-size: 11px; margin: 0 0 .8mm; color: #0072B2; border-bottom: 1px solid #0072B2; }
+.kd h2 { font-size: 11px; margin: 0 0 .8mm; color: #0072B2; border-bottom: 1px solid #0072B2;
+  break-after: avoid; }
 .kd .columns { columns: 2; column-gap: 5mm; }
 .kd section { margin: 0 0 2mm; }
-.kd td:first-child { width: 22%; }
+.kd td:first-child { width: 21%; } .kd .errors td { width: 33%; }
+.kd .seed td:first-child { width: 46%; }
 .kd table { border-collapse: collapse; width: 100%; font-size: inherit; margin: 0; }
 .kd td { vertical-align: top; padding: .25mm 1mm .25mm 0; border-bottom: .5px solid #ccc;
   text-align: left; white-space: normal; }
@@ -245,6 +253,7 @@ CSS = """
 .kd .noise, .kd .missing { color: #555; }
 .kd footer { font-size: 8.5px; color: #555; margin-top: 1mm; }
 @page { size: A4; margin: 8mm; }
+@media print { body { margin: 0; } }
 """
 
 
@@ -274,7 +283,7 @@ def cheat_sheet(language: str = "en") -> str:
         ],
     }
     body = [
-        f"<section><h2>{SHEET[name][n]}</h2>{rows(cells)}</section>"
+        f"<section class='{name}'><h2>{SHEET[name][n]}</h2>{rows(cells)}</section>"
         for name, cells in parts.items()
     ]
     words = " · ".join(f"{say(t['en'])} {say(t['zh'])}" for t in terms())
@@ -307,7 +316,7 @@ def write_sheets(folder: Path = BUILD) -> list[Path]:
         title = SHEET["title"][LANGUAGES.index(language)]
         page = (
             f"<!doctype html><html lang='{language}'><head><meta charset='utf-8'>"
-            f"<title>{title}</title></head><body style='margin:0'>{cheat_sheet(language)}"
+            f"<title>{title}</title></head><body>{cheat_sheet(language)}"
             "</body></html>\n"
         )
         path = folder / f"cheat-sheet.{language}.html"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from jupyter_client.manager import KernelManager
 
-from kdlab import losses, widgets
+from kdlab import guide, losses, widgets
 from kdlab.data import Images
 
 CLASSES = tuple("0123456789")
@@ -289,3 +289,23 @@ def test_the_epsilon_slider_through_the_kernel(kernel, capsys):
     with capsys.disabled():
         print(f"\nattacked: {len(seconds)} drags, p50 {p50:.0f} ms, p95 {p95:.0f} ms")
     assert p95 < 500
+
+
+def test_the_guide_s_panel():
+    panel, rules = widgets.advice_panel(), [r["id"] for r in guide.rulebook()["rules"]]
+    assert list(panel.controls) == list(guide.choices())
+    for asked in ({}, {"robust": "yes"}, {"labels": "few", "unlabelled": "yes"}):
+        for name, (default, *_) in guide.choices().items():
+            panel.controls[name].value = asked.get(name, default)
+        advice = guide.recommend(**asked)
+        assert [rules[n] for n in panel.state["lit"]] == [a.rule["id"] for a in advice]
+        assert advice[0].rule["do"]["en"][:40] in panel.numbers.value
+    panel.language.value = 1
+    assert panel.labels.description == "标签" and "要测量" in panel.numbers.value
+    frames = set()
+    for value in guide.choices()["teacher"]:
+        start = time.process_time()
+        panel.teacher.value = value
+        assert time.process_time() - start < 0.5  # about 25 ms
+        frames.add(bytes(panel.picture.value))
+    assert len(frames) > 2
