@@ -324,21 +324,13 @@ def check_decoupled_loss(loss: Callable[..., Tensor]) -> None:
     ], **settings)  # fmt: skip
 
 
-def check_gap_recovered(recovered: Callable[[float, float, float], float]) -> None:
-    """`gap_recovered(alone, distilled, teacher) -> float`: the share of the gap that was closed."""
-
-    def right(alone: float, distilled: float, teacher: float) -> float:
-        return (distilled - alone) / (teacher - alone)
-
-    cases = [(70.0, 74.0, 82.0), (88.8, 90.2, 91.7), (60.0, 58.0, 90.0), (146.0, 74.0, 67.0)]
-    _compare("gap_recovered", recovered, right, cases, [
-        ("the share that is left: count from the student alone", lambda a, d, t:
-         (t - d) / (t - a)),
-        ("relative to the teacher: the student alone is the zero", lambda a, d, t: d / t),
-        ("in percent: a share is in 0..1", lambda a, d, t: 100 * right(a, d, t)),
-        ("errors fall: the sign of the gap must cancel, so take no absolute values",
-         lambda a, d, t: abs(d - a) / abs(t - a)),
-        ("clamped: a student may be worse than alone", lambda a, d, t: max(0, right(a, d, t))),
+def check_chance_of_luck(chance: Callable[[int], float]) -> None:
+    """`chance_of_luck(n) -> float`: that at least one of n independent 95% intervals leaves out
+    zero, though nothing differs."""
+    _compare("chance_of_luck", chance, lambda n: 1 - 0.95**n, [(1,), (2,), (20,), (200,)], [
+        ("that is how many to expect, and it passes 1: ask for at least one", lambda n: 0.05 * n),
+        ("that is the chance of none", lambda n: 0.95**n),
+        ("the chance that all of them do", lambda n: 0.05**n),
     ])  # fmt: skip
 
 

@@ -29,7 +29,10 @@ UNITS = {  # metric -> (unit in English, in Chinese, +1 where more is better, el
     "errors": ("errors", "个错误", -1),
     "unseen errors shifted": ("errors", "个错误", -1),
     "seconds": ("s", "秒", -1),
+    "kB": ("kB", "kB", -1),
+    "ms": ("ms", "毫秒", -1),
 }
+COMMANDS = {"bench": "bench --record", "deploy": "deploy --record"}  # the others: run NAME
 VERDICTS = {
     "better": ("better, beyond noise", "更好，超出噪声"),
     "worse": ("worse, beyond noise", "更差，超出噪声"),
@@ -42,6 +45,7 @@ WORDS = {
     "measure": ("Measure", "要测量"),
     "avoid": ("Don't", "不要"),
     "settings": ("Best on validation images", "验证集上最好的设置"),
+    "once": (", measured once, on the record's machine", "，在记录所用的机器上测一次"),
     "withheld": ("Withheld: the records contradict it", "不推荐：与实验记录相矛盾"),
     "open": ("Not proven here yet", "这里还没有实验依据"),
     "argued": ("By argument, not by experiment", "靠推理，不靠实验"),
@@ -74,12 +78,12 @@ class Evidence(NamedTuple):
             return "missing"
         if not self.gap.beyond_noise():
             return "noise"
-        return "better" if self.strength > 0 else "worse"
+        return "better" if UNITS[self.metric][2] * self.gap.mean > 0 else "worse"
 
     @property
     def strength(self) -> float:
-        """The difference in half-widths of its interval, positive where better; NaN if missing."""
-        if self.gap is None:
+        """The difference in half-widths of its interval, positive where better; NaN without one."""
+        if self.gap is None or self.gap.pairs < 2:
             return math.nan
         half = max((self.gap.high - self.gap.low) / 2, 1e-9)
         return UNITS[self.metric][2] * self.gap.mean / half
@@ -98,6 +102,8 @@ class Evidence(NamedTuple):
             return VERDICTS["missing"][LANGUAGES.index(language)]
         (mean, low, high, _), unit = self.gap, UNITS[self.metric][LANGUAGES.index(language)]
         digits = 0 if abs(mean) >= 100 else 1 if abs(mean) >= 10 else 2
+        if self.gap.pairs < 2:
+            return f"{mean:+,.{digits}f} {unit}"
         between = f"{low:+,.{digits}f}", f"{high:+,.{digits}f}"
         if language == "zh":
             return f"{mean:+,.{digits}f} {unit}（{between[0]} 至 {between[1]}）"
@@ -113,6 +119,8 @@ class Evidence(NamedTuple):
         if self.gap is None:
             return f"`{self.record}`: {arms}: {verdict}"
         number, n = self.number(language), self.gap.pairs
+        if n < 2:
+            return f"`{self.record}`: {arms}: {number}{WORDS['once'][LANGUAGES.index(language)]}"
         if language == "zh":
             return f"`{self.record}`：{arms}：{number}，{n} 个种子，**{verdict}**"
         return f"`{self.record}`: {arms}: {number}, {n} seeds, **{verdict}**"
@@ -130,7 +138,7 @@ def compare(spec: Mapping, records: Records = load_result) -> Evidence:
     metric = spec.get("metric", "accuracy")
     found = Evidence(name, arm, over, metric, None, spec.get("is", ""))
     try:
-        runs = records(name)["runs"]
+        runs = runs_of(records(name))
     except FileNotFoundError:
         return found
     ours, theirs = (
@@ -138,6 +146,9 @@ def compare(spec: Mapping, records: Records = load_result) -> Evidence:
         for which, column in ((arm, metric), (over, spec.get("of", metric)))
     )
     seeds = sorted(set(ours) & set(theirs))
+    if name == "deploy" and seeds:  # a file was weighed and timed once: no seeds, no interval
+        difference = ours[0] - theirs[0]
+        return found._replace(gap=metrics.Paired(difference, difference, difference, 1))
     if len(seeds) < 2:
         return found
     pairs = [ours[s] for s in seeds], [theirs[s] for s in seeds]
@@ -153,6 +164,23 @@ def axis(metric: str) -> str:
     """What an axis of differences says: the unit, and the better side where that is the left."""
     unit, _, sign = UNITS[metric]
     return unit if sign > 0 else f"{unit} (fewer is better)"
+
+
+def runs_of(record: Mapping) -> list[dict]:
+    """A record's runs; of chapter 04's deployment, a "run" for each file that was shipped."""
+    if "models" not in record:
+        return record["runs"]
+    return [
+        {
+            "arm": row["model"] + suffix,
+            "seed": 0,
+            "accuracy": row["accuracy"][form],
+            "kB": row[form]["bytes"] / 1e3,
+            "ms": row[form]["latency"]["batch 1, 1 thread"]["p50"],
+        }
+        for row in record["models"]
+        for form, suffix in (("float32", ""), ("int8", " int8"))
+    ]
 
 
 class Advice(NamedTuple):
@@ -325,7 +353,7 @@ def missing(records: Records = load_result) -> list[str]:
     """The records that the guide asks for and nobody has made yet, with the command for each."""
     evidence = [e for advice in every_rule(records) for e in advice.evidence]
     names = dict.fromkeys(e.record for e in evidence if e.gap is None)
-    return [f"{name}: python -m kdlab run {name}" for name in names]
+    return [f"{n}: python -m kdlab {COMMANDS.get(n, f'run {n}')}" for n in names]
 
 
 def row(advice: Advice, name: str = "", language: str = "en") -> dict:

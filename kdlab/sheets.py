@@ -104,6 +104,8 @@ def differences(records: Records = load_result) -> dict[str, list[Evidence]]:
     found = {}
     for name in record_names():
         record = records(name)
+        if name == "deploy":  # measured once
+            continue
         metric, runs = metric_of(record), record["runs"]
         pairs, of = controls(list(dict.fromkeys(r["arm"] for r in runs))), metric
         if metric == "unseen errors shifted":
@@ -122,8 +124,8 @@ def catalogue() -> pd.DataFrame:
     rows = {}
     for name in record_names():
         record = load_result(name)
-        runs, machine = record["runs"], record["machine"]
-        settings = [s for s in record["settings"].values() if isinstance(s, dict)]
+        runs, machine = guide.runs_of(record), record["machine"]
+        settings = [s for s in record.get("settings", {}).values() if isinstance(s, dict)]
         gpu = machine["accelerator"]
         rows[name] = {
             "what": record["title"],

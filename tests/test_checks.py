@@ -202,16 +202,15 @@ WRONG = [
 
 
 RIGHT += [
-    (checks.check_gap_recovered, lambda a, d, t: (d - a) / (t - a)),
+    (checks.check_chance_of_luck, lambda n: 1 - 0.95**n),
     (checks.check_verdict, lambda low, high, more:
      "noise" if low <= 0 <= high else "better" if (low > 0) == more else "worse"),
     (checks.check_honest_gain, lambda g:
      g.gather(0, (g.sum(1, keepdim=True) - g).argmax(0, keepdim=True)).mean()),
 ]  # fmt: skip
 WRONG += [
-    (checks.check_gap_recovered, lambda a, d, t: (t - d) / (t - a), "share that is left"),
-    (checks.check_gap_recovered, lambda a, d, t: max(0.0, (d - a) / (t - a)), "clamped"),
-    (checks.check_gap_recovered, lambda a, d, t: abs(d - a) / abs(t - a), "absolute"),
+    (checks.check_chance_of_luck, lambda n: 0.05 * n, "how many to expect"),
+    (checks.check_chance_of_luck, lambda n: 0.95**n, "chance of none"),
     (checks.check_verdict, lambda low, high, more:
      "noise" if low <= 0 <= high else "better" if low > 0 else "worse", "fewer errors"),
     (checks.check_verdict, lambda low, high, more: "better" if high > 0 else "worse", "noise"),

@@ -95,7 +95,7 @@ def test_evidence_names_arms_that_exist(rule, spec):
         arms = set(experiments.EXPERIMENTS[spec["record"]].arms)
     else:
         try:
-            arms = {run["arm"] for run in experiments.load_result(spec["record"])["runs"]}
+            arms = {run["arm"] for run in guide.runs_of(experiments.load_result(spec["record"]))}
         except FileNotFoundError:
             pytest.skip(f"{spec['record']} is neither declared nor recorded here")
     assert {spec["arm"], spec["over"]} <= arms
@@ -186,6 +186,16 @@ def test_a_need_holds_for_its_verdicts(needed, verdicts):
     by_hand = record(a=[70, 71, 72], b=[73, 74.1, 75], c=[66, 67, 68.1], d=[71, 70, 73])
     found = {(e := compared(by_hand, arm, **{"is": needed})).verdict: e.holds for arm in "bcd"}
     assert {verdict for verdict, holds in found.items() if holds} == verdicts
+
+
+def test_a_file_that_was_measured_once_has_no_interval():
+    form = {"latency": {"batch 1, 1 thread": {"p50": 0.3}}}
+    model = {"model": "net", "accuracy": {"float32": 90.0, "int8": 89.9}}
+    model |= {"float32": form | {"bytes": 4000}, "int8": form | {"bytes": 1000}}
+    spec = {"record": "deploy", "arm": "net int8", "over": "net", "metric": "kB", "is": "better"}
+    found = guide.compare(spec, lambda name: {"models": [model]})
+    assert found.number() == "-3.00 kB" and found.verdict == "better" and found.holds
+    assert "measured once" in found.words() and found.strength != found.strength
 
 
 def test_numbers_in_both_languages():
