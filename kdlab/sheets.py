@@ -79,6 +79,12 @@ def record_names() -> list[str]:
     )
 
 
+def judged_on(record: dict) -> set[str]:
+    """{"test"}, {"validation"}, or nothing where no recipe says."""
+    settings = [s for s in record.get("settings", {}).values() if isinstance(s, dict)]
+    return {s["judge"] for s in settings if "judge" in s}
+
+
 def metric_of(record: dict) -> str:
     """What a record is about: the rarest of its known metrics."""
     there = set(record["runs"][0])
@@ -99,12 +105,13 @@ def controls(arms: list[str]) -> dict[str, str]:
 def differences(records: Records = load_result) -> dict[str, list[Evidence]]:
     """Every record's arms against their control, or for unseen classes, before and after a shift.
 
-    A record of one arm or one seed has no paired difference and is left out.
+    Left out are records in which settings were chosen (they are judged on validation images and
+    conclude nothing), and what has no paired difference: one arm, one seed, one measurement.
     """
     found = {}
     for name in record_names():
         record = records(name)
-        if name == "deploy":  # measured once
+        if name == "deploy" or judged_on(record) == {"validation"}:
             continue
         metric, runs = metric_of(record), record["runs"]
         pairs, of = controls(list(dict.fromkeys(r["arm"] for r in runs))), metric
@@ -125,13 +132,12 @@ def catalogue() -> pd.DataFrame:
     for name in record_names():
         record = load_result(name)
         runs, machine = guide.runs_of(record), record["machine"]
-        settings = [s for s in record.get("settings", {}).values() if isinstance(s, dict)]
         gpu = machine["accelerator"]
         rows[name] = {
             "what": record["title"],
             "arms": len({run["arm"] for run in runs}),
             "seeds": len({run["seed"] for run in runs}),
-            "judged on": ", ".join(sorted({s["judge"] for s in settings if "judge" in s})) or "–",
+            "judged on": ", ".join(sorted(judged_on(record))) or "–",
             "machine": machine["processor"] if gpu == "none" else gpu,
             "date": record["date"],
             "commit": record["commit"],

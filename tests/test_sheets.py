@@ -85,6 +85,8 @@ def test_every_record_is_in_the_catalogue_and_the_dashboard():
     assert records["command"].str.contains("python -m kdlab").all()
     found = sheets.differences()
     assert {"trio", "cifar-gain", "unseen-digits", "bench"} <= set(found) <= names
+    assert records.loc[list(found), "judged on"].isin(["test", "–"]).all()
+    assert "temperature-weight" not in found  # settings were chosen there
     gap = experiments.table("cifar-gain").loc["teacher of 10k", "difference"]
     assert round(found["cifar-gain"][1].gap.mean, 2) == gap
     assert found["bench"][0].metric == "seconds" and found["bench"][0].verdict == "better"
