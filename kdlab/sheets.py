@@ -229,6 +229,7 @@ def _prose(path: Path) -> str:
 
 # ---------------------------------------------------------------- the cheat sheet
 
+TERMS = 25  # so many of the terms, the first of the file, are on the sheet
 SHEET = {  # the headings of the cheat sheet
     "title": ("Knowledge distillation on one page", "知识蒸馏一页纸"),
     "formulas": ("Formulas", "公式"),
@@ -244,24 +245,24 @@ SHEET = {  # the headings of the cheat sheet
     ),
 }
 CSS = """
-.kd { font: 9.3px/1.24 "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC",
-  Arial, sans-serif; color: #111; background: #fff; max-width: 194mm; }
-.kd h1 { font-size: 15px; margin: 0 0 2mm; color: #0072B2; }
-.kd h2 { font-size: 11px; margin: 0 0 .8mm; color: #0072B2; border-bottom: 1px solid #0072B2;
+.kd { font: 13px/1.3 "Noto Sans", "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC",
+  Arial, sans-serif; color: #111; background: #fff; max-width: 1150px; }
+.kd h1 { font-size: 1.6em; margin: 0 0 .5em; color: #0072B2; }
+.kd h2 { font-size: 1.18em; margin: 0 0 .2em; color: #0072B2; border-bottom: 1px solid #0072B2;
   break-after: avoid; }
-.kd .columns { columns: 2; column-gap: 5mm; }
-.kd section { margin: 0 0 2mm; }
+.kd .columns { columns: 2; column-gap: 1.8em; }
+.kd section { margin: 0 0 .7em; }
+.kd table { border-collapse: collapse; width: 100%; font-size: inherit; margin: 0; }
+.kd td { vertical-align: top; padding: .1em .4em .1em 0; border-bottom: .5px solid #ccc;
+  text-align: left !important; white-space: normal; }
 .kd td:first-child { width: 21%; } .kd .errors td { width: 33%; }
 .kd .seed td:first-child { width: 46%; }
-.kd table { border-collapse: collapse; width: 100%; font-size: inherit; margin: 0; }
-.kd td { vertical-align: top; padding: .25mm 1mm .25mm 0; border-bottom: .5px solid #ccc;
-  text-align: left; white-space: normal; }
 .kd tr { break-inside: avoid; background: none !important; }
 .kd .better { color: #00714f; font-weight: 600; } .kd .worse { color: #b34700; font-weight: 600; }
 .kd .noise, .kd .missing { color: #555; }
-.kd footer { font-size: 8.5px; color: #555; margin-top: 1mm; }
+.kd footer { font-size: .92em; color: #555; margin-top: .3em; }
 @page { size: A4; margin: 8mm; }
-@media print { body { margin: 0; } }
+@media print { body { margin: 0; } .kd { font-size: 9.2px; line-height: 1.24; } }
 """
 
 
@@ -294,7 +295,8 @@ def cheat_sheet(language: str = "en") -> str:
         f"<section class='{name}'><h2>{SHEET[name][n]}</h2>{rows(cells)}</section>"
         for name, cells in parts.items()
     ]
-    words = " · ".join(f"{say(t['en'])} {say(t['zh'])}" for t in terms())
+    core = terms()[:TERMS]
+    words = " · ".join(f"{say(t['en'])} {say(t['zh'])}" for t in core)
     body.append(f"<section><h2>{SHEET['terms'][n]}</h2>{words}</section>")
     return (
         f"<style>{CSS}</style><div class='kd' lang='{language}'><h1>{SHEET['title'][n]}</h1>"
