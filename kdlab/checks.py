@@ -547,3 +547,57 @@ def check_threshold(threshold: Callable[[float, int, int, float], float]) -> Non
          lambda p, n, w, k: p - k * p * (1 - p) * (1 / w + 1 / n)),
         ("an alarm rings *below* the reference", lambda p, n, w, k: 2 * p - right(p, n, w, k)),
     ])  # fmt: skip
+
+
+def check_chance_of_luck(chance: Callable[[int], float]) -> None:
+    """`chance_of_luck(n) -> float`: that at least one of n independent 95% intervals leaves out
+    zero, though nothing differs."""
+    _compare("chance_of_luck", chance, lambda n: 1 - 0.95**n, [(1,), (2,), (20,), (200,)], [
+        ("that is how many to expect, and it passes 1: ask for at least one", lambda n: 0.05 * n),
+        ("that is the chance of none", lambda n: 0.95**n),
+        ("the chance that all of them do", lambda n: 0.05**n),
+    ])  # fmt: skip
+
+
+def check_verdict(verdict: Callable[[float, float, bool], str]) -> None:
+    """`verdict(low, high, more_is_better) -> str` for a paired interval: "better", "worse" or
+    "noise"."""
+    cases = {
+        (0.4, 1.2, True): "better",
+        (-1.2, -0.4, True): "worse",
+        (-0.1, 1.2, True): "noise",
+        (-9.0, 0.1, True): "noise",
+        (-30.0, -12.0, False): "better",
+        (12.0, 30.0, False): "worse",
+        (-12.0, 30.0, False): "noise",
+    }
+    for (low, high, more), want in cases.items():
+        try:
+            said = verdict(low, high, more)
+        except NotImplementedError:
+            print("verdict: not done yet.")
+            return
+        hint = ": fewer errors are better" if not more and want != "noise" else ""
+        assert said == want, f"verdict: {low} to {high} is {want!r}, yours says {said!r}{hint}"
+    print("All checks of verdict passed.")
+
+
+def check_honest_gain(gain: Callable[[Tensor], float]) -> None:
+    """`honest_gain(gains [M, S]) -> float`: the mean gain of a method that is chosen without the
+    seed on which it is measured, over all S seeds.
+
+    `gains`: each of M methods' difference to the control, seed by seed.
+    """
+    draw = torch.Generator().manual_seed(0)
+    cases = [(torch.randn(m, s, generator=draw),) for m, s in ((5, 3), (20, 5), (3, 2))]
+
+    def right(gains: Tensor) -> Tensor:
+        others = (gains.sum(dim=1, keepdim=True) - gains) / (gains.shape[1] - 1)
+        return gains.gather(0, others.argmax(dim=0, keepdim=True)).mean()
+
+    _compare("honest_gain", gain, right, cases, [
+        ("chosen and measured on the same seeds: leave the measured seed out of the choice",
+         lambda g: g.mean(dim=1).max()),
+        ("the best of each seed: that seed did the choosing", lambda g: g.max(dim=0).values.mean()),
+        ("the average method: choose one first", lambda g: g.mean()),
+    ])  # fmt: skip

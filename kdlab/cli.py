@@ -187,3 +187,14 @@ def serve(
         sys.stdout.flush()
 
     service.serve(service.create_app(answering), listening, started)
+
+
+@app.command()
+def sheet(
+    folder: Annotated[Path | None, typer.Argument(help="where to; default: build")] = None,
+) -> None:
+    """Write the cheat sheet, one page in English and one in Chinese, to be printed."""
+    from kdlab import sheets
+
+    for path in sheets.write_sheets(folder or sheets.BUILD):
+        typer.echo(f"The cheat sheet is in {path}: open it in a browser and print it")

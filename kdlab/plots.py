@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import blended_transform_factory
 from PIL import Image
 
 # Okabe & Ito's colours, safe for colour-blind readers. One role, one colour, in every figure.
@@ -586,6 +587,48 @@ def verification_figure(
     return drawing, move
 
 
+ROLES = {"better": "distilled", "worse": "accent"}  # of a verdict; others are grey
+
+
+def evidence_rows(rows: Sequence[Mapping], *, title: str = "") -> tuple[Figure, Callable]:
+    """A row a comparison: its name, the difference in half-widths of its interval, its number.
+
+    Whatever its unit, a dot outside the grey band is beyond noise, to the right it is better. A row
+    has `name`, `number`, `strength` (NaN: nothing recorded) and `verdict`. Gives back move(lit),
+    which dims all rows but those at the positions in `lit`, and returns the curtains that do it.
+    """
+    drawing = figure(12.5, 1.6 + 0.38 * len(rows), title)
+    axis, curtains = drawing.subplots(), []
+    axis.axvspan(-1, 1, color="0.9", zorder=0)
+    found = [row["strength"] for row in rows if not math.isnan(row["strength"])]
+    left, right = min([-1.5, *(1.4 * x for x in found)]), max([10.0, *(1.4 * x for x in found)])
+    axis.set_xscale("symlog", linthresh=1, linscale=0.6)
+    side = {"va": "center", "fontsize": 13, "transform": axis.get_yaxis_transform()}
+    across = blended_transform_factory(drawing.transFigure, axis.transData)
+    for n, row in enumerate(rows):
+        colour, x = COLOURS[ROLES.get(row["verdict"], "label")], row["strength"]
+        axis.plot([0, x], [n, n], color=colour, linewidth=2.5)
+        axis.plot(x, n, "o", color=colour, markersize=9)
+        axis.text(-0.01, n, row["name"], ha="right", **side)
+        axis.text(1.01, n, row["number"], color=colour, **side)
+        curtain = Rectangle((0, n - 0.5), 1, 1, transform=across, color="white", alpha=0.82, lw=0)
+        curtain.set(clip_on=False, visible=False, zorder=9, in_layout=False)
+        curtains.append(axis.add_artist(curtain))
+    axis.set(xlim=(left, right), ylim=(len(rows) - 0.4, -0.6))
+    axis.set_yticks([])
+    ticks = [t for t in (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100) if left <= t <= right]
+    axis.set_xticks(ticks, [f"{t}" for t in ticks])
+    axis.minorticks_off()
+    axis.set_xlabel("difference / half-width of its 95% interval (grey: noise; right: better)")
+
+    def move(lit: Sequence[int]) -> list:
+        for n, curtain in enumerate(curtains):
+            curtain.set_visible(n not in lit)
+        return curtains
+
+    return drawing, move
+
+
 def _decided(axes: Sequence[Axes], state: State, pairs, size: int) -> Callable[[State], list]:
     captions = []
     for axis, pair, same in zip(axes, pairs, state["same"], strict=True):
@@ -660,3 +703,48 @@ def agreement_line(
     axis.set(xlabel="images answered", ylabel="agreement (%)\nof the window")
     axis.legend(loc="lower left")
     return drawing
+
+
+def dashboard(
+    panels: Mapping[str, Sequence[tuple]], units: Mapping[str, str], *, title: str = ""
+) -> Figure:
+    """All experiments at once, a panel each: (arm, mean, low, high, verdict) a row.
+
+    Panels fill three columns, each as high as its rows; more than 32 arms are a grid of settings,
+    drawn without their names.
+    """
+    heights = {
+        name: 2.2 + (0.13 if len(rows) > 32 else 0.46) * len(rows) for name, rows in panels.items()
+    }
+    columns: list[list[str]] = [[], [], []]
+    for name in sorted(panels, key=lambda n: -heights[n]):
+        min(columns, key=lambda c: sum(heights[n] for n in c)).append(name)
+    columns = [column for column in columns if column]
+    tall = max(sum(heights[n] for n in column) for column in columns)
+    drawing = figure(6.4 * len(columns), 0.5 * tall + 0.6, title)
+    for part, column in zip(np.ravel(drawing.subfigures(1, len(columns))), columns, strict=True):
+        left = tall - sum(heights[n] for n in column)
+        ratios = [heights[n] for n in column] + [left] * (left > 0.5)
+        axes = np.ravel(part.subplots(len(ratios), 1, height_ratios=ratios))
+        for name, axis in zip(column, axes, strict=False):
+            _differences(axis, panels[name], units[name], name)
+        for axis in axes[len(column) :]:
+            axis.set_axis_off()
+    return drawing
+
+
+def _differences(axis: Axes, rows: Sequence[tuple], unit: str, name: str) -> None:
+    rows, named = sorted(rows, key=lambda row: row[1]), len(rows) <= 32
+    axis.axvline(0, color="0.3", linewidth=1.2)
+    for n, (_, mean, low, high, verdict) in enumerate(rows):
+        colour = COLOURS[ROLES.get(verdict, "label")]
+        axis.plot([low, high], [n, n], color=colour, linewidth=2.5 if named else 1.2)
+        axis.plot(mean, n, "o", color=colour, markersize=6 if named else 2.5)
+    axis.set_yticks(range(len(rows)) if named else [], [r[0] for r in rows] if named else [])
+    axis.tick_params(axis="y", labelsize=12)
+    if not named:
+        axis.set_ylabel(f"{len(rows)} settings", fontsize=12)
+    axis.set_ylim(-0.6, len(rows) - 0.4)
+    axis.set_title(name)
+    axis.set_xlabel(unit, fontsize=12)
+    axis.grid(axis="y", visible=False)

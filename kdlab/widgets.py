@@ -1,5 +1,5 @@
 """Panels with sliders: temperature alone, along a ladder of teachers, with the soft term's weight,
-an attack's epsilon, and the threshold of a verification.
+an attack's epsilon, the threshold of a verification, a download's bandwidth; and the decision guide.
 
 The numbers come from pure functions (`temperature_state`, `objective_state`, `robustness_state`,
 `verification_state`); the drawing from `kdlab.plots`. A panel only joins them: one PNG is replaced
@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdlab import losses, metrics, plots, robust
+from kdlab import guide, interview, losses, metrics, plots, robust
 from kdlab.data import Images
 
 LOW, HIGH = 0.25, 50.0  # temperatures within the sliders' reach
 CURVE = [LOW * (HIGH / LOW) ** (step / 40) for step in range(41)]
 TEXTS = {  # what stands on a panel: (English, 中文)
+    "advice": ("{en}", "{zh}"),
     "temperature": ("Temperature T", "温度 T"),
     "weight": ("Soft weight λ", "软损失权重 λ"),
     "image": ("Image", "图像"),
@@ -514,3 +515,34 @@ def download_panel(models: Mapping[str, tuple[int, str]]) -> Panel:
     drawing, move = plots.download_figure([compute()])
     frames = plots.Frames(drawing)
     return Panel(controls, compute, lambda state: frames.png(move(state)), "downloads")
+
+
+def advice_panel() -> Panel:
+    """The decision guide under dropdowns: every rule's evidence, and the advice that fires.
+
+    Controls: one for each of `guide.choices()`, by its name. `.state` has the positions of the
+    rules that fire (`lit`) and the advice as HTML (`en`, `zh`).
+    """
+    asked, rules = (guide.rulebook()[part] for part in ("constraints", "rules"))
+    TEXTS.update({name: (s["words"]["en"], s["words"]["zh"]) for name, s in asked.items()})
+    controls = {
+        name: ipywidgets.Dropdown(
+            options=[(words["en"], value) for value, words in spec["choices"].items()],
+            layout={"width": "20em"},
+        )
+        for name, spec in asked.items()
+    }
+    known = [guide.weigh(rule) for rule in rules]  # the records are read once
+    told = {
+        code: [interview.Page("", advice.page(code))._repr_html_() for advice in known]
+        for code in interview.LANGUAGES
+    }
+    drawing, move = plots.evidence_rows([guide.row(advice) for advice in known])
+    frames = plots.Frames(drawing, dpi=110)
+
+    def compute() -> dict:
+        settings = {name: control.value for name, control in controls.items()}
+        lit = [n for n, rule in enumerate(rules) if guide.fires(rule, settings)]
+        return {"lit": lit} | {code: "".join(told[code][n] for n in lit) for code in told}
+
+    return Panel(controls, compute, lambda state: frames.png(move(state["lit"])), "advice")

@@ -338,6 +338,24 @@ WRONG += [
 ]
 
 
+RIGHT += [
+    (checks.check_chance_of_luck, lambda n: 1 - 0.95**n),
+    (checks.check_verdict, lambda low, high, more:
+     "noise" if low <= 0 <= high else "better" if (low > 0) == more else "worse"),
+    (checks.check_honest_gain, lambda g:
+     g.gather(0, (g.sum(1, keepdim=True) - g).argmax(0, keepdim=True)).mean()),
+]  # fmt: skip
+WRONG += [
+    (checks.check_chance_of_luck, lambda n: 0.05 * n, "how many to expect"),
+    (checks.check_chance_of_luck, lambda n: 0.95**n, "chance of none"),
+    (checks.check_verdict, lambda low, high, more:
+     "noise" if low <= 0 <= high else "better" if low > 0 else "worse", "fewer errors"),
+    (checks.check_verdict, lambda low, high, more: "better" if high > 0 else "worse", "noise"),
+    (checks.check_honest_gain, lambda g: g.mean(1).max(), "same seeds"),
+    (checks.check_honest_gain, lambda g: g.max(0).values.mean(), "best of each seed"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(("check", "solution"), RIGHT)
 def test_right_solutions_pass(check, solution, capsys):
     check(solution)

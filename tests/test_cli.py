@@ -222,3 +222,9 @@ def test_lab_starts_jupyterlab_on_the_first_chapter(monkeypatch):
     assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in seen["command"]
     assert seen["command"][-1] == "--no-browser"
     assert seen["env"]["PYTHONPATH"].split(os.pathsep)[0] == str(ROOT)
+
+
+def test_the_cheat_sheet_is_written_where_asked(tmp_path):
+    result = CliRunner().invoke(app, ["sheet", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert {p.name for p in tmp_path.iterdir()} == {"cheat-sheet.en.html", "cheat-sheet.zh.html"}

@@ -12,7 +12,7 @@ import pytest
 import torch
 from jupyter_client.manager import KernelManager
 
-from kdlab import losses, widgets
+from kdlab import guide, losses, widgets
 from kdlab.data import Images
 
 CLASSES = tuple("0123456789")
@@ -390,3 +390,23 @@ def test_the_download_panel_moves_with_its_sliders():
     assert "带宽" in panel.numbers.value and "带宽" in panel.bandwidth.description
     with pytest.raises(ValueError, match="at least one"):
         widgets.download_panel({})
+
+
+def test_the_guide_s_panel():
+    panel, rules = widgets.advice_panel(), [r["id"] for r in guide.rulebook()["rules"]]
+    assert list(panel.controls) == list(guide.choices())
+    for asked in ({}, {"robust": "yes"}, {"labels": "few", "unlabelled": "yes"}):
+        for name, (default, *_) in guide.choices().items():
+            panel.controls[name].value = asked.get(name, default)
+        advice = guide.recommend(**asked)
+        assert [rules[n] for n in panel.state["lit"]] == [a.rule["id"] for a in advice]
+        assert advice[0].rule["do"]["en"][:40] in panel.numbers.value
+    panel.language.value = 1
+    assert panel.labels.description == "标签" and "要测量" in panel.numbers.value
+    frames = set()
+    for value in guide.choices()["teacher"]:
+        start = time.process_time()
+        panel.teacher.value = value
+        assert time.process_time() - start < 0.5  # about 25 ms
+        frames.add(bytes(panel.picture.value))
+    assert len(frames) > 2

@@ -1,0 +1,278 @@
+"""The decision guide: its rules are sound, its verdicts are the records', and it refuses."""
+
+import itertools
+import json
+import re
+
+import pytest
+import yaml
+
+from kdlab import experiments, guide, interview
+
+BOOK = guide.rulebook()
+RULES = {rule["id"]: rule for rule in BOOK["rules"]}
+SPECS = [
+    (rule["id"], {**spec, "arm": arm})
+    for rule in BOOK["rules"]
+    for spec in [*rule.get("needs", ()), *rule.get("weighs", ()), rule.get("among")]
+    if spec
+    for arm in spec.get("arms", [spec.get("arm")])
+]
+
+
+def texts(node):
+    """Every {en, zh} pair below a node."""
+    if isinstance(node, dict) and set(node) == {"en", "zh"}:
+        yield node
+    elif isinstance(node, dict | list):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from texts(child)
+
+
+def record(**arms):
+    """A record by hand: arm -> one value a seed, or a dict of metrics with such lists."""
+    runs = []
+    for arm, values in arms.items():
+        metrics = values if isinstance(values, dict) else {"accuracy": values}
+        for seed in range(len(next(iter(metrics.values())))):
+            runs.append({"arm": arm, "seed": seed, **{m: v[seed] for m, v in metrics.items()}})
+    settings = {arm: {"judge": "validation"} for arm in arms}
+    return {"name": "by-hand", "runs": runs, "settings": settings}
+
+
+def compared(record, arm="b", over="a", **more):
+    spec = {"record": "by-hand", "arm": arm, "over": over, **more}
+    return guide.compare(spec, lambda name: record)
+
+
+def nothing(name):
+    raise FileNotFoundError(name)
+
+
+# ------------------------------------------------------------------------------ what the guide says
+
+
+def test_no_record_contradicts_a_rule():
+    assert guide.contradictions() == []
+
+
+def test_all_evidence_is_recorded():
+    assert guide.missing() == [], f"make the records: {guide.missing()}"
+
+
+def test_every_combination_of_constraints_gets_advice():
+    names, values = list(guide.choices()), guide.choices().values()
+    silent = [
+        asked
+        for combination in itertools.product(*values)
+        if not any(
+            guide.fires(rule, asked := dict(zip(names, combination, strict=True)))
+            for rule in BOOK["rules"]
+        )
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_is_well_formed(name):
+    rule, known = RULES[name], guide.choices()
+    parts = {"id", "name", "brief", "when", "do", "start", "measure", "avoid", "needs", "weighs"}
+    assert set(rule) <= parts | {"among", "settings", "shown_in"}
+    for constraint, allowed in rule["when"].items():
+        assert set(allowed) <= set(known[constraint]) and len(allowed) < len(known[constraint])
+    for spec in rule.get("needs", ()):
+        assert spec["is"] in ("better", "worse", "not better", "not worse")
+    assert {"do", "brief", "measure", "avoid", "shown_in"} <= set(rule)
+
+
+def test_rules_are_named_once():
+    assert len(RULES) == len(BOOK["rules"])
+
+
+@pytest.mark.parametrize(("rule", "spec"), SPECS, ids=lambda x: x if isinstance(x, str) else "")
+def test_evidence_names_arms_that_exist(rule, spec):
+    if spec["record"] in experiments.EXPERIMENTS:
+        arms = set(experiments.EXPERIMENTS[spec["record"]].arms)
+    else:
+        try:
+            arms = {run["arm"] for run in guide.runs_of(experiments.load_result(spec["record"]))}
+        except FileNotFoundError:
+            pytest.skip(f"{spec['record']} is neither declared nor recorded here")
+    assert {spec["arm"], spec["over"]} <= arms
+    assert spec.get("metric", "accuracy") in guide.UNITS
+
+
+def test_no_result_is_typed_into_the_rulebook():
+    """Numbers come from the records: no percentage and no points stand in a text."""
+    for pair in texts(BOOK):
+        for text in pair.values():
+            assert not re.search(r"\d\s?%|\d[\d.,]* (points|errors|个点|个百分点)", str(text)), text
+
+
+def test_the_first_setting_is_that_of_the_course():
+    kd = experiments.KD
+    said = RULES["soft-targets"]["start"]["en"]
+    assert f"T = {kd['temperature']:g}, soft weight {kd['soft_weight']}" in said
+    assert f"hard weight {kd['hard_weight']}" in said
+
+
+def test_each_text_is_in_its_language():
+    terms = yaml.safe_load((interview.BANK / "terminology.yaml").read_text(encoding="utf-8"))
+    for pair in texts(BOOK):
+        english, chinese = str(pair["en"]), str(pair["zh"])
+        assert english.strip() and chinese.strip()
+        assert not re.search("[\u4e00-\u9fff]", english), english
+        for term in terms:
+            assert not [bad for bad in term.get("not", ()) if bad in chinese], chinese
+
+
+def test_situations_are_answered_by_their_rule():
+    for case in BOOK["situations"]:
+        assert case["rule"] in [a.rule["id"] for a in guide.recommend(**case["ask"])]
+    assert len(BOOK["situations"]) == 8
+
+
+# ----------------------------------------------------------------------------- what a comparison is
+
+
+def test_verdicts_follow_the_interval():
+    by_hand = record(a=[70, 71, 72], b=[73, 74.1, 75], c=[66, 67, 68.1], d=[71, 70, 73])
+    assert compared(by_hand).verdict == "better"
+    assert compared(by_hand, "c").verdict == "worse"
+    assert compared(by_hand, "d").verdict == "noise"
+    assert compared(by_hand).strength > 1 > abs(compared(by_hand, "d").strength)
+
+
+def test_fewer_errors_are_better():
+    by_hand = record(a={"errors": [140, 150, 145]}, b={"errors": [100, 111, 104]})
+    found = compared(by_hand, metric="errors")
+    assert found.verdict == "better" and found.strength > 1 and found.gap.mean < 0
+
+
+def test_runs_are_paired_by_seed():
+    by_hand = record(a=[70, 80, 90], b=[71, 81.1, 91])
+    by_hand["runs"].reverse()
+    by_hand["runs"] = [r for r in by_hand["runs"] if (r["arm"], r["seed"]) != ("a", 2)]
+    found = compared(by_hand)
+    assert found.gap.pairs == 2 and found.gap.mean == pytest.approx(1.05)
+
+
+def test_before_and_after_of_one_arm():
+    by_hand = record(b={"unseen errors": [110, 120], "unseen errors shifted": [10, 21]})
+    found = compared(by_hand, over="b", metric="unseen errors shifted", of="unseen errors")
+    assert found.gap.mean == pytest.approx(-99.5) and found.verdict == "better"
+
+
+@pytest.mark.parametrize(
+    "by_hand", [record(a=[70, 71]), record(a=[70], b=[71]), record(a=[70, 71], b={"ece": [1, 2]})]
+)
+def test_what_can_not_be_compared_is_missing(by_hand):
+    found = compared(by_hand)
+    assert found.verdict == "missing" and found.holds
+    assert "not recorded" in found.words() and "还没有记录" in found.words("zh")
+
+
+@pytest.mark.parametrize(
+    ("needed", "verdicts"),
+    [
+        ("better", {"better"}),
+        ("worse", {"worse"}),
+        ("not better", {"worse", "noise"}),
+        ("not worse", {"better", "noise"}),
+        ("", {"better", "worse", "noise"}),
+    ],
+)
+def test_a_need_holds_for_its_verdicts(needed, verdicts):
+    by_hand = record(a=[70, 71, 72], b=[73, 74.1, 75], c=[66, 67, 68.1], d=[71, 70, 73])
+    found = {(e := compared(by_hand, arm, **{"is": needed})).verdict: e.holds for arm in "bcd"}
+    assert {verdict for verdict, holds in found.items() if holds} == verdicts
+
+
+def test_a_file_that_was_measured_once_has_no_interval():
+    form = {"latency": {"batch 1, 1 thread": {"p50": 0.3}}}
+    model = {"model": "net", "accuracy": {"float32": 90.0, "int8": 89.9}}
+    model |= {"float32": form | {"bytes": 4000}, "int8": form | {"bytes": 1000}}
+    spec = {"record": "deploy", "arm": "net int8", "over": "net", "metric": "kB", "is": "better"}
+    found = guide.compare(spec, lambda name: {"models": [model]})
+    assert found.number() == "-3.00 kB" and found.verdict == "better" and found.holds
+    assert "measured once" in found.words() and found.strength != found.strength
+
+
+def test_numbers_in_both_languages():
+    found = compared(record(a=[70, 71, 72], b=[73, 74.1, 75]))
+    assert re.fullmatch(r"\+3\.03 points \(\+2\.\d\d to \+3\.\d\d\)", found.number())
+    assert re.fullmatch(r"\+3\.03 个百分点（\+2\.\d\d 至 \+3\.\d\d）", found.number("zh"))
+    assert found.short().startswith("b: +3.03") and "noise" not in found.short()
+
+
+# ------------------------------------------------------------------------------- the guide refuses
+
+
+def swapped(name):
+    """The records, in "cifar-gain" with labels and teacher exchanged."""
+    record = experiments.load_result(name)
+    swap = {"labels": "teacher of 10k", "teacher of 10k": "labels"}
+    for run in record["runs"] if name == "cifar-gain" else ():
+        run["arm"] = swap.get(run["arm"], run["arm"])
+    return record
+
+
+def test_a_record_that_says_the_opposite_withholds_the_advice():
+    first = guide.recommend(records=swapped)[0]
+    assert first.rule["id"] == "soft-targets" and first.status == "withheld"
+    assert guide.WORDS["withheld"][0] in first.page()
+    assert any("soft-targets" in sentence for sentence in guide.contradictions(swapped))
+
+
+def test_without_records_advice_is_open_and_says_so():
+    advice = guide.recommend(records=nothing)
+    assert {a.status for a in advice} == {"open"}
+    assert "not recorded yet" in advice.page().markdown
+    assert "cifar-gain: python -m kdlab run cifar-gain" in guide.missing(nothing)
+    assert guide.contradictions(nothing) == []
+
+
+def test_a_rule_without_experiments_says_so():
+    (advice,) = guide.recommend(labels="none", teacher="top-1")
+    assert advice.status == "argued" and advice.first is None
+
+
+def test_candidates_are_chosen_by_the_record():
+    arms = {"soft targets": [70, 71, 72], "DKD": [73, 74.1, 75], "DIST": [66, 67, 68.1]}
+    arms |= {"logit matching": [71, 70, 73]}
+    advice = guide.weigh(RULES["other-logit-losses"], lambda name: record(**arms))
+    told = guide.chosen_words(advice.among)
+    found = re.search("beyond noise: (.*). within noise: (.*). worse: (.*)\\.", told)
+    better, noise, worse = found.groups()
+    assert better.startswith("DKD +3.03") and "logit matching" in noise and "DIST" in worse
+    assert "logit standardisation" not in told  # it has no runs
+    assert advice.first.arm == "DKD"
+
+
+def test_the_best_setting_is_that_of_the_validation_images():
+    by_hand = record(**{"x w=1": [70, 71], "x w=2": [72, 73], "other": [90, 90]})
+    spec = {"record": "tuning", "arms": "x"}
+    assert guide.best_setting(spec, lambda name: by_hand) == ("tuning", "x w=2", 2)
+    for setting in by_hand["settings"].values():
+        setting["judge"] = "test"
+    with pytest.raises(ValueError, match="judged on test images"):
+        guide.best_setting(spec, lambda name: by_hand)
+    assert guide.best_setting(spec, nothing) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [({"label": "few"}, "no constraint 'label': there are labels"),
+     ({"labels": "some"}, "labels can't be 'some': it is one of all, few")],
+)  # fmt: skip
+def test_a_wrong_constraint_is_one_clear_sentence(asked, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        guide.recommend(**asked)
+
+
+def test_a_page_in_each_language():
+    advice = guide.recommend()
+    assert "**1.** **Plain soft targets first" in advice.page().markdown
+    assert "先做最普通的软目标蒸馏" in advice.page("zh").markdown
+    assert repr(advice).startswith("soft-targets: ")
+    assert json.dumps(guide.row(advice[0]))  # plain values for a figure

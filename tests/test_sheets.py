@@ -1,0 +1,157 @@
+"""What a reader takes away: tables and the cheat sheet, complete and from their sources."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from kdlab import experiments, guide, plots, sheets
+
+BOOK = guide.rulebook()
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+PLACES = [
+    *(s["shown_in"] for s in BOOK["statements"]),
+    *(rule["shown_in"] for rule in BOOK["rules"]),
+    *(f"05_challenges#{e['exhibit']}" for e in BOOK["errors"]),
+]
+
+
+@pytest.mark.parametrize("place", dict.fromkeys(PLACES))
+def test_each_place_is_one_cell(place):
+    name, _, anchor = place.partition("#")
+    path = NOTEBOOKS / f"{name}.ipynb"
+    if not path.exists():
+        pytest.skip(f"there is no {path.name} here")
+    cells = nbformat.read(path, as_version=4).cells
+    here = [c for c in cells if anchor in (c.get("id"), *c.metadata.get("tags", []))]
+    assert len(here) == 1, place
+    assert sheets.place(place) == f"[{name[:2]}#{anchor}]({name}.ipynb#{anchor})"
+
+
+def test_a_place_that_is_not_there_is_no_link():
+    assert sheets.place("09_nowhere#cell") == "09#cell"
+
+
+def test_errors_are_the_exhibits_of_the_museum():
+    """In the museum's order, and each with its test."""
+    cells = nbformat.read(NOTEBOOKS / "05_challenges.ipynb", as_version=4).cells
+    exhibits = [
+        cells[n + 1].id for n, cell in enumerate(cells) if re.search(r"\*\*Exhibit \d", cell.source)
+    ]
+    assert [e["exhibit"] for e in BOOK["errors"]] == exhibits
+    tests = (Path(__file__).parent / "test_museum.py").read_text(encoding="utf-8")
+    for exhibit in exhibits:
+        name = exhibit.replace("-", "_").replace("best_of_forty", "")
+        assert f"def test_{name}" in tests, exhibit
+
+
+def test_statements_have_a_known_verdict_and_the_seed_s_topics():
+    assert {s["verdict"] for s in BOOK["statements"]} <= set(sheets.VERDICTS)
+    assert {s["topic"] for s in BOOK["statements"]} == set(range(1, 9))
+    for statement in BOOK["statements"]:
+        for spec in statement.get("needs", ()):
+            assert guide.compare(spec).holds, statement["said"]["en"]
+
+
+@pytest.mark.parametrize("language", [None, "en", "zh"])
+@pytest.mark.parametrize("page", ["seed_verdicts", "common_errors", "situations"])
+def test_tables_have_a_row_an_entry(page, language):
+    text = getattr(sheets, page)(language).markdown.splitlines()
+    entries = {"seed_verdicts": "statements", "common_errors": "errors"}.get(page, page)
+    assert len(text) == 2 + len(BOOK[entries])
+    bars = {len(re.findall(r"(?<!\\)\|", line)) for line in text}
+    assert len(bars) == 1  # every row has as many cells as the head
+    chinese = bool(re.search("[\u4e00-\u9fff]", "".join(text)))
+    assert chinese == (language != "en")
+
+
+def test_the_glossary_has_every_term():
+    text = sheets.glossary().markdown
+    for term in sheets.terms():
+        assert f"| {term['en']} | {term['zh']} |" in text
+    assert re.search(r"\| temperature \|.*\| 01 02", text)
+
+
+def test_every_record_is_in_the_catalogue_and_the_dashboard():
+    names = {path.stem for path in experiments.results_dir().glob("*.json")}
+    records = sheets.catalogue()
+    assert set(records.index) == names == set(sheets.record_names())
+    assert records["commit"].str.len().ge(7).all()
+    assert records["command"].str.contains("python -m kdlab").all()
+    found = sheets.differences()
+    assert {"trio", "cifar-gain", "unseen-digits", "bench"} <= set(found) <= names
+    assert records.loc[list(found), "judged on"].isin(["test", "–"]).all()
+    assert "temperature-weight" not in found  # settings were chosen there
+    gap = experiments.table("cifar-gain").loc["teacher of 10k", "difference"]
+    assert round(found["cifar-gain"][1].gap.mean, 2) == gap
+    assert found["bench"][0].metric == "seconds" and found["bench"][0].verdict == "better"
+    assert found["unseen-digits"][0].arm == found["unseen-digits"][0].over
+
+
+def test_each_arm_is_compared_within_its_group():
+    """Arms called `kind: way` belong to the first arm of their kind."""
+    arms = ["CNN: labels", "CNN: taught", "GRU: labels", "GRU: taught"]
+    assert sheets.controls(arms) == {"CNN: taught": "CNN: labels", "GRU: taught": "GRU: labels"}
+    assert sheets.controls(["a", "b", "c"]) == {"b": "a", "c": "a"}
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_cheat_sheet_is_made_of_its_sources(language):
+    page = sheets.cheat_sheet(language)
+    text = html.unescape(re.sub("<[^>]+>", " ", page))
+    for formula in BOOK["formulas"]:
+        assert formula["is"][language] in text
+    for error in BOOK["errors"]:
+        assert error["line"][language] in text
+    for term in sheets.terms()[: sheets.TERMS]:
+        assert term["zh"] in text
+    advice = guide.weigh(next(r for r in BOOK["rules"] if r["id"] == "soft-targets"))
+    assert advice.first.number(language) in text
+    assert "@page" in page and page.count("<section") == page.count("</section>") == 5
+
+
+def test_sheets_are_written(tmp_path):
+    paths = sheets.write_sheets(tmp_path / "new")
+    assert [p.name for p in paths] == ["cheat-sheet.en.html", "cheat-sheet.zh.html"]
+    assert all(p.read_text("utf-8").startswith("<!doctype html>") for p in paths)
+    assert not list((tmp_path / "new").glob("*.tmp"))
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="prints through Chromium")
+def test_each_sheet_prints_on_one_page(tmp_path):
+    for path in sheets.write_sheets(tmp_path):
+        pdf = path.with_suffix(".pdf")
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+                   "--no-pdf-header-footer", f"--user-data-dir={tmp_path / 'profile'}",
+                   f"--print-to-pdf={pdf}", path.as_uri()]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        assert len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes())) == 1, path.name
+
+
+def test_figures_of_the_chapter():
+    rows = [guide.situation(case) for case in BOOK["situations"]]
+    drawing, move = plots.evidence_rows(rows, title="finding")
+    shown = [text.get_text() for text in drawing.axes[0].texts]
+    assert rows[0]["name"] in shown and rows[0]["number"] in shown
+    curtains = move([0, 2])
+    assert [c.get_visible() for c in curtains] == [n not in (0, 2) for n in range(len(rows))]
+    panels = {"few": [("a", 1.0, 0.5, 1.5, "better"), ("b", -1.0, -1.5, -0.5, "worse")]}
+    panels["many"] = [(str(n), n, n - 1, n + 1, "noise") for n in range(40)]
+    drawing = plots.dashboard(panels, {"few": "points", "many": "s"}, title="finding")
+    axes = {axis.get_title(loc="left"): axis for part in drawing.subfigs for axis in part.axes}
+    assert [t.get_text() for t in axes["few"].get_yticklabels()] == ["b", "a"]
+    assert axes["many"].get_ylabel() == "40 settings" and axes["few"].get_xlabel() == "points"
+
+
+def test_the_rulebook_is_clean():
+    """Plain values only, nothing that YAML took for a date, a truth value or a second key."""
+    assert json.loads(json.dumps(BOOK)) == BOOK and "null" not in json.dumps(BOOK)
+    pairs = re.findall(r'\{[^{}]*"(?:en|zh)": [^{}]*\}', json.dumps(BOOK))
+    assert len(pairs) > 100 and all(set(json.loads(pair)) == {"en", "zh"} for pair in pairs)
+    for spec in BOOK["constraints"].values():
+        assert all(isinstance(value, str) for value in spec["choices"])
