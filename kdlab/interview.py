@@ -15,6 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 BANK = ROOT / "data" / "interview"
 LANGUAGES = ("en", "zh")
+CORNER = 12  # cards of a chapter's corner; the trainer asks the rest as well
 WORDS = {  # the fixed words of a page
     "answer": ("Answer", "答案"),
     "full": ("In full", "展开"),
@@ -78,10 +79,13 @@ def items() -> dict[str, dict]:
 
 
 def corner(chapter: int | str, language: str | None = None) -> Page:
-    """The chapter's interview cards, answers hidden until asked for."""
+    """The chapter's first twelve cards, answers hidden until asked for.
+
+    A chapter's further items are the trainer's (`kdlab.trainer`) and the booklet's.
+    """
     bank = load(chapter)
     title = f"{_word('corner', language)}: {_join(bank['title'], language)}"
-    cards = [_card(item, language) for item in bank["items"]]
+    cards = [_card(item, language) for item in bank["items"][:CORNER]]
     return Page(f"{title} ({len(cards)})", "\n\n".join([f"### {title}", *cards]))
 
 
