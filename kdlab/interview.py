@@ -91,9 +91,18 @@ def corner(chapter: int | str, language: str | None = None) -> Page:
 
 def card(name: str, language: str | None = None) -> Page:
     """One item of the bank; ValueError when there is none of that id."""
-    if not (item := items().get(name)):
-        raise ValueError(f"no item {name!r} in the bank; its ids: {', '.join(items())}")
+    item = _item(name)
     return Page(_join(item["question"], language), _card(item, language))
+
+
+def question(name: str, language: str | None = None) -> Page:
+    """What an item asks, without the answer; ValueError when there is none of that id."""
+    return Page(name, _question(_item(name), language))
+
+
+def answer(name: str, language: str | None = None) -> Page:
+    """An item's answer, not hidden; ValueError when there is none of that id."""
+    return Page(name, "\n\n---\n\n".join(_answer(_item(name), c) for c in _codes(language)))
 
 
 def seed_question(number: int, language: str | None = None) -> Page:
@@ -110,6 +119,12 @@ def seed_question(number: int, language: str | None = None) -> Page:
         told = [_arrow(entry["said"][code], entry["correct"][code]) for code in codes]
         lines.append("\n\n   ".join([f"{n}. {told[0]}", *told[1:], _shown(entry["shown_in"])]))
     return Page(title, "\n\n".join(lines))
+
+
+def _item(name: str) -> dict:
+    if not (item := items().get(name)):
+        raise ValueError(f"no item {name!r} in the bank; its ids: {', '.join(items())}")
+    return item
 
 
 def _codes(language: str | None) -> tuple[str, ...]:
@@ -152,14 +167,18 @@ def _shown(places: list[dict]) -> str:
 
 
 def _card(item: dict, language: str | None) -> str:
+    hidden = [_details(_word("answer", code), _answer(item, code)) for code in _codes(language)]
+    return "\n\n".join([_question(item, language), *hidden])
+
+
+def _question(item: dict, language: str | None) -> str:
     parts = [f"**{item['question'][code].strip()}**" for code in _codes(language)]
     level, kind = _word("level", language).format(**item), _word(item["kind"], language)
-    parts.append(f"*{level} · {kind}*")
-    return "\n\n".join(parts + [_answer(item, code) for code in _codes(language)])
+    return "\n\n".join([*parts, f"*{level} · {kind}*"])
 
 
 def _answer(item: dict, code: str) -> str:
-    """An item's hidden answer in one language."""
+    """An item's answer in one language, the short one first."""
     asked = [items()[f["item"]] if "item" in f else f for f in item["follow_ups"]]
     sections = {
         "follow_ups": [_arrow(a["question"][code], a.get("answer", a.get("short"))[code])
@@ -173,4 +192,4 @@ def _answer(item: dict, code: str) -> str:
             body += [f"**{_word(name, code)}**", "\n".join(f"- {line}" for line in lines)]
     body.append(f"*{_word('sources', code)}* {'; '.join(item['sources'])}")
     body.append(f"*{_word('shown_in', code)}* {_shown(item['shown_in'])}")
-    return _details(_word("answer", code), "\n\n".join(body))
+    return "\n\n".join(body)
