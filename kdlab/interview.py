@@ -56,7 +56,7 @@ class Page:
     def _repr_html_(self) -> str:
         import mistune  # comes with Jupyter; its plugin keeps formulas out of Markdown's hands
 
-        return mistune.create_markdown(escape=False, plugins=["math"])(self.markdown)
+        return mistune.create_markdown(escape=False, plugins=["math", "table"])(self.markdown)
 
 
 def chapters() -> list[str]:
