@@ -184,3 +184,19 @@ def quiz(
     else:
         raise ValueError(f"no mode {mode!r}; there are {', '.join(MODES)}")
     quiz.play(session, language)
+
+
+@app.command()
+def export(
+    form: Annotated[str, typer.Argument(help="anki, booklet, csv or json")],
+    language: Annotated[str, typer.Option("--language", "-l", help="en, zh or both")] = "both",
+    folder: Annotated[Path | None, typer.Option(help="default: build")] = None,
+) -> None:
+    """Write the interview bank as an Anki deck, a printable booklet, CSV or JSON."""
+    from kdlab import exports
+
+    paths = exports.export(form, language, folder)
+    for path in paths:
+        typer.echo(path)
+    if form == "booklet" and len(paths) == 1:
+        typer.echo("For a PDF open it in a browser and print; with Chromium here it comes along.")

@@ -357,7 +357,7 @@ def mock_page(questions: Sequence[Item], language: str | None = None) -> Page:
 
 def rubric_table(language: str | None = None) -> str:
     """The rubric as a Markdown table, a column for each mark."""
-    rows = [f"| {_say('criterion', language)} | 1 | 2 | 3 | 4 |", "|---|---|---|---|---|"]
+    rows = [f"| {_say('criterion', language)} | 1 | 2 | 3 | 4 |", "|:---|:---|:---|:---|:---|"]
     for entry in rubric():
         head = f"**{_text(entry['name'], language)}** {_text(entry['asks'], language)}"
         rows.append(f"| {head} | {' | '.join(_text(m, language) for m in entry['marks'])} |")
@@ -471,7 +471,10 @@ def statistics_page(by: str = "chapter", language: str | None = None, now=None) 
     """The table of `statistics` with names in the language, a sum in the last line."""
     table = statistics(by, now)
     heads = ("group", "items", "seen", "due", "answers", "right share", "known")
-    rows = [f"| {' | '.join(_say(head, language) for head in heads)} |", "|---" + "|---:" * 6 + "|"]
+    rows = [
+        f"| {' | '.join(_say(head, language) for head in heads)} |",
+        "|:---" + "|---:" * 6 + "|",
+    ]
     whole = statistics("level", now)  # a topic may share items with another: sum levels
     right = (whole["right"] * whole["answers"]).sum() / max(1, whole["answers"].sum())
     ready = (whole["ready"] * whole["items"]).sum() / whole["items"].sum()
@@ -583,8 +586,10 @@ def _timed(blocks: list, rehearsal: int, again: int, spare: int, breaks: int) ->
         (kind, chapter, items, sum(map(_minutes, items)) or 5) for kind, chapter, items in blocks
     ]
     timed += [(kind, chapter, (), minutes) for kind, chapter, minutes in ends]
-    for kind, chapter, items, minutes in timed:
-        if breaks and steps and since + minutes > 100 and kind != "stop":
+    for place, (kind, chapter, items, minutes) in enumerate(timed):
+        together = minutes + (timed[place + 1][3] if kind == "overview" else 0)
+        due = since + together > 100 and kind not in ("drill", "stop")
+        if breaks and since and due:
             add("break", 10)
             breaks -= 1
         add(kind, minutes, chapter, items)
@@ -605,7 +610,7 @@ def evening_page(
     steps, weak = evening(hours, chapters=chapters, now=now), weak_topics(now)
     clock, title = datetime.strptime(start, "%H:%M"), _say("plan", language, hours=hours)
     head = " | ".join(_say(word, language) for word in ("from", "minutes", "what"))
-    rows = [f"| {head} |", "|---|---:|---|"]
+    rows = [f"| {head} |", "|:---|---:|:---|"]
     for step in steps:
         at = f"{clock + timedelta(minutes=step.start):%H:%M}"
         rows.append(f"| {at} | {step.minutes} | {describe(step, weak, language)} |")

@@ -27,6 +27,7 @@ LABELS = {  # what stands on controls, buttons and tabs, (English, 中文)
     "hours": ("Hours", "小时"),
     "stop": ("Stop", "结束"),
     "restart": ("Start over", "重新开始"),
+    "refresh": ("Refresh", "刷新"),
     "cards": ("Cards", "卡片"),
     "choice": ("Multiple choice", "选择题"),
     "mock": ("Mock interview", "模拟面试"),
@@ -79,7 +80,7 @@ class Panel(ipywidgets.VBox):
         keys = ipywidgets.HBox([*self.buttons, self.stop, self.restart], layout=wrap)
         shown = [self.picture] if picture else []
         top = ipywidgets.HBox([*controls.values(), *own], layout=wrap)
-        super().__init__([top, self.status, self.body, keys, *shown, self.message])
+        super().__init__([top, self.status, keys, self.message, self.body, *shown])
         self.start()
 
     def start(self) -> None:
@@ -117,7 +118,8 @@ class Panel(ipywidgets.VBox):
             shown = n < len(labels)
             button.key, button.description = labels[n] if shown else (None, "")
             button.layout.display = None if shown else "none"
-        for button, name in ((self.stop, "stop"), (self.restart, "restart")):
+        again = "restart" if self.begun or labels else "refresh"
+        for button, name in ((self.stop, "stop"), (self.restart, again)):
             button.description = LABELS[name][place]
         self.stop.layout.display = None if labels else "none"
         for name, control in self.controls.items():
