@@ -188,7 +188,8 @@ PRINT = """
         @bottom-center { content: counter(page); font: 9pt sans-serif; } }
 :root { color-scheme: light; }
 body { font: 10.5pt/1.5 "Noto Sans", "Helvetica Neue", Arial, "Noto Sans CJK SC",
-       "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Micro Hei", sans-serif; max-width: 46em;
+       "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Micro Hei", sans-serif;
+       max-width: 46em;
        margin: 2em auto; padding: 0 1em; color: #111; background: #fff; }
 h1 { font-size: 22pt; line-height: 1.25; margin: 0 0 0.5em; }
 h2 { font-size: 15pt; border-bottom: 1.5pt solid #0072B2; margin: 2em 0 0.8em; }
@@ -201,7 +202,7 @@ section > .number { float: left; width: 2.6em; font-weight: 700; text-decoration
                     color: #0072B2; }
 section > .text { margin-left: 2.6em; }
 section p { margin: 0.35em 0; orphans: 3; widows: 3; }
-section.a p:first-child { break-after: avoid; }
+section.a p:first-child, section p:has(> strong:only-child) { break-after: avoid; }
 pre { white-space: pre-wrap; background: #f3f3f3; padding: 0.6em; font-size: 9pt;
       break-inside: avoid; }
 code { font-family: "DejaVu Sans Mono", Consolas, "Noto Sans Mono CJK SC", monospace;
