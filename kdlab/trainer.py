@@ -97,6 +97,7 @@ WORDS = {  # the fixed words of the trainer's pages, (English, 中文)
         "Rubric: {total} of {most}. Weakest: {weakest}",
         "评分表：{total}/{most}。最弱：{weakest}",
     ),
+    "even": ("Rubric: {total} of {most}, all alike", "评分表：{total}/{most}，各项相同"),
     "by level": ("By level", "按难度"),
     "by chapter": ("By chapter", "按章节"),
     "revise": ("To revise, with the cell that shows it", "需要复习的题，以及能看到结果的单元格"),
@@ -402,7 +403,8 @@ def report_page(
         least = min(marks.values())
         names = [_text(r["name"], language) for r in rubric() if marks.get(r["id"]) == least]
         values = {"total": sum(marks.values()), "most": 4 * len(marks)}
-        parts.append(_say("marks", language, **values, weakest=", ".join(names)))
+        said = "even" if len(names) == len(marks) > 1 else "marks"
+        parts.append(_say(said, language, **values, weakest=", ".join(names)))
     levels = {_say("level", language, n=n): s for n, s in found["levels"].items()}
     chapters = {f"{n:02} {_text(titles[n], language)}": s for n, s in found["chapters"].items()}
     for head, group in (("by level", levels), ("by chapter", chapters)):
