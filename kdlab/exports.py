@@ -243,7 +243,7 @@ def booklet_html(language: str) -> str:
         return entry("q", "a", name, text)
 
     def answer(name: str) -> str:
-        asked = [f"**{items[name]['question'][code].strip()}**" for code in _codes(language)]
+        asked = [f"**{interview.question(name, code).title}**" for code in _codes(language)]
         text = booklet_part(interview.answer(name, where).markdown)
         return entry("a", "q", name, booklet_part("\n\n".join(asked)) + text)
 

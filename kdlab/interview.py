@@ -1,7 +1,8 @@
 """The interview bank (`data/interview/<chapter>.yaml`) as pages with hidden answers.
 
-`corner(1)` shows a chapter's cards, `card("dark-knowledge")` one, `seed_question(1)` the seed's own
-question with what it says imprecisely; each in English, in Chinese, or (without a language) both.
+`corner(1)` shows a chapter's first cards, `card("dark-knowledge")` one, `seed_question(1)` the
+seed's own question with what it says imprecisely; each in English, in Chinese, or (without a
+language) both.
 Pages are Markdown with <details>, so they read without a kernel. The form of the bank is
 `data/interview/schema.json`; tests/test_interview.py checks it, the terms and the anchors.
 """
@@ -91,18 +92,21 @@ def corner(chapter: int | str, language: str | None = None) -> Page:
 
 def card(name: str, language: str | None = None) -> Page:
     """One item of the bank; ValueError when there is none of that id."""
-    item = _item(name)
-    return Page(_join(item["question"], language), _card(item, language))
+    return Page(_title(_item(name), language), _card(_item(name), language))
 
 
 def question(name: str, language: str | None = None) -> Page:
-    """What an item asks, without the answer; ValueError when there is none of that id."""
-    return Page(name, _question(_item(name), language))
+    """What an item asks, without the answer; the title is its words without code.
+
+    ValueError when there is none of that id.
+    """
+    return Page(_title(_item(name), language), _question(_item(name), language))
 
 
 def answer(name: str, language: str | None = None) -> Page:
     """An item's answer, not hidden; ValueError when there is none of that id."""
-    return Page(name, "\n\n---\n\n".join(_answer(_item(name), c) for c in _codes(language)))
+    answers = [_answer(_item(name), code) for code in _codes(language)]
+    return Page(_title(_item(name), language), "\n\n---\n\n".join(answers))
 
 
 def seed_question(number: int, language: str | None = None) -> Page:
@@ -127,6 +131,10 @@ def _item(name: str) -> dict:
     return item
 
 
+def _title(item: dict, language: str | None) -> str:
+    return _join({code: _ask(item["question"][code]) for code in LANGUAGES}, language)
+
+
 def _codes(language: str | None) -> tuple[str, ...]:
     if language not in (None, *LANGUAGES):
         raise ValueError(f"the language is 'en', 'zh' or None for both, got {language!r}")
@@ -143,6 +151,11 @@ def _join(text: dict, language: str | None) -> str:
 
 def _arrow(said: str, right: str) -> str:
     return f"{said.strip()} **→** {right.strip()}".replace("\n", " ")
+
+
+def _ask(question: str) -> str:
+    """The words of a question, without the code that may follow them."""
+    return question.strip().partition("\n\n")[0]
 
 
 def _unwrap(node):
@@ -172,7 +185,8 @@ def _card(item: dict, language: str | None) -> str:
 
 
 def _question(item: dict, language: str | None) -> str:
-    parts = [f"**{item['question'][code].strip()}**" for code in _codes(language)]
+    asked = [item["question"][code].strip().partition("\n\n") for code in _codes(language)]
+    parts = [f"**{words}**\n\n{code}".strip() for words, _, code in asked]
     level, kind = _word("level", language).format(**item), _word(item["kind"], language)
     return "\n\n".join([*parts, f"*{level} · {kind}*"])
 
@@ -181,7 +195,7 @@ def _answer(item: dict, code: str) -> str:
     """An item's answer in one language, the short one first."""
     asked = [items()[f["item"]] if "item" in f else f for f in item["follow_ups"]]
     sections = {
-        "follow_ups": [_arrow(a["question"][code], a.get("answer", a.get("short"))[code])
+        "follow_ups": [_arrow(_ask(a["question"][code]), a.get("answer", a.get("short"))[code])
                        for a in asked],
         "wrong_answers": [f"“{w['answer'][code]}” {w['why'][code]}" for w in item["wrong_answers"]],
         "red_flags": [flag[code] for flag in item["red_flags"]],

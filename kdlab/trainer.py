@@ -234,9 +234,10 @@ def interval(card, grade: int, now: datetime | None = None) -> timedelta:
 def choices(name: str, seed: int | str = 0) -> list[Choice]:
     """The item's short answer among wrong ones, each with its reason, in a seeded order.
 
-    Wrong answers are the item's own; where they are fewer than three, items that share a tag, then
-    items of the chapter, lend theirs (whole sentences, so that they stand alone), and the reason
-    names the question that they belong to. ValueError when there is no such item.
+    Wrong answers are the item's own; where they are fewer than three, concepts and derivations that
+    share a tag, then those of the chapter, lend theirs: whole false statements, wrong anywhere (a
+    wrong diagnosis or advice may be right for another case). The reason names the question that
+    they belong to. ValueError when there is no such item.
     """
     items = catalogue()
     if name not in items:
@@ -250,18 +251,21 @@ def choices(name: str, seed: int | str = 0) -> list[Choice]:
     for other in lenders:
         if len(options) == OPTIONS:
             break
+        asked = {code: interview.question(other["id"], code).title for code in interview.LANGUAGES}
         for wrong in other["wrong_answers"]:
             if _stands_alone(wrong["answer"]) and wrong["answer"] not in [o.text for o in options]:
-                why = {code: _word("borrowed", code).format(
-                    question=other["question"][code].strip(), why=wrong["why"][code].strip(),
-                ) for code in interview.LANGUAGES}  # fmt: skip
+                why = {
+                    code: _word("borrowed", code).format(question=asked[code], why=text.strip())
+                    for code, text in wrong["why"].items()
+                }
                 options.append(Choice(wrong["answer"], why, False))
                 break
     return shuffle(options, len(options))
 
 
 def _may_lend(other: Item, item: Item) -> bool:
-    return other["id"] != item["id"] and _near(other, item) > 0
+    states = other["kind"] in ("concept", "derivation")
+    return states and other["id"] != item["id"] and _near(other, item) > 0
 
 
 def _near(other: Item, item: Item) -> float:
@@ -411,7 +415,7 @@ def report_page(
         shares = "; ".join(f"{name}: {share:.0%}" for name, share in group.items())
         parts.append(f"**{_say(head, language)}** {shares}")
     lines = [
-        f"- {_text(items[name]['question'], language)}".replace("\n", " ")
+        f"- {interview.question(name, language).title}".replace("\n", " ")
         + f" (`{items[name]['shown_in'][0]['notebook']}#{items[name]['shown_in'][0]['anchor']}`)"
         for name in found["missed"]
     ]
@@ -523,9 +527,9 @@ def evening(
     """An evening before the interview: what to do, in order, for `hours` (a half to 12).
 
     First what was answered badly before; then chapter by chapter a look at its summary and its
-    cards, as many as fit: what will not be known tomorrow, basic before senior. A break after 90
-    minutes; from two hours on a mock interview; the last tenth repeats what went wrong. A card
-    takes its minutes in the bank, and one more to read.
+    cards, as many as fit: what will not be known tomorrow, basic before senior; from two hours on
+    a mock interview; the last tenth repeats what went wrong. There is a break before 100 minutes
+    are over. A card takes its minutes in the bank, and one more to read.
     """
     if not 0.5 <= hours <= 12:
         raise ValueError(f"an evening has between half an hour and 12 hours, got {hours:g}")
@@ -536,7 +540,7 @@ def evening(
     pool = [item for item in select(chapters) if known.get(item["id"], 0) < KNOWN]
     again = max(5, total // 10)
     rehearsal = 0 if total < 120 else 20 if total < 180 else 30
-    breaks = 10 * ((total - 1) // 100)
+    breaks = 10 * ((total - 1) // 90)
     look = 5 if total >= 90 else 0  # at a chapter's summary; an hour is for cards alone
     left = total - again - rehearsal - breaks
     weak = [item for item in pool if item["id"] in known]
@@ -553,9 +557,19 @@ def evening(
     for chapter in sorted(opened):
         if look:
             blocks.append(("overview", chapter, []))
-        blocks.append(("drill", chapter, [i for i in drill if i["chapter"] == chapter]))
+        blocks += [("drill", chapter, part) for part in _parts(drill, chapter)]
     spare = left if left > 30 else 0  # the whole bank fits into the evening
     return _timed(blocks, rehearsal, again + left - spare, spare, breaks // 10)
+
+
+def _parts(items: Sequence[Item], chapter: int) -> list[list[Item]]:
+    """The items of a chapter in parts of at most half an hour or so, between which one can rest."""
+    parts = [[]]
+    for item in (i for i in items if i["chapter"] == chapter):
+        if parts[-1] and sum(map(_minutes, [*parts[-1], item])) > 30:
+            parts.append([])
+        parts[-1].append(item)
+    return parts
 
 
 def _fill(items: Sequence[Item], most: int, left: int) -> tuple[list[Item], int]:
