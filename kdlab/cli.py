@@ -198,3 +198,59 @@ def sheet(
 
     for path in sheets.write_sheets(folder or sheets.BUILD):
         typer.echo(f"The cheat sheet is in {path}: open it in a browser and print it")
+
+
+MODES = ("cards", "choice", "mock", "stats", "tomorrow")
+Language = Annotated[str, typer.Option("--language", "-l", help="en or zh")]
+Chapters = Annotated[list[int] | None, typer.Option("--chapter", help="again for several")]
+
+
+@app.command()
+def quiz(
+    mode: Annotated[str, typer.Argument(help=", ".join(MODES))] = "cards",
+    language: Language = "en",
+    chapter: Chapters = None,
+    level: Annotated[list[int] | None, typer.Option(help="1, 2 or 3; again for several")] = None,
+    topic: Annotated[list[str] | None, typer.Option(help="a tag of the bank")] = None,
+    minutes: Annotated[int, typer.Option(min=1, help="of a mock interview")] = 30,
+    hours: Annotated[float, typer.Option(help="of the evening before")] = 3.0,
+    by: Annotated[str, typer.Option(help="stats by chapter, level, kind or topic")] = "chapter",
+    seed: Annotated[int | None, typer.Option(help="the same mock interview again")] = None,
+) -> None:
+    """Interview questions by spaced repetition, a mock interview, a plan for tonight."""
+    import time
+
+    from kdlab import quiz, sessions, trainer
+
+    where = {"chapters": chapter or (), "topics": topic or ()}
+    seed = time.time_ns() if seed is None else seed
+    if mode == "stats":
+        session = sessions.statistics(by)
+    elif mode == "tomorrow":
+        session = sessions.tomorrow(hours, chapter or ())
+    elif mode == "mock":
+        levels = dict.fromkeys(level, 1) if level else None
+        session = sessions.mock(trainer.mock(minutes, levels=levels, seed=seed, **where))
+    elif mode == "choice":
+        session = sessions.choice(trainer.select(levels=level or (), **where), seed)
+    elif mode == "cards":
+        session = sessions.cards(trainer.select(levels=level or (), **where))
+    else:
+        raise ValueError(f"no mode {mode!r}; there are {', '.join(MODES)}")
+    quiz.play(session, language)
+
+
+@app.command()
+def export(
+    form: Annotated[str, typer.Argument(help="anki, booklet, csv or json")],
+    language: Annotated[str, typer.Option("--language", "-l", help="en, zh or both")] = "both",
+    folder: Annotated[Path | None, typer.Option(help="default: build")] = None,
+) -> None:
+    """Write the interview bank as an Anki deck, a printable booklet, CSV or JSON."""
+    from kdlab import exports
+
+    paths = exports.export(form, language, folder)
+    for path in paths:
+        typer.echo(path)
+    if form == "booklet" and len(paths) == 1:
+        typer.echo("For a PDF open it in a browser and print; with Chromium here it comes along.")

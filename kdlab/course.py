@@ -77,10 +77,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "MPLBACKEND": inline}
 
 
-def execute(path: Path, *, timeout: int = 600) -> tuple[NotebookNode, Chapter]:
+def execute(
+    path: Path, *, timeout: int = 600, extra: dict[str, str] | None = None
+) -> tuple[NotebookNode, Chapter]:
     """Run one notebook in its folder; a failing cell ends it and is told in `Chapter.error`.
 
-    In a terminal, one line counts the cells.
+    In a terminal, one line counts the cells. `extra` goes into the kernel's environment.
     """
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -105,7 +107,7 @@ def execute(path: Path, *, timeout: int = 600) -> tuple[NotebookNode, Chapter]:
     )
     error, clock = None, time.perf_counter()
     try:
-        client.execute(env=environment())
+        client.execute(env=environment() | (extra or {}))
     except Exception as failure:  # a dead kernel and a time-out are told like a failing cell
         cell_failed = isinstance(failure, CellExecutionError)
         kind = failure.ename if cell_failed else type(failure).__name__
@@ -217,9 +219,11 @@ def run(
     The executed notebooks go to `build`; with `write`, those without an error also replace,
     cleaned, the notebooks they came from.
     """
+    # what is committed shows the course to a newcomer, not the answers of whoever writes it
+    newcomer = {"KDLAB_PROGRESS": str(build / "no-answers-yet.sqlite3")} if write else {}
     chapters = []
     for path in paths:
-        notebook, chapter = execute(path, timeout=timeout)
+        notebook, chapter = execute(path, timeout=timeout, extra=newcomer)
         save(notebook, build / path.name)
         if write and chapter.error is None:
             cleaned = clean(notebook)

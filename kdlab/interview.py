@@ -1,7 +1,8 @@
 """The interview bank (`data/interview/<chapter>.yaml`) as pages with hidden answers.
 
-`corner(1)` shows a chapter's cards, `card("dark-knowledge")` one, `seed_question(1)` the seed's own
-question with what it says imprecisely; each in English, in Chinese, or (without a language) both.
+`corner(1)` shows a chapter's first cards, `card("dark-knowledge")` one, `seed_question(1)` the
+seed's own question with what it says imprecisely; each in English, in Chinese, or (without a
+language) both.
 Pages are Markdown with <details>, so they read without a kernel. The form of the bank is
 `data/interview/schema.json`; tests/test_interview.py checks it, the terms and the anchors.
 """
@@ -15,6 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 BANK = ROOT / "data" / "interview"
 LANGUAGES = ("en", "zh")
+CORNER = 12  # cards of a chapter's corner; the trainer asks the rest as well
 WORDS = {  # the fixed words of a page
     "answer": ("Answer", "答案"),
     "full": ("In full", "展开"),
@@ -55,7 +57,7 @@ class Page:
     def _repr_html_(self) -> str:
         import mistune  # comes with Jupyter; its plugin keeps formulas out of Markdown's hands
 
-        return mistune.create_markdown(escape=False, plugins=["math"])(self.markdown)
+        return mistune.create_markdown(escape=False, plugins=["math", "table"])(self.markdown)
 
 
 def chapters() -> list[str]:
@@ -78,18 +80,33 @@ def items() -> dict[str, dict]:
 
 
 def corner(chapter: int | str, language: str | None = None) -> Page:
-    """The chapter's interview cards, answers hidden until asked for."""
+    """The chapter's first twelve cards, answers hidden until asked for.
+
+    A chapter's further items are the trainer's (`kdlab.trainer`) and the booklet's.
+    """
     bank = load(chapter)
     title = f"{_word('corner', language)}: {_join(bank['title'], language)}"
-    cards = [_card(item, language) for item in bank["items"]]
+    cards = [_card(item, language) for item in bank["items"][:CORNER]]
     return Page(f"{title} ({len(cards)})", "\n\n".join([f"### {title}", *cards]))
 
 
 def card(name: str, language: str | None = None) -> Page:
     """One item of the bank; ValueError when there is none of that id."""
-    if not (item := items().get(name)):
-        raise ValueError(f"no item {name!r} in the bank; its ids: {', '.join(items())}")
-    return Page(_join(item["question"], language), _card(item, language))
+    return Page(_title(_item(name), language), _card(_item(name), language))
+
+
+def question(name: str, language: str | None = None) -> Page:
+    """What an item asks, without the answer; the title is its words without code.
+
+    ValueError when there is none of that id.
+    """
+    return Page(_title(_item(name), language), _question(_item(name), language))
+
+
+def answer(name: str, language: str | None = None) -> Page:
+    """An item's answer, not hidden; ValueError when there is none of that id."""
+    answers = [_answer(_item(name), code) for code in _codes(language)]
+    return Page(_title(_item(name), language), "\n\n---\n\n".join(answers))
 
 
 def seed_question(number: int, language: str | None = None) -> Page:
@@ -108,6 +125,16 @@ def seed_question(number: int, language: str | None = None) -> Page:
     return Page(title, "\n\n".join(lines))
 
 
+def _item(name: str) -> dict:
+    if not (item := items().get(name)):
+        raise ValueError(f"no item {name!r} in the bank; its ids: {', '.join(items())}")
+    return item
+
+
+def _title(item: dict, language: str | None) -> str:
+    return _join({code: _ask(item["question"][code]) for code in LANGUAGES}, language)
+
+
 def _codes(language: str | None) -> tuple[str, ...]:
     if language not in (None, *LANGUAGES):
         raise ValueError(f"the language is 'en', 'zh' or None for both, got {language!r}")
@@ -124,6 +151,11 @@ def _join(text: dict, language: str | None) -> str:
 
 def _arrow(said: str, right: str) -> str:
     return f"{said.strip()} **→** {right.strip()}".replace("\n", " ")
+
+
+def _ask(question: str) -> str:
+    """The words of a question, without the code that may follow them."""
+    return question.strip().partition("\n\n")[0]
 
 
 def _unwrap(node):
@@ -148,17 +180,22 @@ def _shown(places: list[dict]) -> str:
 
 
 def _card(item: dict, language: str | None) -> str:
-    parts = [f"**{item['question'][code].strip()}**" for code in _codes(language)]
+    hidden = [_details(_word("answer", code), _answer(item, code)) for code in _codes(language)]
+    return "\n\n".join([_question(item, language), *hidden])
+
+
+def _question(item: dict, language: str | None) -> str:
+    asked = [item["question"][code].strip().partition("\n\n") for code in _codes(language)]
+    parts = [f"**{words}**\n\n{code}".strip() for words, _, code in asked]
     level, kind = _word("level", language).format(**item), _word(item["kind"], language)
-    parts.append(f"*{level} · {kind}*")
-    return "\n\n".join(parts + [_answer(item, code) for code in _codes(language)])
+    return "\n\n".join([*parts, f"*{level} · {kind}*"])
 
 
 def _answer(item: dict, code: str) -> str:
-    """An item's hidden answer in one language."""
+    """An item's answer in one language, the short one first."""
     asked = [items()[f["item"]] if "item" in f else f for f in item["follow_ups"]]
     sections = {
-        "follow_ups": [_arrow(a["question"][code], a.get("answer", a.get("short"))[code])
+        "follow_ups": [_arrow(_ask(a["question"][code]), a.get("answer", a.get("short"))[code])
                        for a in asked],
         "wrong_answers": [f"“{w['answer'][code]}” {w['why'][code]}" for w in item["wrong_answers"]],
         "red_flags": [flag[code] for flag in item["red_flags"]],
@@ -169,4 +206,4 @@ def _answer(item: dict, code: str) -> str:
             body += [f"**{_word(name, code)}**", "\n".join(f"- {line}" for line in lines)]
     body.append(f"*{_word('sources', code)}* {'; '.join(item['sources'])}")
     body.append(f"*{_word('shown_in', code)}* {_shown(item['shown_in'])}")
-    return _details(_word("answer", code), "\n\n".join(body))
+    return "\n\n".join(body)

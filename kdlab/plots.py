@@ -7,9 +7,13 @@ the same artists to another state: the sliders (`kdlab.widgets`) and the static 
 
 import io
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import matplotlib
+import matplotlib.font_manager
+import matplotlib.text
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -748,3 +752,54 @@ def _differences(axis: Axes, rows: Sequence[tuple], unit: str, name: str) -> Non
     axis.set_title(name)
     axis.set_xlabel(unit, fontsize=12)
     axis.grid(axis="y", visible=False)
+
+
+CHINESE_FONTS = (  # simplified forms first; a CJK collection may only be known by its first face
+    "Noto Sans CJK SC", "Source Han Sans SC", "Noto Sans SC", "Microsoft YaHei", "PingFang SC",
+    "Hiragino Sans GB", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "Noto Sans CJK JP",
+)  # fmt: skip
+
+
+def progress_bars(table: pd.DataFrame, names: Sequence[str], language: str = "en") -> Figure:
+    """What a learner has seen and will know tomorrow, a bar for each row of `trainer.statistics`.
+
+    Without a font for Chinese, the words are English and the bars have the table's keys.
+    """
+    chinese = _chinese_font()
+    if language == "zh" and not chinese:
+        language, names = "en", [str(key) for key in table.index]
+    known = (table["ready"] * table["items"]).sum() / table["items"].sum()
+    title, seen, ready, axis_label = {
+        "en": ("{:.0%} of the items known tomorrow", "seen", "known tomorrow (FSRS)",
+               "share of the items, %"),
+        "zh": ("明天预计还记得 {:.0%} 的题", "已学", "明天还记得（FSRS 预测）", "题目占比（%）"),
+    }[language]  # fmt: skip
+    made = figure(11, 1.6 + 0.45 * len(table), title.format(known))
+    axis, places = made.subplots(), range(len(table))
+    axis.barh(places, 100 * table["seen"] / table["items"], color="0.85", label=seen)
+    axis.barh(places, 100 * table["ready"], 0.5, color=COLOURS["distilled"], label=ready)
+    axis.set_yticks(places, names)
+    axis.set(xlim=(0, 100), xlabel=axis_label)
+    axis.invert_yaxis()
+    axis.grid(visible=False, axis="y")
+    made.legend(loc="outside upper right", ncols=2, frameon=False)
+    if chinese and language == "zh":
+        for text in made.findobj(matplotlib.text.Text):
+            text.set_fontfamily(["DejaVu Sans", chinese])
+    return made
+
+
+@cache
+def _chinese_font() -> str | None:
+    """The best font here that has Chinese, also one that was installed after matplotlib looked."""
+    manager = matplotlib.font_manager.fontManager
+
+    def found() -> str | None:
+        installed = {font.name for font in manager.ttflist}
+        return next((name for name in CHINESE_FONTS if name in installed), None)
+
+    if found() is None:
+        for path in matplotlib.font_manager.findSystemFonts():
+            if re.search("CJK|msyh|PingFang|Hiragino|wqy|simhei", path, re.IGNORECASE):
+                manager.addfont(path)
+    return found()

@@ -1,5 +1,5 @@
 """Panels with sliders: temperature alone, along a ladder of teachers, with the soft term's weight,
-an attack's epsilon, the threshold of a verification, a download's bandwidth; and the decision guide.
+an attack's epsilon, a verification's threshold, a download's bandwidth; and the decision guide.
 
 The numbers come from pure functions (`temperature_state`, `objective_state`, `robustness_state`,
 `verification_state`); the drawing from `kdlab.plots`. A panel only joins them: one PNG is replaced

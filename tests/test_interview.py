@@ -76,11 +76,24 @@ def test_the_bank_has_no_problems():
     assert problems() == []
 
 
-@pytest.mark.parametrize("chapter", [1, 2])
-def test_each_chapter_has_six_to_twelve_cards_of_every_level(chapter):
+@pytest.mark.parametrize("chapter", interview.chapters())
+def test_each_corner_has_six_to_twelve_cards_of_every_level(chapter):
     items = interview.load(chapter)["items"]
-    assert 6 <= len(items) <= 12
-    assert {item["level"] for item in items} == {1, 2, 3}
+    page = interview.corner(chapter, "en")
+    cards = page.markdown.count("<details>")
+    assert 6 <= cards <= 12 and cards == min(12, len(items)) and f"({cards})" in repr(page)
+    assert {item["level"] for item in items[:12]} == {1, 2, 3}
+
+
+def test_a_corner_shows_the_first_twelve_items_of_a_long_chapter(monkeypatch):
+    first, *rest = interview.load(1)["items"]
+    copies = [{**first, "question": {"en": f"Item {n}?", "zh": f"第 {n} 题"}} for n in range(19)]
+    long = {**interview.load(1), "items": copies}
+    real = interview.load
+    monkeypatch.setattr(interview, "load", lambda n: long if "1" in str(n) else real(n))
+    monkeypatch.setattr(interview, "items", lambda: {item["id"]: item for item in [first, *rest]})
+    page = interview.corner(1).markdown
+    assert "Item 11?" in page and "第 11 题" in page and "Item 12?" not in page
 
 
 @pytest.mark.parametrize("name", CHECKED)

@@ -1,0 +1,118 @@
+"""A JupyterLab on this machine and a headless Chromium before it; both are needed, or a skip."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PICTURES = ROOT / "build" / "browser"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser; `$KDLAB_BROWSER` names another than those on the path."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    named = [os.environ.get("KDLAB_BROWSER", ""), *BROWSERS]
+    path = next(filter(None, map(shutil.which, named)), None)
+    if path is None:
+        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)} is on the path")
+    with sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab of its own: `.url`, `.folder`, `.progress` (the learner's file)."""
+    folder = tmp_path_factory.mktemp("lab")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "KDLAB_PROGRESS": str(folder / "progress.sqlite3"),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+    }
+    environment.pop("MPLBACKEND", None)
+    settings = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"fetchNews": "false"}')
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"),
+        *("--ip=127.0.0.1", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"),
+        *("--LabApp.expose_app_in_browser=True", "--ServerApp.port_retries=0"),
+    ]
+    log = (folder / "log.txt").open("w")
+    server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(url + "/api/status", server, folder / "log.txt")
+        yield SimpleNamespace(url=url, folder=folder, progress=folder / "progress.sqlite3")
+    finally:
+        server.terminate()
+        server.wait(30)
+        log.close()
+
+
+def _wait_for(url: str, server: subprocess.Popen, log: Path, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture
+def run(chromium, lab):
+    """Open a notebook of these cells in JupyterLab, run it, and give its browser page."""
+    pages = []
+
+    def opened(name: str, *cells: str, width: int = 1400, height: int = 1000):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
+        notebook.metadata["kernelspec"] = spec
+        nbformat.write(notebook, lab.folder / f"{name}.ipynb")
+        page = chromium.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(90_000)
+        pages.append(page)
+        page.goto(f"{lab.url}/lab/tree/{name}.ipynb?reset")
+        page.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell")
+        kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext"
+        page.wait_for_function(f"{kernel}?.isReady && {kernel}.session?.kernel?.status === 'idle'")
+        for command in ("application:toggle-left-area", "notebook:run-all-cells"):
+            page.evaluate("name => { jupyterapp.commands.execute(name) }", command)  # no waiting
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture
+def shot():
+    """Keep a picture of a page under build/browser, to be looked at."""
+
+    def taken(page, name: str, **options) -> Path:
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        path = PICTURES / f"{name}.png"
+        page.screenshot(path=path, **options)
+        return path
+
+    return taken

@@ -1,0 +1,132 @@
+"""The trainer in JupyterLab, driven by a browser as a person would; pictures in build/browser."""
+
+import sqlite3
+
+from kdlab import interview, trainer
+
+CELL = "from kdlab import trainer_panels\ntrainer_panels.trainer_tabs()"
+MISSING = """() => {  // characters that are drawn as an empty box: as wide as one surely missing
+    const text = document.querySelector('.jp-OutputArea').innerText;
+    const draw = document.createElement('canvas').getContext('2d');
+    const style = getComputedStyle(document.querySelector('.jp-RenderedHTMLCommon p'));
+    const canvas = draw.canvas; canvas.width = canvas.height = 40;
+    const picture = c => { draw.clearRect(0, 0, 40, 40); draw.font = '24px ' + style.fontFamily;
+        draw.fillText(c, 4, 30); return canvas.toDataURL(); };
+    const box = picture('\\u{10FFFE}');
+    return [...new Set(text)].filter(c => /\\p{Script=Han}/u.test(c) && picture(c) === box);
+}"""
+
+
+def grades(lab) -> list[tuple]:
+    with sqlite3.connect(lab.progress) as db:
+        return db.execute("SELECT item, grade, mode FROM answers ORDER BY id").fetchall()
+
+
+def button(page, words: str):
+    return page.locator(".jp-OutputArea button:visible").filter(has_text=words).first
+
+
+def test_an_evening_with_the_trainer(run, shot, lab):
+    """Cards, choice, mock interview with its rubric, statistics, the plan; both languages."""
+    page = run("evening", CELL)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    first = trainer.select()[0]
+
+    def says(words: str) -> None:
+        page.locator(".jp-OutputArea").get_by_text(words).filter(visible=True).first.wait_for()
+
+    says(first["question"]["en"].strip())
+    shot(page, "cards-1-question")
+    button(page, "Show the answer").click()
+    says("Wrong answers that interviewers hear")
+    page.wait_for_selector(".jp-OutputArea mjx-container")  # formulas are typeset ...
+    page.wait_for_timeout(1000)
+    body = page.locator(".jp-RenderedHTMLCommon:visible").first.inner_text()
+    assert "\\(" not in body and "\\mathrm" not in body  # ... every one
+    shot(page, "cards-2-answer")
+    button(page, "中文").click()
+    says("常见的错误回答")
+    page.wait_for_timeout(1000)
+    shot(page, "cards-3-chinese")
+    assert page.evaluate(MISSING) == []
+    button(page, "会 (10 分钟)").click()
+    says("本次已答 1")
+    assert grades(lab) == [(first["id"], 3, "card")]
+
+    page.locator(".lm-TabBar-tab", has_text="选择题").click()
+    # the tab was made before the card was answered: it still shows the first item
+    says("d ")
+    shot(page, "choice-1")
+    options = [o.right for o in trainer.choices(first["id"], "0-0")]
+    button(page, "abcd"[options.index(True)]).click()
+    says("答对了")
+    page.wait_for_timeout(500)
+    shot(page, "choice-2")
+    assert grades(lab)[-1] == (first["id"], trainer.RECOGNISED, "choice")
+
+    page.locator(".lm-TabBar-tab", has_text="模拟面试").click()
+    shot(page, "mock-1")
+    button(page, "开始").click()
+    says("第 1/")
+    button(page, "English").click()
+    says("Question 1 of")
+    count = int(page.get_by_text("Question 1 of").inner_text().split(" of ")[1].split()[0])
+    for n in range(1, count + 1):
+        says(f"Question {n} of {count}")
+        button(page, "Show the answer").click()
+        says("Sources")
+        if n == 1:
+            shot(page, "mock-2-answer")
+        button(page, "Hard" if n % 2 else "Good").click()
+    for n, entry in enumerate(trainer.rubric()):
+        says(entry["asks"]["en"])
+        if n == 0:
+            shot(page, "mock-3-rubric")
+        button(page, "3").click()
+    says("Rubric: 15 of 20")
+    page.wait_for_timeout(500)
+    shot(page, "mock-4-report")
+    assert sum(mode == "mock" for _, _, mode in grades(lab)) == count
+
+    for code, (tab, word) in {"en": ("Statistics", "Mock interviews so far"),
+                              "zh": ("统计", "以往模拟面试得分")}.items():  # fmt: skip
+        button(page, {"en": "English", "zh": "中文"}[code]).click()
+        page.locator(".lm-TabBar-tab", has_text=tab).click()
+        says(word)
+        page.wait_for_timeout(1500)
+        shot(page, f"statistics-{code}")
+    page.locator(".lm-TabBar-tab", has_text="明天面试").click()
+    says("3 小时复习计划")
+    shot(page, "tomorrow-zh")
+    button(page, "English").click()
+    says("a plan for 3 h")
+    shot(page, "tomorrow-en")
+    assert errors == []
+
+
+def test_two_notebooks_at_once(run, lab):
+    """Each with its kernel, answering in turn: all answers are kept."""
+    before = len(grades(lab)) if lab.progress.exists() else 0
+    cell = "from kdlab import trainer_panels\ntrainer_panels.flash_cards()"
+    pages = [run(name, cell) for name in ("one", "two")]
+    for _ in range(3):
+        for page in pages:
+            button(page, "Show the answer").click()
+            button(page, "Easy").click()
+            button(page, "Show the answer").wait_for()
+    assert len(grades(lab)) == before + 6
+
+
+def test_the_paper_interview_is_readable_before_any_kernel(run, shot):
+    """The page that a chapter shows: formulas typeset, answers folded, the rubric a table."""
+    cell = "from kdlab import trainer\ntrainer.mock_page(trainer.mock(15, seed=8))"
+    page = run("paper", cell, height=1400)
+    page.locator(".jp-OutputArea details").first.wait_for()
+    count = 2 * len(trainer.mock(15, seed=8))
+    assert page.locator(".jp-OutputArea details").count() == count
+    assert page.locator(".jp-OutputArea details[open]").count() == 0
+    page.locator(".jp-OutputArea summary").first.click()
+    assert interview.WORDS["full"][0] in page.locator(".jp-OutputArea details[open]").inner_text()
+    page.wait_for_timeout(1500)
+    shot(page, "paper-interview")

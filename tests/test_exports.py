@@ -1,0 +1,211 @@
+"""Exports: every item is in each, in the right language; Anki updates instead of duplicating."""
+
+import copy
+import csv
+import html
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+from typer.testing import CliRunner
+
+from kdlab import exports, interview, trainer
+from kdlab.cli import app
+
+HAN = re.compile("[\u4e00-\u9fff]")
+ITEMS = trainer.catalogue()
+
+
+def notes(package, tmp_path) -> dict[str, list]:
+    """guid -> fields, from the SQLite in an .apkg."""
+    with zipfile.ZipFile(package) as archive:
+        archive.extract("collection.anki2", tmp_path)
+    with sqlite3.connect(tmp_path / "collection.anki2") as db:
+        rows = db.execute("SELECT guid, flds FROM notes").fetchall()
+    return {guid: fields.split("\x1f") for guid, fields in rows}
+
+
+@pytest.fixture(scope="module")
+def decks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("decks")
+    return {code: exports.export("anki", code, folder)[0] for code in exports.LANGUAGES}
+
+
+@pytest.mark.parametrize("code", exports.LANGUAGES)
+def test_a_deck_has_every_item_once_in_its_language(decks, tmp_path, code):
+    found = notes(decks[code], tmp_path)
+    assert sorted(fields[0] for fields in found.values()) == sorted(ITEMS)
+    for _, *texts in found.values():
+        for text in texts:
+            assert text and "$" not in re.sub(r"(?s)<code.*?</code>", "", text), text
+            assert text.count(r"\(") == text.count(r"\)")
+            assert text.count(r"\[") == text.count(r"\]")
+            if code != "en":
+                assert HAN.search(text)
+            else:
+                assert not HAN.search(re.sub(r"(?s)<code.*?</code>", "", text))
+
+
+def test_the_answer_does_not_repeat_the_short_one(decks, tmp_path):
+    for fields in notes(decks["both"], tmp_path).values():
+        for code in interview.LANGUAGES:
+            short = ITEMS[fields[0]]["short"][code].strip()
+            plain = html.unescape("".join(fields[1:]))
+            if not re.search("[$`*_]", short):
+                assert plain.count(short) == 1, fields[0]
+
+
+def test_ids_and_guids_never_change(decks, tmp_path):
+    """These are in the hands of learners: another value would double their cards."""
+    import genanki
+
+    guid = genanki.guid_for("kdlab", "en", "dark-knowledge")
+    assert notes(decks["en"], tmp_path)[guid][0] == "dark-knowledge" and guid == "e+WZ0TCqAT"
+    assert exports._number("model en") == 1816806000
+    assert exports._number("deck zh 1") == 1793446393
+    numbers = [exports._number(f"deck {c} {n}") for c in exports.LANGUAGES for n in range(9)]
+    assert len(set(numbers)) == 27 and all(0 < n < 2**31 for n in numbers)
+
+
+def changed_bank(monkeypatch):
+    """The bank with other words in one item of the first chapter."""
+    first = copy.deepcopy(interview.load(interview.chapters()[0]))
+    first["items"][0]["full"]["en"] = "Rewritten since the last export."
+    real = interview.load
+    monkeypatch.setattr(
+        interview, "load", lambda n: first if n in (first["chapter"], real(n)["notebook"])
+        and real(n)["chapter"] == first["chapter"] else real(n),
+    )  # fmt: skip
+    return first["items"][0]["id"]
+
+
+def test_anki_imports_the_deck_and_updates_it(decks, tmp_path, monkeypatch):
+    """By Anki itself: a second import of a newer deck changes notes and makes none."""
+    pytest.importorskip("anki.collection", reason="the anki library is not installed")
+    from anki.collection import Collection, ImportAnkiPackageRequest
+
+    col = Collection(str(tmp_path / "learner.anki2"))
+    try:
+        col.import_anki_package(ImportAnkiPackageRequest(package_path=str(decks["en"])))
+        assert col.note_count() == col.card_count() == len(ITEMS)
+        names = [deck.name for deck in col.decks.all_names_and_ids()]
+        assert sum(name.startswith("kdlab en::") for name in names) == len(trainer.chapter_titles())
+        card = col.get_card(col.find_cards("Id:dark-knowledge")[0])
+        assert "dark knowledge" in card.question() and "chapter-01" in card.note().tags
+        assert r"\(" in card.answer() or "math" in card.answer()
+        col.sched.get_queued_cards()
+        card.due, card.ivl, card.type, card.queue = 30, 12, 2, 2  # learnt for twelve days
+        col.update_card(card)
+
+        col.import_anki_package(ImportAnkiPackageRequest(package_path=str(decks["en"])))
+        assert col.note_count() == len(ITEMS)  # the same again: nothing new
+
+        name = changed_bank(monkeypatch)
+        time.sleep(1.1)  # Anki compares whole seconds
+        newer = exports.export("anki", "en", tmp_path)[0]
+        col.import_anki_package(ImportAnkiPackageRequest(package_path=str(newer)))
+        assert col.note_count() == col.card_count() == len(ITEMS)
+        note = col.get_note(col.find_notes(f"Id:{name}")[0])
+        assert "Rewritten since" in note["Answer"]
+        assert col.get_card(card.id).ivl == 12  # what was learnt stays
+
+        col.import_anki_package(ImportAnkiPackageRequest(package_path=str(decks["zh"])))
+        assert col.note_count() == 2 * len(ITEMS)  # another language is another deck
+    finally:
+        col.close()
+
+
+@pytest.mark.parametrize("code", exports.LANGUAGES)
+def test_the_booklet_has_every_question_and_its_answer_at_the_end(code):
+    page = exports.booklet_html(code)
+    assert page.index('id="questions"') < page.index('id="answers"')
+    for name, item in ITEMS.items():
+        for part, other in (("q", "a"), ("a", "q")):
+            assert page.count(f'id="{part}-{name}"') == 1
+            assert page.count(f'href="#{other}-{name}"') == 1
+        assert page.index(f'id="q-{name}"') < page.index('id="answers"')
+        assert page.index(f'id="a-{name}"') > page.index('id="answers"')
+        for language in interview.LANGUAGES:
+            source = item["sources"][0].split(",")[0]
+            assert html.escape(source, quote=False) in page
+            begins = re.split(r"[$`*\n_<\\\"'\u201c]", item["short"][language].strip())[0]
+            if len(begins) > 20:
+                assert (html.escape(begins) in page) == (code in (language, "both")), name
+
+
+def test_the_booklet_needs_nothing_beside_itself():
+    page = exports.booklet_html("both")
+    assert not re.search(
+        r"<script|<link|src=|url\(|https?://(?!www\.w3\.org)[^\s<]*\.(js|css)", page
+    )
+    assert page.count("<math") > len(ITEMS)
+    text = re.sub(r"(?s)<style.*?</style>|<(code|annotation).*?</\1>", "", page)
+    assert "$" not in text and r"\mathrm" not in text and "<merror" not in page
+
+
+def test_booklet_formulas_are_mathml():
+    found = exports.booklet_part(r"If $p_t < 1$ then" + "\n\n$$\n\\frac{a}{b}\n$$\n")
+    assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="inline"' in found
+    assert 'display="block"' in found and "<mfrac>" in found
+    assert "&lt;" in found or "&#x0003C;" in found
+
+
+def test_the_pdf_is_printed_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(exports, "browser", lambda: None)
+    assert [p.suffix for p in exports.export("booklet", "en", tmp_path)] == [".html"]
+    broken = tmp_path / "browser"
+    broken.write_text("#!/bin/sh\necho no display >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(exports, "browser", lambda: str(broken))
+    with pytest.raises(OSError, match="could not print .*no display.*print it yourself"):
+        exports.export("booklet", "en", tmp_path)
+    assert not list(tmp_path.glob("*.pdf")) and not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("code", exports.LANGUAGES)
+def test_csv_reads_back(tmp_path, code):
+    (path,) = exports.export("csv", code, tmp_path)
+    assert path.read_bytes()[:3] == b"\xef\xbb\xbf"  # or Excel takes the Chinese for Latin-1
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert list(rows) == list(ITEMS)
+    codes = interview.LANGUAGES if code == "both" else (code,)
+    for name, row in rows.items():
+        for language in codes:
+            assert row[f"full_{language}"] == ITEMS[name]["full"][language].strip()
+        assert int(row["level"]) == ITEMS[name]["level"]
+        assert ("question_zh" in row) == (code != "en")
+
+
+def test_json_reads_back(tmp_path):
+    (path,) = exports.export("json", "both", tmp_path)
+    found = json.loads(path.read_text(encoding="utf-8"))["items"]
+    assert found == json.loads(json.dumps(list(ITEMS.values())))
+    (path,) = exports.export("json", "zh", tmp_path)
+    item = json.loads(path.read_text(encoding="utf-8"))["items"][0]
+    assert HAN.search(item["question"]) and HAN.search(item["wrong_answers"][0]["why"])
+
+
+def test_the_command(tmp_path):
+    done = CliRunner().invoke(app, ["export", "json", "-l", "zh", "--folder", str(tmp_path)])
+    assert done.exit_code == 0 and "kdlab-interview-zh.json" in done.output
+    for arguments, told in ((["pdf"], "no export 'pdf'"), (["csv", "-l", "fr"], "the language is")):
+        done = CliRunner().invoke(app, ["export", *arguments])
+        assert done.exit_code == 1 and told in done.output
+    (tmp_path / "file").write_text("")
+    done = CliRunner().invoke(app, ["export", "csv", "--folder", str(tmp_path / "file")])
+    assert done.exit_code == 1 and "Traceback" not in done.output
+
+
+def test_the_command_is_quick_to_start():
+    """No torch, no Anki, no browser before they are needed."""
+    code = ("import sys; from kdlab import cli, exports, quiz, sessions; "
+            "print(sorted({'torch', 'genanki', 'fsrs', 'pandas', 'rich', 'ipywidgets',"
+            " 'latex2mathml', 'matplotlib'} & set(sys.modules)))")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

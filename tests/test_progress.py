@@ -1,0 +1,217 @@
+"""The progress file: kills, writers at once, migrations, damage; and the schedule of FSRS."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from kdlab import progress
+
+ROOT = Path(__file__).resolve().parents[1]
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "progress.sqlite3"
+    monkeypatch.setenv("KDLAB_PROGRESS", str(path))
+    return path
+
+
+def python(code: str) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-u", "-c", code]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_reading_makes_no_file(file):
+    assert progress.answers() == progress.interviews() == [] and progress.cards() == {}
+    assert not file.parent.exists()
+
+
+def test_answers_come_back_as_they_were_given():
+    progress.record("a", 3, now=NOON)
+    progress.record("b", 1, "choice", now=NOON + DAY)
+    assert progress.answers() == [("a", NOON, 3, "card"), ("b", NOON + DAY, 1, "choice")]
+    progress.record_interview(30, 0.5, {"correct": 2}, now=NOON)
+    assert progress.interviews() == [(NOON, 30.0, 0.5, {"correct": 2})]
+
+
+@pytest.mark.parametrize("grade", [0, 5, None, "good"])
+def test_a_grade_out_of_range_is_refused_and_nothing_is_written(grade):
+    with pytest.raises(ValueError, match="a grade is 1"):
+        progress.record("a", grade)
+    assert progress.answers() == []
+
+
+def test_the_file_is_in_the_users_data_folder(monkeypatch):
+    import platformdirs
+
+    monkeypatch.delenv("KDLAB_PROGRESS")
+    assert progress.file().parent == Path(platformdirs.user_data_dir("kdlab", appauthor=False))
+    assert ROOT not in progress.file().parents  # an upgrade of the clone leaves it alone
+
+
+WRITER = """
+from kdlab import progress
+for n in range(100000):
+    progress.record(f"card-{n}", 3)
+    print(n)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+@pytest.mark.parametrize("pause", [0.0, 0.013, 0.031])
+def test_kill_9_in_the_middle_of_writing_loses_at_most_the_last_answer(pause):
+    writer = python(WRITER)
+    seen = [int(writer.stdout.readline()) for _ in range(20)]
+    time.sleep(pause)
+    writer.send_signal(signal.SIGKILL)
+    seen += [int(line) for line in writer.stdout.read().split()]
+    writer.wait()
+    kept = [answer.item for answer in progress.answers()]
+    assert kept[: len(seen)] == [f"card-{n}" for n in seen]  # what was acknowledged is there
+    assert len(kept) <= len(seen) + 1
+    progress.record("after", 3)  # and the file goes on
+    assert progress.answers()[-1].item == "after"
+    with sqlite3.connect(progress.file()) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_kill_9_within_a_transaction_is_rolled_back(file):
+    progress.record("before", 3)
+    stuck = python(
+        "from kdlab import progress\n"
+        "with progress._opened() as db:\n"
+        "    db.execute('PRAGMA cache_spill=1'); db.execute('BEGIN IMMEDIATE')\n"
+        "    db.execute('INSERT INTO answers (item, at, grade) VALUES (?, ?, 3)', ('half', 'x'))\n"
+        "    print('written', flush=True); import time; time.sleep(60)\n"
+    )
+    assert stuck.stdout.readline() == "written\n"
+    stuck.kill()
+    stuck.wait()
+    assert [answer.item for answer in progress.answers()] == ["before"]
+
+
+def test_two_processes_write_at_once(file):
+    code = "from kdlab import progress\nfor n in range(150): progress.record('{0}', 1 + n % 4)"
+    writers = [python(code.format(name)) for name in "xy"]  # both make the file, too
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    given = progress.answers()
+    for name in "xy":
+        assert [a.grade for a in given if a.item == name] == [1 + n % 4 for n in range(150)]
+
+
+def old_file(path: Path, version: int) -> None:
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path) as db:
+        for step in progress.MIGRATIONS[:version]:
+            db.execute(step)
+        rows = [("a", NOON.isoformat(), 3), ("b", NOON.isoformat(), 1)]
+        db.executemany("INSERT INTO answers (item, at, grade) VALUES (?, ?, ?)", rows)
+        db.execute(f"PRAGMA user_version = {version}")
+
+
+@pytest.mark.parametrize("version", range(1, len(progress.MIGRATIONS)))
+def test_an_older_file_is_brought_up_and_keeps_its_answers(file, version):
+    old_file(file, version)
+    assert progress.answers() == [("a", NOON, 3, "card"), ("b", NOON, 1, "card")]
+    progress.record_interview(20, 1.0, {}, now=NOON)
+    progress.record("c", 2, "mock", now=NOON)
+    assert len(progress.answers()) == 3 and len(progress.interviews()) == 1
+
+
+def test_a_migration_that_fails_leaves_the_old_file(file, monkeypatch):
+    old_file(file, 1)
+    monkeypatch.setattr(progress, "MIGRATIONS", (*progress.MIGRATIONS, "CREATE nonsense"))
+    with pytest.raises(progress.ProgressError, match="nonsense"):
+        progress.answers()
+    monkeypatch.undo()
+    with sqlite3.connect(file) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert len(db.execute("SELECT item, at, grade FROM answers").fetchall()) == 2
+
+
+def test_two_processes_migrate_at_once(file):
+    old_file(file, 1)
+    code = "from kdlab import progress; progress.record('{0}', 3)"
+    writers = [python(code.format(name)) for name in "xyz"]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert sorted(a.item for a in progress.answers()) == ["a", "b", "x", "y", "z"]
+
+
+def test_a_file_of_a_newer_kdlab_is_not_touched(file):
+    old_file(file, 2)
+    with sqlite3.connect(file) as db:
+        db.execute("PRAGMA user_version = 99")
+    before = file.read_bytes()
+    with pytest.raises(progress.ProgressError, match="version 99.*update the clone"):
+        progress.record("a", 3)
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_one_clear_sentence_and_stays(file):
+    file.parent.mkdir(parents=True)
+    file.write_text("my notes, " * 200)
+    with pytest.raises(progress.ProgressError, match="cannot be used .*KDLAB_PROGRESS"):
+        progress.record("a", 3)
+    assert file.read_text().startswith("my notes")
+
+
+def test_a_folder_in_the_files_place_is_one_clear_sentence(file):
+    file.mkdir(parents=True)
+    with pytest.raises(progress.ProgressError, match="cannot be used"):
+        progress.answers()
+
+
+def due_in(grades, gap=timedelta(0)):
+    """Days until a card comes back after these answers, each given when it was due."""
+    card, now = None, NOON
+    for grade in grades:
+        card = progress.after(card, grade, now)
+        last, now = now, card.due + gap
+    return (card.due - last) / DAY
+
+
+def test_the_schedule_moves_as_it_should():
+    assert due_in([1]) < due_in([2]) < due_in([3]) < 1 / 24 < due_in([4])
+    steps = [due_in([3] * n) for n in range(2, 6)]
+    assert steps == sorted(steps) and steps[0] >= 1 and steps[-1] > 20  # each success: further
+    assert due_in([3, 3, 3, 1]) < 1 / 24  # forgotten: again within the hour
+    assert due_in([3, 3, 3, 1, 3, 3]) < due_in([3, 3, 3, 3, 3, 3]) / 4
+
+
+def test_cards_are_replayed_from_the_log():
+    card = None
+    for day, grade in enumerate([3, 3, 1, 3, 4]):
+        progress.record("a", grade, now=NOON + day * DAY)
+        card = progress.after(card, grade, NOON + day * DAY)
+    assert progress.cards() == {"a": card}
+
+
+def test_recall_falls_with_time_and_is_zero_for_the_unseen():
+    card = progress.after(progress.after(None, 3, NOON), 3, NOON + DAY)
+    values = [progress.recall(card, NOON + days * DAY) for days in (1, 3, 10, 100)]
+    assert values[0] == 1 and values == sorted(values, reverse=True) and 0 < values[-1] < 0.9
+    assert progress.recall(None) == 0
+
+
+def test_a_clock_set_back_changes_no_order():
+    card = progress.after(progress.after(None, 3, NOON), 3, NOON - 5 * DAY)
+    assert card.last_review == NOON and card.due > NOON
+
+
+def test_a_thousand_answers_are_replayed_at_once():
+    given = [progress.Answer(f"card-{n % 150}", NOON + n * DAY / 50, 3, "card")
+             for n in range(1000)]  # fmt: skip
+    clock = time.process_time()
+    assert len(progress.cards(given)) == 150
+    assert time.process_time() - clock < 1

@@ -1,0 +1,572 @@
+"""What is asked next, choices, mock interviews, plans, and both front ends that show them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from kdlab import interview, plots, progress, quiz, sessions, trainer, trainer_panels
+from kdlab.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+DAY = timedelta(days=1)
+HAN = re.compile("[\u4e00-\u9fff]")
+ITEMS = trainer.catalogue()
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path, monkeypatch):
+    path = tmp_path / "progress.sqlite3"
+    monkeypatch.setenv("KDLAB_PROGRESS", str(path))
+    return path
+
+
+# ---------------------------------------------------------------- selection and cards
+
+
+def test_every_item_of_every_chapter_is_there():
+    assert len(ITEMS) == sum(len(interview.load(name)["items"]) for name in interview.chapters())
+    assert {i["chapter"] for i in ITEMS.values()} == set(trainer.chapter_titles())
+
+
+def test_select_filters_and_begins_with_the_basics():
+    assert {i["chapter"] for i in trainer.select(chapters=[2])} == {2}
+    assert {i["kind"] for i in trainer.select(kinds=["bug"], levels=[2])} == {"bug"}
+    found = trainer.select(topics=["temperature"])
+    assert found and all("temperature" in i["tags"] for i in found)
+    levels = [i["level"] for i in trainer.select()]
+    assert levels == sorted(levels) and len(levels) == len(ITEMS)
+    chapters = [i["chapter"] for i in trainer.select()[: len(trainer.chapter_titles())]]
+    assert len(set(chapters)) > 1  # they take turns
+    with pytest.raises(ValueError, match="no question fits .* the bank has chapters"):
+        trainer.select(topics=["nothing"])
+
+
+def test_due_comes_before_new_and_new_before_what_is_nearly_due():
+    pool = trainer.select(chapters=[1])
+    a, b, c = (item["id"] for item in pool[:3])
+    cards = {a: progress.after(None, 3, NOON), b: progress.after(None, 1, NOON)}  # 10 and 1 min
+    assert trainer.next_item(pool, {}, NOON)["id"] == a
+    assert trainer.next_item(pool, cards, NOON)["id"] == c
+    assert trainer.next_item(pool, cards, NOON + timedelta(minutes=2))["id"] == b
+    assert trainer.next_item(pool, cards, NOON + timedelta(minutes=2), last=b)["id"] == c
+    assert trainer.next_item(pool[:2], cards, NOON)["id"] == b  # soon due: rather than stop
+    assert trainer.next_item(pool[:1], cards, NOON, last=a)["id"] == a  # there is no other
+    known = {a: progress.after(None, 4, NOON)}
+    assert trainer.next_item(pool[:1], known, NOON) is None
+    assert trainer.counts(pool, cards, NOON) == {"due": 0, "new": len(pool) - 2, "later": 2}
+
+
+# ---------------------------------------------------------------- multiple choice
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_one_choice_is_right_and_the_rest_are_wrong_answers_with_reasons(name):
+    options = trainer.choices(name)
+    right = [option for option in options if option.right]
+    assert [option.text for option in right] == [ITEMS[name]["short"]]
+    assert 3 <= len(options) <= 4
+    texts = [option.text["en"] for option in options]
+    assert len(set(texts)) == len(texts)
+    owners = {}
+    for item in ITEMS.values():
+        for answer in item["wrong_answers"]:
+            owners.setdefault(answer["answer"]["en"], []).append(item)
+    for option in options:
+        assert option.why["en"].strip() and HAN.search(option.why["zh"])
+        if not option.right:
+            found = owners[option.text["en"]]
+            if ITEMS[name] not in found:  # borrowed: it says from where, and stands alone
+                (owner, *_) = [o for o in found if interview.question(o["id"], "en").title in
+                               option.why["en"]]  # fmt: skip
+                assert interview.question(owner["id"], "zh").title in option.why["zh"]
+                assert owner["kind"] in ("concept", "derivation")
+                assert len(option.text["en"].split()) >= 5
+                related = set(owner["tags"]) & set(ITEMS[name]["tags"])
+                assert related or owner["chapter"] == ITEMS[name]["chapter"]
+    for own in ITEMS[name]["wrong_answers"][:3]:
+        assert own["answer"]["en"] in texts
+
+
+def test_the_order_is_seeded_and_spread():
+    orders = [trainer.choices("dark-knowledge", seed) for seed in range(40)]
+    assert trainer.choices("dark-knowledge", 7) == orders[7]
+    places = [[o.right for o in order].index(True) for order in orders]
+    assert set(places) == {0, 1, 2, 3} and max(map(places.count, range(4))) < 20
+    with pytest.raises(ValueError, match="no item 'nothing'"):
+        trainer.choices("nothing")
+
+
+# ---------------------------------------------------------------- mock interview
+
+
+@pytest.mark.parametrize("minutes", [3, 15, 30, 45, 90])
+def test_a_mock_interview_keeps_its_time_and_its_mix(minutes):
+    asked = trainer.mock(minutes, seed=1)
+    assert sum(item["minutes"] for item in asked) <= minutes
+    assert len({item["id"] for item in asked}) == len(asked)
+    levels = [item["level"] for item in asked]
+    assert levels == sorted(levels)
+    if minutes >= 30:
+        assert sum(item["minutes"] for item in asked) >= minutes - 3
+        assert set(levels) == {1, 2, 3} and len({i["chapter"] for i in asked}) >= 3
+        assert len({i["kind"] for i in asked}) >= 3
+
+
+def test_the_mix_follows_the_weights_and_the_filters():
+    asked = trainer.mock(30, levels={1: 0, 2: 1, 3: 3})
+    spent = {n: sum(i["minutes"] for i in asked if i["level"] == n) for n in (1, 2, 3)}
+    assert spent[1] == 0 and spent[3] > 1.5 * spent[2] > 0
+    assert {i["chapter"] for i in trainer.mock(20, chapters=[1, 2])} == {1, 2}
+    assert all("temperature" in i["tags"] for i in trainer.mock(20, topics=["temperature"]))
+
+
+def test_a_mock_interview_is_seeded():
+    first = [item["id"] for item in trainer.mock(30, seed=3)]
+    assert [item["id"] for item in trainer.mock(30, seed=3)] == first
+    others = [[item["id"] for item in trainer.mock(30, seed=seed)] for seed in range(4, 9)]
+    assert sum(other != first for other in others) >= 4
+
+
+def test_what_fits_nothing_is_one_clear_sentence():
+    with pytest.raises(ValueError, match="no question fits into 0.5 minutes: the shortest takes"):
+        trainer.mock(0.5)
+    with pytest.raises(ValueError, match="at least one level"):
+        trainer.mock(30, levels={1: 0})
+
+
+def test_the_rubric_is_whole_and_bilingual():
+    terms = yaml.safe_load((interview.BANK / "terminology.yaml").read_text(encoding="utf-8"))
+    assert len(trainer.rubric()) == 5
+    for entry in trainer.rubric():
+        assert len(entry["marks"]) == 4
+        for text in (entry["name"], entry["asks"], *entry["marks"]):
+            assert text["en"] and HAN.search(text["zh"]) and not HAN.search(text["en"])
+            assert not [bad for term in terms for bad in term["not"] if bad in text["zh"]]
+
+
+def test_words_are_there_in_both_languages():
+    for words in (trainer.WORDS, sessions.WORDS, quiz.WORDS, trainer_panels.LABELS):
+        for name, (english, chinese) in words.items():
+            if isinstance(english, str) and name not in ("keys", "outcome"):
+                assert not HAN.search(english) and HAN.search(chinese), name
+                fields = [sorted(re.findall(r"\{(\w+)", text)) for text in (english, chinese)]
+                assert fields[0] == fields[1], name
+
+
+@pytest.mark.parametrize("language", [None, "en", "zh"])
+def test_the_paper_interview_reads_without_a_kernel(language):
+    asked = trainer.mock(15, seed=2)
+    page = trainer.mock_page(asked, language)
+    found = page._repr_html_()
+    assert found.count("<details>") == found.count("</details>")
+    assert found.count("<details>") == len(asked) * (2 if language is None else 1)
+    assert found.count("<table>") == 1 and found.count("<tr>") == 6
+    assert "**" not in re.sub(r"(?s)<code.*?</code>", "", found)
+    for item in asked:
+        assert interview.question(item["id"], language).markdown in page.markdown
+    assert bool(HAN.search(page.markdown)) == (language != "en")
+
+
+def test_the_score_weighs_by_level_and_names_what_was_missed():
+    names = {n: next(i["id"] for i in ITEMS.values() if i["level"] == n) for n in (1, 2, 3)}
+    found = trainer.score({names[1]: 4, names[2]: 1, names[3]: 4})
+    assert found["score"] == pytest.approx(4 / 6) and found["missed"] == [names[2]]
+    assert found["levels"] == {1: 1.0, 2: 0.0, 3: 1.0}
+    page = trainer.report_page({names[2]: 1}, {"clear": 1, "correct": 4}, "en").markdown
+    anchor = ITEMS[names[2]]["shown_in"][0]["anchor"]
+    assert "0%" in page and "Weakest: Clear" in page and anchor in page and "Not yet" in page
+
+
+# ---------------------------------------------------------------- statistics and the evening
+
+
+def answer_some():
+    for name, grades in (("dark-knowledge", [3, 3]), ("why-t-squared", [1, 1]),
+                         ("write-the-loss", [4])):  # fmt: skip
+        for day, grade in enumerate(grades):
+            progress.record(name, grade, now=NOON + day * DAY)
+
+
+def test_statistics_count_what_was_answered():
+    answer_some()
+    table = trainer.statistics("chapter", NOON + DAY)
+    assert table["items"].sum() == len(ITEMS) and table["seen"].sum() == 3
+    assert list(table.loc[2, ["seen", "answers"]]) == [2, 3]
+    assert table.loc[2, "right"] == pytest.approx(1 / 3) and table.loc[1, "right"] == 1
+    assert 0.9 < table.loc[1, "ready"] * table.loc[1, "items"] <= 1  # one item, nearly certain
+    later = trainer.statistics("chapter", NOON + 200 * DAY)
+    assert later.loc[1, "ready"] < table.loc[1, "ready"]
+    assert trainer.statistics("topic", NOON).loc["temperature", "items"] == trainer.topics()[
+        "temperature"]  # fmt: skip
+    with pytest.raises(ValueError, match="not by 'colour'"):
+        trainer.statistics("colour")
+
+
+@pytest.mark.parametrize("by", ["chapter", "level", "kind", "topic"])
+@pytest.mark.parametrize("language", interview.LANGUAGES)
+def test_statistics_as_a_page_and_a_plot(by, language):
+    for answered in (False, True):
+        if answered:
+            answer_some()
+        page = trainer.statistics_page(by, language, NOON + DAY)
+        table = trainer.statistics(by, NOON + DAY)
+        assert page._repr_html_().count("<tr>") == len(table) + 2
+        assert f"| {len(ITEMS)} |" in page.markdown.splitlines()[-1]
+        names = [trainer.group_name(by, group, language) for group in table.index]
+        made = plots.progress_bars(table, names, language)
+        assert len(made.axes[0].patches) == 2 * len(table)
+        title = f"{(table['ready'] * table['items']).sum() / table['items'].sum():.0%}"
+        assert title in made.get_suptitle()
+
+
+def test_without_a_chinese_font_a_plot_speaks_english(monkeypatch):
+    monkeypatch.setattr(plots, "_chinese_font", lambda: None)
+    table = trainer.statistics("kind")
+    made = plots.progress_bars(table, ["概念"] * len(table), "zh")
+    words = [text.get_text() for text in made.axes[0].get_yticklabels()]
+    assert words == list(table.index) and not HAN.search(made.get_suptitle())
+
+
+@pytest.mark.parametrize("hours", [0.5, 1, 1.5, 2, 2.5, 3, 4, 6, 8, 12])
+@pytest.mark.parametrize("answered", [False, True])
+def test_an_evening_adds_up_to_its_hours(hours, answered):
+    if answered:
+        answer_some()
+    steps = trainer.evening(hours, now=NOON + 2 * DAY)
+    assert sum(step.minutes for step in steps) == round(60 * hours)
+    assert [step.start for step in steps] == [
+        sum(s.minutes for s in steps[:n]) for n in range(len(steps))
+    ]
+    assert all(step.minutes > 0 for step in steps)
+    asked = [item["id"] for step in steps for item in step.items]
+    assert len(asked) == len(set(asked)) > 0
+    kinds = [step.kind for step in steps]
+    assert kinds[-1] in ("again", "stop") and ("interview" in kinds) == (hours >= 2)
+    assert (kinds[0] == "weak") == answered and "break" not in (kinds[0], kinds[-1])
+    since = 0
+    for step in steps:
+        since = 0 if step.kind in ("break", "stop") else since + step.minutes
+        assert since <= 130
+    if hours == 3 and not answered:
+        assert {s.chapter for s in steps if s.kind == "drill"} == set(trainer.chapter_titles())
+
+
+def test_an_evening_begins_with_the_weak_and_leaves_out_the_known():
+    answer_some()
+    now = NOON + 2 * DAY
+    steps = trainer.evening(3, now=now)
+    assert [item["id"] for item in steps[0].items][0] == "why-t-squared"
+    asked = [item["id"] for step in steps for item in step.items]
+    assert "dark-knowledge" not in asked and "write-the-loss" not in asked
+    weak = trainer.weak_topics(now)
+    assert set(weak) <= set(ITEMS["why-t-squared"]["tags"]) and "t-squared" in weak
+    page = trainer.evening_page(3, "en", now=now)
+    assert "Weak points first (" in page.markdown and "19:00" in page.markdown
+    assert page._repr_html_().count("<tr>") == len(steps) + 1
+    with pytest.raises(ValueError, match="between half an hour and 12 hours"):
+        trainer.evening(0.1)
+
+
+# ---------------------------------------------------------------- in a terminal
+
+
+def typed(*lines: str, arguments=()):
+    done = CliRunner().invoke(app, ["quiz", *arguments], input="\n".join(lines) + "\n")
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_cards_in_the_terminal(file):
+    said = typed("", "3", "l", "", "7", "1", "q")
+    assert "What is knowledge distillation" in said and "Say" not in said
+    assert "请输入其中之一" in said and "本次答了 2 题" in said
+    assert [(a.grade, a.mode) for a in progress.answers()] == [(3, "card"), (1, "card")]
+    assert str(file) in said.replace("\n", "")
+
+
+def test_the_end_of_the_input_stops_and_keeps(file):
+    done = CliRunner().invoke(app, ["quiz"], input="\n4\n")
+    assert done.exit_code == 0 and "1 answered now" in done.output
+    assert len(progress.answers()) == 1
+
+
+def test_multiple_choice_in_the_terminal():
+    right = {o.text["en"]: o for o in trainer.choices("kd-in-a-minute", "5-0")}
+    letter = "abcd"[[o.right for o in right.values()].index(True)]
+    other = next(x for x in "abcd" if x != letter)
+    said = typed(letter, "", "q", arguments=["choice", "--seed", "5"])
+    assert "Right." in said
+    assert progress.answers()[0][2:] == (trainer.RECOGNISED, "choice")
+    os.remove(progress.file())
+    said = typed(other, "", "q", arguments=["choice", "--seed", "5"])
+    assert f"Not {other}. Right is {letter}." in said
+    assert progress.answers()[0].grade == progress.AGAIN
+
+
+def test_a_mock_interview_in_the_terminal():
+    asked = trainer.mock(10, seed=4)
+    keys = ["", *(x for _ in asked for x in ("", "3")), "l", "1", "2", "3", "4", "4"]
+    said = typed(*keys, arguments=["mock", "--minutes", "10", "--seed", "4"])
+    assert f"Question {len(asked)} of {len(asked)}" in said and "评分表：14/20" in said
+    (past,) = progress.interviews()
+    assert past.score == pytest.approx(2 / 3) and list(past.rubric.values()) == [1, 2, 3, 4, 4]
+    assert [a.item for a in progress.answers()] == [item["id"] for item in asked]
+    assert "67%" in typed(arguments=["stats"])
+
+
+def test_a_mock_interview_broken_off_keeps_its_answers():
+    said = typed("", "", "1", "q", arguments=["mock", "--minutes", "10", "--seed", "4"])
+    assert "Stopped early" in said and "0%" in said
+    assert len(progress.answers()) == 1 and progress.interviews() == []
+    assert "Stopped early" in typed("q", arguments=["mock"])
+
+
+def test_plan_and_statistics_in_the_terminal():
+    assert "明天面试：2 小时" in typed(arguments=["tomorrow", "--hours", "2", "-l", "zh"])
+    assert "合计" in typed(arguments=["stats", "-l", "zh", "--by", "kind"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["dance"], "no mode 'dance'"),
+        (["-l", "fr"], "the language of a quiz is 'en' or 'zh'"),
+        (["--chapter", "42"], "no question fits"),
+        (["tomorrow", "--hours", "99"], "between half an hour and 12 hours"),
+    ],
+)
+def test_a_mistake_is_one_clear_sentence(arguments, told):
+    done = CliRunner().invoke(app, ["quiz", *arguments])
+    assert done.exit_code == 1 and told in done.output and "Traceback" not in done.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminal on Windows")
+def test_the_quiz_in_a_real_terminal(file):
+    """Through a pty: prompts come, Chinese is not garbled, Ctrl-C loses nothing."""
+    import pty
+
+    master, slave = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kdlab", "quiz", "--chapter", "1"],
+        stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True,
+        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(slave)
+    seen = b""
+
+    def until(words: str) -> None:
+        nonlocal seen
+        while words.encode() not in seen:
+            seen += os.read(master, 4096)
+        seen = seen.split(words.encode(), 1)[1]
+
+    until("Show the answer")
+    os.write(master, b"l\n")
+    until("看答案")
+    os.write(master, b"\n")
+    until("不会")
+    os.write(master, b"3\n")
+    until("看答案")
+    os.write(master, b"\x03")
+    until("本次答了 1 题")
+    assert process.wait(60) == 0
+    os.close(master)
+    assert len(progress.answers()) == 1
+
+
+@pytest.mark.parametrize(
+    ("latex", "shown"),
+    [
+        (r"$\mathrm{KL}(p\,\|\,q)$", "`KL(p ‖ q)`"),
+        (r"$e^{\Delta/T}$", "`e^{Δ/T}`"),
+        (r"$\frac{a}{b}$", r"`\frac{a}{b}`"),  # as it is: nothing may be lost
+        ("`$HOME` and $T$", "`$HOME` and `T`"),
+        ("```\ncost = '$5'\n```", "```\ncost = '$5'\n```"),
+    ],
+)
+def test_formulas_in_a_terminal(latex, shown):
+    assert quiz.readable(latex) == shown
+
+
+# ---------------------------------------------------------------- in JupyterLab
+
+
+def buttons(panel) -> list[str]:
+    return [b.description for b in panel.buttons if b.layout.display != "none"]
+
+
+def test_cards_on_a_panel():
+    panel = trainer_panels.flash_cards(chapters=[1])
+    assert buttons(panel) == ["Show the answer"] and "answer" not in panel.body.value
+    panel.buttons[0].click()
+    assert len(buttons(panel)) == 4 and buttons(panel)[2] == "Good (10 min)"
+    assert "Wrong answers that interviewers hear" in panel.body.value
+    assert r"\(" in panel.body.value  # formulas, for MathJax
+    panel.language.value = "zh"
+    assert buttons(panel)[2] == "会 (10 分钟)" and "常见的错误回答" in panel.body.value
+    panel.buttons[2].click()
+    assert [a.grade for a in progress.answers()] == [3] and buttons(panel) == ["看答案"]
+    panel.chapter.value = 1
+    assert panel.screen.page("en").startswith("**") and panel.chapter.label.startswith("01 ")
+    panel.language.value = "en"
+    assert panel.chapter.value == 1 and panel.message.value == ""
+    panel.stop.click()
+    assert buttons(panel) == [] and "0 answered now" in panel.body.value
+    panel.restart.click()
+    assert buttons(panel) == ["Show the answer"]
+
+
+def test_nothing_is_written_before_a_button_is_pressed(file):
+    box = trainer_panels.trainer_tabs()
+    box.language.value = "zh"
+    box.tabs.selected_index = 3
+    trainer.evening_page(2)
+    assert not file.exists()
+    assert box.tabs.titles == ("卡片", "选择题", "模拟面试", "统计", "明天面试")
+
+
+def test_two_panels_see_each_others_answers():
+    one, two = trainer_panels.flash_cards(), trainer_panels.flash_cards()
+    for panel in (one, two):
+        panel.answer("")
+        panel.answer("4")
+    first, second = progress.answers()
+    assert first.item == second.item  # both had shown it already
+    one.answer("")
+    one.answer("4")
+    two.start()
+    assert f"{len(ITEMS) - 2} new" in two.status.value  # the third answer, given elsewhere
+
+
+def test_multiple_choice_on_a_panel():
+    panel = trainer_panels.multiple_choice(seed=1)
+    name = trainer.next_item(trainer.select(), {})["id"]
+    options = trainer.choices(name, "1-0")
+    right = [o.right for o in options].index(True)
+    assert buttons(panel) == list("abcd"[: len(options)])
+    panel.answer("abcd"[right])
+    assert "Right." in panel.body.value and progress.answers()[0].mode == "choice"
+    panel.language.value = "zh"
+    assert "答对了" in panel.body.value
+    panel.answer("")
+    assert len(buttons(panel)) >= 3
+
+
+def test_a_mock_interview_on_a_panel():
+    panel = trainer_panels.mock_interview(minutes=15, seed=8)
+    asked = trainer.mock(15, seed=8)
+    panel.answer("")
+    assert panel.minutes.disabled and panel.chapters.disabled
+    for n, item in enumerate(asked, 1):
+        assert f"Question {n} of {len(asked)}" in panel.status.value
+        assert interview.question(item["id"], "en").markdown == panel.screen.page("en")
+        panel.answer("")
+        panel.answer("2")
+    for mark in "12344":
+        panel.answer(mark)
+    assert "14 of 20" in panel.body.value and not panel.minutes.disabled
+    assert progress.interviews()[0].score == pytest.approx(1 / 3)
+    panel.minutes.value = 10
+    assert "10 minutes" in panel.body.value or "9 minutes" in panel.body.value
+
+
+def test_statistics_and_plan_on_panels():
+    panel = trainer_panels.statistics_panel()
+    before = panel.picture.value
+    assert before[:4] == b"\x89PNG" and "<table>" in panel.body.value
+    answer_some()
+    panel.restart.click()
+    assert panel.picture.value != before
+    panel.by.value = "kind"
+    panel.language.value = "zh"
+    assert "推导" in panel.body.value
+    plan = trainer_panels.tomorrow(hours=1)
+    short = plan.body.value
+    plan.hours.value = 4
+    assert plan.body.value != short and "Mock interview" in plan.body.value
+
+
+def test_an_error_is_shown_and_raised(monkeypatch):
+    panel = trainer_panels.mock_interview()
+    with pytest.raises(ValueError, match="no option 'x' here"):
+        panel.answer("x")
+    panel.basic.value = panel.working.value = 0
+    with pytest.raises(ValueError, match="at least one level"):
+        panel.senior.value = 0
+    assert "at least one level" in panel.message.value
+    panel.senior.value = 1
+    assert panel.message.value == ""
+    cards = trainer_panels.flash_cards()
+    cards.answer("")
+    monkeypatch.setenv("KDLAB_PROGRESS", str(ROOT / "README.md"))
+    cards.buttons[0].click()  # outside a kernel ipywidgets logs what a button raises
+    assert "ProgressError" in cards.message.value and "README.md" in cards.message.value
+
+
+def test_a_panel_through_kernel_messages(file):
+    """What a browser sends, to a real kernel: a click, the language switch, a slider."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from jupyter_client.manager import KernelManager
+    from test_widgets import conversation, drag
+
+    manager = KernelManager(kernel_name="python3")
+    manager.kernel_spec.argv[0] = sys.executable
+    manager.start_kernel(env={**os.environ, "PYTHONPATH": str(ROOT)})
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        code = """
+from kdlab import trainer_panels; import json
+cards, plan = trainer_panels.flash_cards(), trainer_panels.tomorrow()
+print(json.dumps({'button': cards.buttons[0].model_id, 'body': cards.body.model_id,
+    'language': cards.language.model_id, 'hours': plan.hours.model_id, 'plan': plan.body.model_id}))
+"""
+        messages = conversation(client, client.execute(code))
+        text = "".join(m["content"]["text"] for m in messages if m["msg_type"] == "stream")
+        ids = json.loads(text)
+
+        def click():
+            content = {"method": "custom", "content": {"event": "click"}}
+            message = client.session.msg("comm_msg", {"comm_id": ids["button"], "data": content})
+            client.shell_channel.send(message)
+            return conversation(client, message["header"]["msg_id"])
+
+        def shown(answers, name):
+            assert not [m for m in answers if m["msg_type"] == "error"], answers
+            found = [m["content"]["data"]["state"]["value"] for m in answers
+                     if m["content"].get("comm_id") == ids[name]
+                     and "value" in m["content"]["data"].get("state", {})]  # fmt: skip
+            return found[-1]
+
+        assert "Wrong answers" in shown(click(), "body")
+        assert "常见的错误回答" in shown(drag(client, ids["language"], 1, "index"), "body")
+        click()
+        assert [answer.grade for answer in progress.answers()] == [1]
+        assert "5 h" in shown(drag(client, ids["hours"], 5.0), "plan")
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def test_a_sitting_answers_at_once():
+    """A screen is ready in a fraction of a second, with a thousand answers behind it."""
+    names = list(ITEMS)
+    for n in range(300):
+        progress.record(names[n % len(names)], 3, now=NOON + n * DAY / 50)
+    panel = trainer_panels.flash_cards()
+    clock = time.process_time()
+    panel.restart.click()
+    panel.answer(next(iter(panel.screen.options), ""))
+    assert time.process_time() - clock < 1
