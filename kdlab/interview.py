@@ -1,7 +1,8 @@
 """The interview bank (`data/interview/<chapter>.yaml`) as pages with hidden answers.
 
-`corner(1)` shows a chapter's cards, `card("dark-knowledge")` one, `seed_question(1)` the seed's own
-question with what it says imprecisely; each in English, in Chinese, or (without a language) both.
+`corner(1)` shows a chapter's first cards, `card("dark-knowledge")` one, `seed_question(1)` the
+seed's own question with what it says imprecisely; each in English, in Chinese, or (without a
+language) both.
 Pages are Markdown with <details>, so they read without a kernel. The form of the bank is
 `data/interview/schema.json`; tests/test_interview.py checks it, the terms and the anchors.
 """
@@ -15,6 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 BANK = ROOT / "data" / "interview"
 LANGUAGES = ("en", "zh")
+CORNER = 12  # items of a file that its notebook shows; the others are for the trainer
 WORDS = {  # the fixed words of a page
     "answer": ("Answer", "答案"),
     "full": ("In full", "展开"),
@@ -53,9 +55,9 @@ class Page:
         return self.markdown
 
     def _repr_html_(self) -> str:
-        import mistune  # comes with Jupyter; its plugin keeps formulas out of Markdown's hands
+        import mistune  # comes with Jupyter; plugins: formulas stay as they are
 
-        return mistune.create_markdown(escape=False, plugins=["math"])(self.markdown)
+        return mistune.create_markdown(escape=False, plugins=["math", "table"])(self.markdown)
 
 
 def chapters() -> list[str]:
@@ -78,10 +80,10 @@ def items() -> dict[str, dict]:
 
 
 def corner(chapter: int | str, language: str | None = None) -> Page:
-    """The chapter's interview cards, answers hidden until asked for."""
+    """The chapter's first `CORNER` interview cards, answers hidden until asked for."""
     bank = load(chapter)
     title = f"{_word('corner', language)}: {_join(bank['title'], language)}"
-    cards = [_card(item, language) for item in bank["items"]]
+    cards = [_card(item, language) for item in bank["items"][:CORNER]]
     return Page(f"{title} ({len(cards)})", "\n\n".join([f"### {title}", *cards]))
 
 
@@ -89,7 +91,8 @@ def card(name: str, language: str | None = None) -> Page:
     """One item of the bank; ValueError when there is none of that id."""
     if not (item := items().get(name)):
         raise ValueError(f"no item {name!r} in the bank; its ids: {', '.join(items())}")
-    return Page(_join(item["question"], language), _card(item, language))
+    title = _join({code: _ask(item["question"][code]) for code in LANGUAGES}, language)
+    return Page(title, _card(item, language))
 
 
 def seed_question(number: int, language: str | None = None) -> Page:
@@ -126,6 +129,11 @@ def _arrow(said: str, right: str) -> str:
     return f"{said.strip()} **→** {right.strip()}".replace("\n", " ")
 
 
+def _ask(question: str) -> str:
+    """The words of a question, without the code that may follow them."""
+    return question.strip().partition("\n\n")[0]
+
+
 def _unwrap(node):
     """Undo line breaks within Chinese sentences, which HTML would show as blanks."""
     if isinstance(node, dict):
@@ -148,7 +156,8 @@ def _shown(places: list[dict]) -> str:
 
 
 def _card(item: dict, language: str | None) -> str:
-    parts = [f"**{item['question'][code].strip()}**" for code in _codes(language)]
+    asked = [item["question"][code].strip().partition("\n\n") for code in _codes(language)]
+    parts = [f"**{words}**\n\n{code}".strip() for words, _, code in asked]
     level, kind = _word("level", language).format(**item), _word(item["kind"], language)
     parts.append(f"*{level} · {kind}*")
     return "\n\n".join(parts + [_answer(item, code) for code in _codes(language)])
@@ -158,7 +167,7 @@ def _answer(item: dict, code: str) -> str:
     """An item's hidden answer in one language."""
     asked = [items()[f["item"]] if "item" in f else f for f in item["follow_ups"]]
     sections = {
-        "follow_ups": [_arrow(a["question"][code], a.get("answer", a.get("short"))[code])
+        "follow_ups": [_arrow(_ask(a["question"][code]), a.get("answer", a.get("short"))[code])
                        for a in asked],
         "wrong_answers": [f"“{w['answer'][code]}” {w['why'][code]}" for w in item["wrong_answers"]],
         "red_flags": [flag[code] for flag in item["red_flags"]],
