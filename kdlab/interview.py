@@ -167,7 +167,8 @@ def _unwrap(node):
     if not isinstance(node, str):
         return node
     han, stop = "\u3001-\u3020\u4e00-\u9fff\u201c\u201d", "\uff00-\uffef\u3001\u3002"
-    return re.sub(f"(?<=[{han}{stop}])\n *(?=[{han}{stop}])|(?<=[{stop}])\n(?=[$\\w])", "", node)
+    within = f"(?<=[{han}{stop}])\n *(?=[{han}{stop}])"
+    return re.sub(f"{within}|(?<=[{stop}])\n(?!\\d+\\. )(?=[$\\w])", "", node)
 
 
 def _details(summary: str, body: str) -> str:
