@@ -89,7 +89,8 @@ def card(name: str, language: str | None = None) -> Page:
     """One item of the bank; ValueError when there is none of that id."""
     if not (item := items().get(name)):
         raise ValueError(f"no item {name!r} in the bank; its ids: {', '.join(items())}")
-    return Page(_join(item["question"], language), _card(item, language))
+    title = _join({code: _ask(item["question"][code]) for code in LANGUAGES}, language)
+    return Page(title, _card(item, language))
 
 
 def seed_question(number: int, language: str | None = None) -> Page:
@@ -126,6 +127,11 @@ def _arrow(said: str, right: str) -> str:
     return f"{said.strip()} **→** {right.strip()}".replace("\n", " ")
 
 
+def _ask(question: str) -> str:
+    """The words of a question, without the code that may follow them."""
+    return question.strip().partition("\n\n")[0]
+
+
 def _unwrap(node):
     """Undo line breaks within Chinese sentences, which HTML would show as blanks."""
     if isinstance(node, dict):
@@ -148,7 +154,8 @@ def _shown(places: list[dict]) -> str:
 
 
 def _card(item: dict, language: str | None) -> str:
-    parts = [f"**{item['question'][code].strip()}**" for code in _codes(language)]
+    asked = [item["question"][code].strip().partition("\n\n") for code in _codes(language)]
+    parts = [f"**{words}**\n\n{code}".strip() for words, _, code in asked]
     level, kind = _word("level", language).format(**item), _word(item["kind"], language)
     parts.append(f"*{level} · {kind}*")
     return "\n\n".join(parts + [_answer(item, code) for code in _codes(language)])
@@ -158,7 +165,7 @@ def _answer(item: dict, code: str) -> str:
     """An item's hidden answer in one language."""
     asked = [items()[f["item"]] if "item" in f else f for f in item["follow_ups"]]
     sections = {
-        "follow_ups": [_arrow(a["question"][code], a.get("answer", a.get("short"))[code])
+        "follow_ups": [_arrow(_ask(a["question"][code]), a.get("answer", a.get("short"))[code])
                        for a in asked],
         "wrong_answers": [f"“{w['answer'][code]}” {w['why'][code]}" for w in item["wrong_answers"]],
         "red_flags": [flag[code] for flag in item["red_flags"]],
