@@ -1,7 +1,8 @@
 """The interview bank (`data/interview/<chapter>.yaml`) as pages with hidden answers.
 
-`corner(1)` shows a chapter's cards, `card("dark-knowledge")` one, `seed_question(1)` the seed's own
-question with what it says imprecisely; each in English, in Chinese, or (without a language) both.
+`corner(1)` shows a chapter's first cards, `card("dark-knowledge")` one, `seed_question(1)` the
+seed's own question with what it says imprecisely; each in English, in Chinese, or (without a
+language) both.
 Pages are Markdown with <details>, so they read without a kernel. The form of the bank is
 `data/interview/schema.json`; tests/test_interview.py checks it, the terms and the anchors.
 """
@@ -15,6 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 BANK = ROOT / "data" / "interview"
 LANGUAGES = ("en", "zh")
+CORNER = 12  # items of a file that its notebook shows; the others are for the trainer
 WORDS = {  # the fixed words of a page
     "answer": ("Answer", "答案"),
     "full": ("In full", "展开"),
@@ -53,9 +55,9 @@ class Page:
         return self.markdown
 
     def _repr_html_(self) -> str:
-        import mistune  # comes with Jupyter; its plugin keeps formulas out of Markdown's hands
+        import mistune  # comes with Jupyter; plugins: formulas stay as they are
 
-        return mistune.create_markdown(escape=False, plugins=["math"])(self.markdown)
+        return mistune.create_markdown(escape=False, plugins=["math", "table"])(self.markdown)
 
 
 def chapters() -> list[str]:
@@ -78,10 +80,10 @@ def items() -> dict[str, dict]:
 
 
 def corner(chapter: int | str, language: str | None = None) -> Page:
-    """The chapter's interview cards, answers hidden until asked for."""
+    """The chapter's first `CORNER` interview cards, answers hidden until asked for."""
     bank = load(chapter)
     title = f"{_word('corner', language)}: {_join(bank['title'], language)}"
-    cards = [_card(item, language) for item in bank["items"]]
+    cards = [_card(item, language) for item in bank["items"][:CORNER]]
     return Page(f"{title} ({len(cards)})", "\n\n".join([f"### {title}", *cards]))
 
 

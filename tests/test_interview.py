@@ -1,13 +1,17 @@
 """The interview bank: schema, terms, anchors, machine checks, and how a page renders."""
 
+import ast
 import importlib
+import itertools
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import jsonschema  # comes with Jupyter
 import pytest
+import seal_translations as seals
 import torch
 import torch.nn.functional as F
 import yaml
@@ -15,6 +19,8 @@ import yaml
 from kdlab import interview, losses
 
 CHECKED = [name for name, item in interview.items().items() if "check" in item]
+AT_LEAST = {"derivation": 20, "bug": 20, "estimate": 15, "design": 15}  # of 150 items
+CODE = re.compile(r"(?s)```python\n(.*?)```")
 
 
 def problems() -> list[str]:
@@ -76,11 +82,122 @@ def test_the_bank_has_no_problems():
     assert problems() == []
 
 
-@pytest.mark.parametrize("chapter", [1, 2])
-def test_each_chapter_has_six_to_twelve_cards_of_every_level(chapter):
-    items = interview.load(chapter)["items"]
-    assert 6 <= len(items) <= 12
-    assert {item["level"] for item in items} == {1, 2, 3}
+@pytest.mark.parametrize("chapter", interview.chapters())
+def test_each_corner_has_six_to_twelve_cards_of_every_level(chapter):
+    corner = interview.load(chapter)["items"][: interview.CORNER]
+    assert 6 <= len(corner) <= 12
+    assert {item["level"] for item in corner} == {1, 2, 3}
+
+
+@pytest.mark.skipif(len(interview.chapters()) < 8, reason="fewer than eight chapters have a file")
+def test_the_bank_is_large_and_of_every_kind():
+    items = interview.items().values()
+    kinds = Counter(item["kind"] for item in items)
+    assert len(items) >= 150
+    assert {kind: kinds[kind] for kind, least in AT_LEAST.items() if kinds[kind] < least} == {}
+    for chapter in interview.chapters():
+        assert len(interview.load(chapter)["items"]) >= 12, chapter
+
+
+def test_mathematics_code_and_arithmetic_are_checked_by_a_machine():
+    """A derivation, bug or estimate has a `check`, or points to a cell with an assert."""
+    unchecked = [
+        name
+        for name, item in interview.items().items()
+        if item["kind"] in ("derivation", "bug", "estimate")
+        and "check" not in item
+        and not any("assert" in source for source in _cells(item["shown_in"]))
+    ]
+    assert unchecked == []
+
+
+def _cells(places: list[dict]) -> Iterator[str]:
+    """The sources of the cells that carry these anchors, where the notebooks exist."""
+    for place in places:
+        notebook = interview.ROOT / "notebooks" / f"{place['notebook']}.ipynb"
+        if notebook.exists():
+            for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+                if place["anchor"] in cell["metadata"].get("tags", []):
+                    yield "".join(cell["source"])
+
+
+@pytest.mark.parametrize("name", interview.items())
+def test_code_is_short_parses_and_is_the_same_in_both_languages(name):
+    for place, text in seals.texts(interview.items()[name], name):
+        english, chinese = (CODE.findall(text[language]) for language in interview.LANGUAGES)
+        assert [ast.dump(ast.parse(code)) for code in english] == [
+            ast.dump(ast.parse(code)) for code in chinese
+        ], place
+        assert all(len(re.findall(r"(?m)^.*\S", code)) <= 12 for code in english), place
+
+
+SMALL = {*"a an the is are and or of to in on it its you your what how does do with for".split()}
+
+
+def words(question: str) -> set[str]:
+    """A question as a set of words (Chinese: pairs of characters), without code and small words."""
+    text = re.sub("`[^`]*`", " ", CODE.sub(" ", question.lower()))
+    return {*re.findall(r"[a-z0-9]+", text), *re.findall("(?=([\u4e00-\u9fff]{2}))", text)} - SMALL
+
+
+def alike(questions: dict[str, str], limit: float = 0.5) -> list[tuple[str, str]]:
+    """Pairs of questions that share at least `limit` of all their words."""
+    said = {name: words(question) for name, question in questions.items()}
+    return [
+        (a, b)
+        for a, b in itertools.combinations(said, 2)
+        if len(said[a] & said[b]) >= limit * len(said[a] | said[b])
+    ]
+
+
+@pytest.mark.parametrize("language", interview.LANGUAGES)
+def test_no_two_questions_are_nearly_the_same(language):
+    asked = {name: item["question"][language] for name, item in interview.items().items()}
+    assert alike(asked) == []
+
+
+def test_a_repeated_question_is_found():
+    asked = {
+        "a": "What is the role of the temperature in distillation?",
+        "b": "In distillation, what role does the temperature play?",
+        "c": "What is dark knowledge?",
+    }
+    assert alike(asked) == [("a", "b")]
+
+
+def test_translations_are_fresh():
+    assert seals.stale(seals.sealed(), seals.current()) == []
+
+
+def test_every_text_is_sealed():
+    names = seals.sealed().keys() ^ seals.current().keys()
+    assert not names, f"run: python tests/seal_translations.py ({sorted(names)[:3]} ...)"
+
+
+def test_a_change_of_one_language_is_named_until_vouched_for():
+    old = {"x/short": "e1 c1", "x/full": "e1 c1", "gone": "e c", "y": "e c"}
+    new = {"x/short": "e2 c1", "x/full": "e2 c2", "new": "e c", "y": "e c2"}
+    assert seals.one_sided(old, new) == {"x/short": "en", "y": "zh"}
+    first, second = seals.stale(old, new)
+    assert "x/short: en changed" in first and "--same x/short" in first and "y: zh" in second
+    assert seals.stale(old, new, ("x", "y")) == seals.stale(old, new, ("x/short", "y")) == []
+    assert seals.digest("one\n  line") == seals.digest("one line") != seals.digest("other line")
+
+
+def test_sealing_refuses_a_change_of_one_language(monkeypatch, tmp_path, capsys):
+    lock, new = tmp_path / "translations.json", {"x/short": "e1 c1"}
+    monkeypatch.setattr(seals, "LOCK", lock)
+    monkeypatch.setattr(seals, "current", lambda: dict(new))
+    seals.main([])
+    new |= {"x/short": "e2 c1", "y/short": "e c"}
+    with pytest.raises(SystemExit, match="nothing sealed\nx/short: en changed"):
+        seals.main([])
+    assert seals.sealed() == {"x/short": "e1 c1"}
+    with pytest.raises(SystemExit, match="no text of one changed language is called z"):
+        seals.main(["--same", "x", "z"])
+    seals.main(["--same", "x"])
+    assert seals.sealed() == new
+    assert "2 sealed anew, 0 gone" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", CHECKED)

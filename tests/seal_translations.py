@@ -1,0 +1,96 @@
+"""Seal the bank's translations: remember, for each text, that its two languages say the same.
+
+python tests/seal_translations.py [--same NAME ...]
+writes data/interview/translations.json: for every bilingual text ("dark-knowledge/short") a short
+hash of its English and of its Chinese at the time both were last read side by side.
+tests/test_interview.py fails where one language has changed since and the other has not. This
+script seals new and removed texts and those of which both languages changed; for a change of one
+language alone it wants `--same dark-knowledge/short` (or `--same dark-knowledge`, all texts of the
+item), which says: read again, the other language still says the same.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator
+
+from kdlab import interview
+from kdlab.teachers import write_json
+
+LOCK = interview.BANK / "translations.json"
+Seals = dict[str, str]  # {"dark-knowledge/short": "<hash of en> <hash of zh>"}
+
+
+def texts(node, name: str) -> Iterator[tuple[str, dict]]:
+    """Every bilingual text below a node, with its name: item id or chapter, then the fields."""
+    if isinstance(node, dict) and set(node) == set(interview.LANGUAGES):
+        yield name, node
+    elif isinstance(node, dict):
+        for key, child in node.items():
+            yield from texts(child, f"{name}/{key}")
+    elif isinstance(node, list):
+        for n, child in enumerate(node):
+            yield from texts(child, f"{name}/{n}")
+
+
+def digest(text: str) -> str:
+    """Eight hex digits; where a line is broken does not matter."""
+    return hashlib.sha256("".join(text.split()).encode()).hexdigest()[:8]
+
+
+def current() -> Seals:
+    """The seals that the bank's texts would have now."""
+    found = {}
+    for chapter in interview.chapters():
+        bank = interview.load(chapter)
+        parts = [({"title": bank["title"], "seed": bank["seed"]}, chapter)]
+        parts += [(item, item["id"]) for item in bank["items"]]
+        for part, name in parts:
+            for place, text in texts(part, name):
+                found[place] = " ".join(digest(text[code]) for code in interview.LANGUAGES)
+    return found
+
+
+def sealed() -> Seals:
+    return json.loads(LOCK.read_text("utf-8")) if LOCK.exists() else {}
+
+
+def one_sided(old: Seals, new: Seals) -> dict[str, str]:
+    """Texts of which one language changed alone: {name: "en" or "zh"}."""
+    changed = {}
+    for name in old.keys() & new.keys():
+        sides = zip(interview.LANGUAGES, old[name].split(), new[name].split(), strict=True)
+        differ = [code for code, before, now in sides if before != now]
+        if len(differ) == 1:
+            changed[name] = differ[0]
+    return dict(sorted(changed.items()))
+
+
+def stale(old: Seals, new: Seals, same: tuple[str, ...] = ()) -> list[str]:
+    """A sentence for each one-sided change that `same` (names or items) does not vouch for."""
+    return [
+        f"{name}: {side} changed and the other language did not; put both right, or, if it still "
+        f"says the same: python tests/seal_translations.py --same {name}"
+        for name, side in one_sided(old, new).items()
+        if not {name, name.split("/")[0]} & set(same)
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--same", nargs="+", default=(), metavar="NAME")
+    same = tuple(parser.parse_args(arguments).same)
+    old, new = sealed(), current()
+    pending = one_sided(old, new)
+    known = {*pending, *(name.split("/")[0] for name in pending)}
+    if unknown := set(same) - known:
+        raise SystemExit(f"no text of one changed language is called {', '.join(sorted(unknown))}")
+    if trouble := stale(old, new, same):
+        raise SystemExit("nothing sealed\n" + "\n".join(trouble))
+    changed = sum(old.get(name) != seal for name, seal in new.items())
+    write_json(LOCK, new)
+    print(f"{len(new)} texts: {changed} sealed anew, {len(old.keys() - new.keys())} gone")
+
+
+if __name__ == "__main__":
+    main()
