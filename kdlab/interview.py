@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 BANK = ROOT / "data" / "interview"
 LANGUAGES = ("en", "zh")
-CORNER = 12  # items of a file that its notebook shows; the others are for the trainer
+CORNER = 12  # cards of a chapter's corner; the trainer asks the rest as well
 WORDS = {  # the fixed words of a page
     "answer": ("Answer", "答案"),
     "full": ("In full", "展开"),
@@ -55,7 +55,7 @@ class Page:
         return self.markdown
 
     def _repr_html_(self) -> str:
-        import mistune  # comes with Jupyter; plugins: formulas stay as they are
+        import mistune  # comes with Jupyter; its plugin keeps formulas out of Markdown's hands
 
         return mistune.create_markdown(escape=False, plugins=["math", "table"])(self.markdown)
 
@@ -80,7 +80,10 @@ def items() -> dict[str, dict]:
 
 
 def corner(chapter: int | str, language: str | None = None) -> Page:
-    """The chapter's first `CORNER` interview cards, answers hidden until asked for."""
+    """The chapter's first twelve cards, answers hidden until asked for.
+
+    A chapter's further items are the trainer's (`kdlab.trainer`) and the booklet's.
+    """
     bank = load(chapter)
     title = f"{_word('corner', language)}: {_join(bank['title'], language)}"
     cards = [_card(item, language) for item in bank["items"][:CORNER]]

@@ -84,9 +84,44 @@ def test_the_bank_has_no_problems():
 
 @pytest.mark.parametrize("chapter", interview.chapters())
 def test_each_corner_has_six_to_twelve_cards_of_every_level(chapter):
-    corner = interview.load(chapter)["items"][: interview.CORNER]
-    assert 6 <= len(corner) <= 12
-    assert {item["level"] for item in corner} == {1, 2, 3}
+    items = interview.load(chapter)["items"]
+    page = interview.corner(chapter, "en")
+    cards = page.markdown.count("<details>")
+    assert 6 <= cards <= 12 and cards == min(12, len(items)) and f"({cards})" in repr(page)
+    assert {item["level"] for item in items[:12]} == {1, 2, 3}
+
+
+def test_a_corner_shows_the_first_twelve_items_of_a_long_chapter(monkeypatch):
+    first, *rest = interview.load(1)["items"]
+    copies = [{**first, "question": {"en": f"Item {n}?", "zh": f"第 {n} 题"}} for n in range(19)]
+    long = {**interview.load(1), "items": copies}
+    real = interview.load
+    monkeypatch.setattr(interview, "load", lambda n: long if "1" in str(n) else real(n))
+    monkeypatch.setattr(interview, "items", lambda: {item["id"]: item for item in [first, *rest]})
+    page = interview.corner(1).markdown
+    assert "Item 11?" in page and "第 11 题" in page and "Item 12?" not in page
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_what_an_item_claims_is_true(name):
+    names = {"math": math, "torch": torch, "F": F, "losses": losses}
+    assert eval(interview.items()[name]["check"], names), name
+
+
+@pytest.mark.parametrize("name", interview.items())
+def test_the_short_answer_fits_thirty_seconds(name):
+    short = interview.items()[name]["short"]
+    assert len(short["en"].split()) <= 90
+    assert len(re.findall("[\u4e00-\u9fff]", short["zh"])) <= 150
+
+
+@pytest.mark.parametrize("name", interview.items())
+def test_no_text_is_left_in_the_other_language(name):
+    item = interview.items()[name]
+    for field in ("question", "short", "full"):
+        english = re.sub("`[^`]*`", "", item[field]["en"])
+        assert not re.search("[\u4e00-\u9fff]", english), (name, field)
+        assert re.search("[\u4e00-\u9fff]", item[field]["zh"]), (name, field)
 
 
 @pytest.mark.skipif(len(interview.chapters()) < 8, reason="fewer than eight chapters have a file")
@@ -100,11 +135,11 @@ def test_the_bank_is_large_and_of_every_kind():
 
 
 def test_mathematics_code_and_arithmetic_are_checked_by_a_machine():
-    """A derivation, bug or estimate has a `check`, or points to a cell with an assert."""
+    """What has a formula or is to be computed has a `check`, or a cell with an assert shows it."""
     unchecked = [
         name
         for name, item in interview.items().items()
-        if item["kind"] in ("derivation", "bug", "estimate")
+        if (item["kind"] in ("derivation", "bug", "estimate") or "$" in item["full"]["en"])
         and "check" not in item
         and not any("assert" in source for source in _cells(item["shown_in"]))
     ]
@@ -198,28 +233,6 @@ def test_sealing_refuses_a_change_of_one_language(monkeypatch, tmp_path, capsys)
     seals.main(["--same", "x"])
     assert seals.sealed() == new
     assert "2 sealed anew, 0 gone" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", CHECKED)
-def test_what_an_item_claims_is_true(name):
-    names = {"math": math, "torch": torch, "F": F, "losses": losses}
-    assert eval(interview.items()[name]["check"], names), name
-
-
-@pytest.mark.parametrize("name", interview.items())
-def test_the_short_answer_fits_thirty_seconds(name):
-    short = interview.items()[name]["short"]
-    assert len(short["en"].split()) <= 90
-    assert len(re.findall("[\u4e00-\u9fff]", short["zh"])) <= 150
-
-
-@pytest.mark.parametrize("name", interview.items())
-def test_no_text_is_left_in_the_other_language(name):
-    item = interview.items()[name]
-    for field in ("question", "short", "full"):
-        english = re.sub("`[^`]*`", "", item[field]["en"])
-        assert not re.search("[\u4e00-\u9fff]", english), (name, field)
-        assert re.search("[\u4e00-\u9fff]", item[field]["zh"]), (name, field)
 
 
 def bank(**changes):
