@@ -155,7 +155,7 @@ def _arrow(said: str, right: str) -> str:
 
 def _ask(question: str) -> str:
     """The words of a question, without the code that may follow them."""
-    return question.strip().partition("\n\n")[0]
+    return question.strip().partition("\n\n")[0].replace("\n", " ")
 
 
 def _unwrap(node):

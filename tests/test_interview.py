@@ -313,3 +313,12 @@ def test_unknown_names_are_one_clear_sentence():
         interview.card("nothing")
     with pytest.raises(ValueError, match="'en', 'zh' or None"):
         interview.corner(1, "fr")
+
+
+@pytest.mark.parametrize("language", [None, "en", "zh"])
+def test_code_in_a_question_stays_code(language):
+    """The words are bold, the code below is a block; a follow-up repeats only the words."""
+    page = interview.card("bug-class-order", language)
+    html = page._repr_html_()
+    assert "**" not in html and html.count("<pre><code") == (2 if language is None else 1)
+    assert "\n" not in page.title and "listdir" not in page.title
