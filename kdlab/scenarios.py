@@ -136,8 +136,8 @@ def online(rows: list[dict], files: Mapping[str, Path], seconds: float, soak: fl
     loads = {}
     with load.serving(models=[files[row["arm"]] for row in rows]) as (url, _):
         for row in rows:
-            print(f"load on {row['model']}", flush=True)
-            address = f"{url}/predict?model={row['model']}"
+            print(f"load on {row['arm']}", flush=True)
+            address = f"{url}/predict?model={row['arm']}"
             bodies = some_requests(row["data"])
             load.load(address, bodies, 50, 0.5)  # warm-up
             row["highest rate"], offered = load.highest_rate(

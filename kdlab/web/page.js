@@ -44,7 +44,9 @@ async function load(kind) {
     if (!file.ok) throw new Error(`${about.name}: ${file.status}`);
     const bytes = new Uint8Array(await file.arrayBuffer());
     const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
-    nets[kind][role] = { ...about, session };
+    const size = about.shape.reduce((a, b) => a * b);
+    await session.run({ pixels: new ort.Tensor("uint8", new Uint8Array(size), [1, ...about.shape]) });
+    nets[kind][role] = { ...about, session };  // warmed up: the first run is slower
     await answer();
   }
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdlab import load
+from kdlab import deploy, load
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra's Playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -40,7 +40,7 @@ DIGITS = {  # strokes on a pad of 280 x 280, written as one writes by hand
 @pytest.fixture(scope="module")
 def site():
     """The real service with the models of MNIST and CIFAR-10."""
-    paths = sorted(Path("/tmp/ch04/m").glob("*.onnx"))
+    paths = [path for name, path in deploy.files(int8=False).items() if "labels" not in name]
     with load.serving(models=paths) as (url, _):
         yield url
 
@@ -92,7 +92,7 @@ def wait_for(page, label, role="distilled"):
     try:
         page.wait_for_function(
             "([role, label]) => document.getElementById(role).dataset.label === label",
-            arg=[role, label], timeout=5000,
+            arg=[role, label], timeout=20_000,
         )  # fmt: skip
     except playwright.TimeoutError:
         return False
