@@ -6,6 +6,7 @@ for the panels (`kdlab.trainer_panels`) and the terminal (`kdlab.quiz`). Nothing
 
 import itertools
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
@@ -81,6 +82,10 @@ WORDS = {  # the fixed words of the trainer's pages, (English, 中文)
     "borrowed": (
         "That answers another question ({question}), and wrongly: {why}",
         "这是另一道题（{question}）的错误回答：{why}",
+    ),
+    "elsewhere": (
+        "True, but it answers another question: {question}",
+        "这句话没错，但答的是另一道题：{question}",
     ),
     "right": ("Right.", "正确。"),
     "outcome": (
@@ -234,44 +239,86 @@ def interval(card, grade: int, now: datetime | None = None) -> timedelta:
 def choices(name: str, seed: int | str = 0) -> list[Choice]:
     """The item's short answer among wrong ones, each with its reason, in a seeded order.
 
-    Wrong answers are the item's own; where they are fewer than three, concepts and derivations that
-    share a tag, then those of the chapter, lend theirs: whole false statements, wrong anywhere (a
-    wrong diagnosis or advice may be right for another case). The reason names the question that
-    they belong to. ValueError when there is no such item.
+    Of the short answer the opening stands there; the reason has the whole. Where the item has
+    fewer than three wrong answers of its own, other concepts and derivations lend options, and the
+    reason names the question that they belong to: one true opening of about the same length, from
+    the chapter but on other tags (length alone must not give the right one away), and whole false
+    statements on the same tags, which are wrong anywhere (a wrong diagnosis or advice may be right
+    for another case). ValueError when there is no such item.
     """
     items = catalogue()
     if name not in items:
         interview.question(name)  # raises with the ids
     item = items[name]
     shuffle = random.Random(f"{name}-{seed}").sample
-    options = [Choice(item["short"], _both("right"), True)]
+    whole = {c: f"{_word('right', c)} {item['short'][c].strip()}" for c in interview.LANGUAGES}
+    options = [Choice({c: opening(item["short"][c], c) for c in whole}, whole, True)]
     options += [Choice(w["answer"], w["why"], False) for w in item["wrong_answers"][: OPTIONS - 1]]
-    lenders = [other for other in items.values() if _may_lend(other, item)]
-    lenders = sorted(shuffle(lenders, len(lenders)), key=lambda other: -_near(other, item))
-    for other in lenders:
-        if len(options) == OPTIONS:
-            break
-        asked = {code: interview.question(other["id"], code).title for code in interview.LANGUAGES}
-        for wrong in other["wrong_answers"]:
-            if _stands_alone(wrong["answer"]) and wrong["answer"] not in [o.text for o in options]:
-                why = {
-                    code: _word("borrowed", code).format(question=asked[code], why=text.strip())
-                    for code, text in wrong["why"].items()
-                }
-                options.append(Choice(wrong["answer"], why, False))
-                break
+    states = [i for i in items.values() if i["kind"] in ("concept", "derivation") and i != item]
+    lent = [_true_elsewhere(item, states), _false_anywhere(item, states)]
+    for some, most in zip(lent, (1, OPTIONS), strict=True):
+        missing = min(most, OPTIONS - len(options), len(some))
+        options += shuffle(some[: 2 * missing], missing)  # of the best twice as many, some
     return shuffle(options, len(options))
 
 
-def _may_lend(other: Item, item: Item) -> bool:
-    states = other["kind"] in ("concept", "derivation")
-    return states and other["id"] != item["id"] and _near(other, item) > 0
+def opening(text: str, language: str) -> str:
+    """The first sentences of a text, at least 40 letters (English) or 16 characters (Chinese)."""
+    least, stop = {"en": (40, r"[.!?]\s+(?=[A-Z0-9$`])"), "zh": (16, r"[。！？]\s*")}[language]
+    text = " ".join(text.split())
+    for end in re.finditer(stop, text):
+        head = text[: end.end()].strip()
+        closed = head.count("$") % 2 == 0 and head.count("`") % 2 == 0
+        if len(head) >= least and closed and not head.endswith(("e.g.", "i.e.", "vs.")):
+            return head
+    return text
 
 
-def _near(other: Item, item: Item) -> float:
-    """Tags in common; half a one for the same chapter."""
-    same_chapter = other["chapter"] == item["chapter"]
-    return len(set(other["tags"]) & set(item["tags"])) + same_chapter / 2
+def _true_elsewhere(item: Item, others: Iterable[Item]) -> list[Choice]:
+    """Openings of answers to unrelated questions of the chapter, those of like length first."""
+    related = {f.get("item") for f in item["follow_ups"]}
+    found = [
+        Choice({code: opening(other["short"][code], code) for code in interview.LANGUAGES},
+               _why("elsewhere", other), False)
+        for other in others
+        if other["chapter"] == item["chapter"] and not set(other["tags"]) & set(item["tags"])
+        and other["id"] not in related
+        and item["id"] not in [f.get("item") for f in other["follow_ups"]]
+        and _stands_alone(other["short"])
+    ]  # fmt: skip
+    return _like_length(found, item)
+
+
+def _false_anywhere(item: Item, others: Iterable[Item]) -> list[Choice]:
+    """Wrong answers on the same tags, else of the chapter, those of like length first."""
+    groups = [], []
+    for other in others:
+        shared = bool(set(other["tags"]) & set(item["tags"]))
+        if shared or other["chapter"] == item["chapter"]:
+            groups[not shared].extend(
+                Choice(wrong["answer"], _why("borrowed", other, wrong["why"]), False)
+                for wrong in other["wrong_answers"]
+                if _stands_alone(wrong["answer"])
+            )
+    own = [wrong["answer"] for wrong in item["wrong_answers"]]
+    found = [choice for group in groups for choice in _like_length(group, item)]
+    return [choice for choice in found if choice.text not in own]
+
+
+def _like_length(found: Iterable[Choice], item: Item) -> list[Choice]:
+    length = len(opening(item["short"]["en"], "en"))
+    return sorted(found, key=lambda choice: abs(len(choice.text["en"]) - length))
+
+
+def _why(word: str, other: Item, reason: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Where an option comes from, by language."""
+    return {
+        code: _word(word, code).format(
+            question=interview.question(other["id"], code).title,
+            why=reason[code].strip() if reason else "",
+        )
+        for code in interview.LANGUAGES
+    }
 
 
 def _stands_alone(text: Mapping[str, str]) -> bool:
@@ -279,10 +326,6 @@ def _stands_alone(text: Mapping[str, str]) -> bool:
     words = text["en"].split()
     begins = words[0].strip(",.;:").lower()
     return len(words) >= 5 and begins not in ("yes", "no", "none", "nothing", "because", "all")
-
-
-def _both(word: str) -> dict[str, str]:
-    return {code: _word(word, code) for code in interview.LANGUAGES}
 
 
 def _word(name: str, code: str) -> str:
@@ -604,8 +647,8 @@ def _timed(blocks: list, rehearsal: int, again: int, spare: int, breaks: int) ->
     timed += [(kind, chapter, (), minutes) for kind, chapter, minutes in ends]
     for place, (kind, chapter, items, minutes) in enumerate(timed):
         together = minutes + (timed[place + 1][3] if kind == "overview" else 0)
-        due = since + together > 100 and kind not in ("drill", "stop")
-        if breaks and since and due:
+        begun = steps and steps[-1].kind == "overview"  # its cards follow at once
+        if breaks and since + together > 100 and since and not begun and kind != "stop":
             add("break", 10)
             breaks -= 1
         add(kind, minutes, chapter, items)

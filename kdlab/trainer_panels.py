@@ -110,7 +110,9 @@ class Panel(ipywidgets.VBox):
         place = interview.LANGUAGES.index(code)
         parts = [part(code) for part in (self.screen.above, self.screen.page) if part]
         page = interview.Page("", "\n\n---\n\n".join(parts))._repr_html_()
-        self.body.value = f'<div style="font-size:1.1em;line-height:1.5">{page}</div>'
+        lang = ("en", "zh-CN")[place]  # which forms of the Han characters a browser takes
+        look = "font-size:1.1em;line-height:1.5"
+        self.body.value = f'<div lang="{lang}" style="{look}">{page}</div>'
         status = self.screen.status(code) if self.screen.status else ""
         self.status.value = f'<span style="color:#666">{status}</span>'
         labels = [(key, label(code)) for key, label in self.screen.options.items()]
