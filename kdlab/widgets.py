@@ -360,9 +360,9 @@ def advice_panel() -> Panel:
 
     def relabel(change: dict) -> None:
         for name, options in said[interview.LANGUAGES[change["new"]]].items():
-            with controls[name].hold_trait_notifications():
-                index = controls[name].index
-                controls[name].options, controls[name].index = options, index
+            index = controls[name].index  # new options choose the first
+            controls[name].options = options
+            controls[name].index = index
 
     panel = Panel(controls, compute, lambda state: frames.png(move(state["lit"])), "advice")
     panel.language.observe(relabel, names="value")
