@@ -47,7 +47,8 @@ WORDS = {
     "settings": ("Best on validation images", "验证集上最好的设置"),
     "once": (", measured once, on the record's machine", "，在记录所用的机器上测一次"),
     "withheld": ("Withheld: the records contradict it", "不推荐：与实验记录相矛盾"),
-    "open": ("Not proven here yet", "这里还没有实验依据"),
+    "open": ("Not recorded yet", "还没有实验记录"),
+    "unproven": ("No gain beyond noise here: measure first", "这里没有超出噪声的提升：先测再用"),
     "argued": ("By argument, not by experiment", "靠推理，不靠实验"),
 }
 
@@ -198,14 +199,16 @@ class Advice(NamedTuple):
 
     @property
     def status(self) -> str:
-        """ "withheld" (a need does not hold), "open" (nothing is recorded yet), "argued" (there is
-        nothing to measure), or "supported"."""
+        """ "withheld" (a need does not hold), "argued" (there is nothing to measure), "open"
+        (nothing is recorded yet), "supported", or "unproven" (no comparison is better)."""
         if not all(e.holds for e in self.needs):
             return "withheld"
         if not self.evidence:
             return "argued"
-        known = all(e.gap for e in self.needs) and any(e.gap for e in self.evidence)
-        return "supported" if known else "open"
+        if not all(e.gap for e in self.needs) or not any(e.gap for e in self.evidence):
+            return "open"
+        better = any(e.verdict == "better" for e in self.evidence)
+        return "supported" if self.needs or better else "unproven"
 
     @property
     def first(self) -> Evidence | None:

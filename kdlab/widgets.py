@@ -525,12 +525,13 @@ def advice_panel() -> Panel:
     """
     asked, rules = (guide.rulebook()[part] for part in ("constraints", "rules"))
     TEXTS.update({name: (s["words"]["en"], s["words"]["zh"]) for name, s in asked.items()})
+    said = {
+        code: {n: [(w[code], v) for v, w in s["choices"].items()] for n, s in asked.items()}
+        for code in interview.LANGUAGES
+    }
     controls = {
-        name: ipywidgets.Dropdown(
-            options=[(words["en"], value) for value, words in spec["choices"].items()],
-            layout={"width": "20em"},
-        )
-        for name, spec in asked.items()
+        name: ipywidgets.Dropdown(options=options, layout={"width": "20em"})
+        for name, options in said["en"].items()
     }
     known = [guide.weigh(rule) for rule in rules]  # the records are read once
     told = {
@@ -545,4 +546,12 @@ def advice_panel() -> Panel:
         lit = [n for n, rule in enumerate(rules) if guide.fires(rule, settings)]
         return {"lit": lit} | {code: "".join(told[code][n] for n in lit) for code in told}
 
-    return Panel(controls, compute, lambda state: frames.png(move(state["lit"])), "advice")
+    def relabel(change: dict) -> None:
+        for name, options in said[interview.LANGUAGES[change["new"]]].items():
+            index = controls[name].index  # new options choose the first
+            controls[name].options = options
+            controls[name].index = index
+
+    panel = Panel(controls, compute, lambda state: frames.png(move(state["lit"])), "advice")
+    panel.language.observe(relabel, names="value")
+    return panel

@@ -237,6 +237,16 @@ def test_a_rule_without_experiments_says_so():
     assert advice.status == "argued" and advice.first is None
 
 
+def test_advice_whose_comparisons_show_no_gain_says_so():
+    arms = {"labels": [70, 71, 72], "soft targets": [73, 74.1, 75]}
+    arms["hard distillation"] = [71, 70, 73]
+    advice = guide.weigh(RULES["top-1-only"], lambda name: record(**arms))
+    assert advice.status == "unproven" and guide.WORDS["unproven"][1] in advice.page("zh")
+    arms["hard distillation"] = [73, 74, 75.1]
+    advice = guide.weigh(RULES["top-1-only"], lambda name: record(**arms))
+    assert advice.status == "supported"
+
+
 def test_candidates_are_chosen_by_the_record():
     arms = {"soft targets": [70, 71, 72], "DKD": [73, 74.1, 75], "DIST": [66, 67, 68.1]}
     arms |= {"logit matching": [71, 70, 73]}

@@ -403,6 +403,7 @@ def test_the_guide_s_panel():
         assert advice[0].rule["do"]["en"][:40] in panel.numbers.value
     panel.language.value = 1
     assert panel.labels.description == "标签" and "要测量" in panel.numbers.value
+    assert panel.labels.label == "只有少量" and panel.labels.value == "few"
     frames = set()
     for value in guide.choices()["teacher"]:
         start = time.process_time()
