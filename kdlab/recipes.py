@@ -355,6 +355,14 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Every method on one pair: 24 k-parameter student, 125 k-parameter teacher, 10,000 images",
         leaderboard(),
     ),
+    "learning-rate": Experiment(
+        "The leaderboard's student under three learning rates, on labels and on soft targets",
+        {
+            f"{name}, lr {lr:g}": recipe._replace(lr=lr)
+            for lr in (0.1, 0.2, 0.4)
+            for name, recipe in (("labels", PAIR), ("soft targets", PUPIL._replace(**KD)))
+        },
+    ),
     "capacity-gap": Experiment(
         "One 24 k-parameter student, four teachers of rising accuracy",
         {"labels": PAIR, **{name: PAIR._replace(teacher=name, **KD) for name in LADDER}},
