@@ -115,6 +115,11 @@ def test_the_short_answer_fits_thirty_seconds(name):
     assert len(re.findall("[\u4e00-\u9fff]", short["zh"])) <= 150
 
 
+def test_no_question_has_bold_words_within_its_bold_print():
+    asked = {name: item["question"] for name, item in interview.items().items()}
+    assert not [name for name, q in asked.items() if any("**" in interview._ask(q[c]) for c in q)]
+
+
 @pytest.mark.parametrize("name", interview.items())
 def test_no_text_is_left_in_the_other_language(name):
     item = interview.items()[name]
