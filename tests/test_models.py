@@ -21,7 +21,8 @@ CONVOLUTIONAL = [name for name in MODELS if not name.startswith(("mlp", "gru"))]
 
 
 def inputs(name, batch):
-    shape = (1, 28, 28) if name.startswith("mlp") else (3, 32, 32)
+    grey = name.startswith("mlp") or name.endswith("grey")
+    shape = (1, 28, 28) if grey else (3, 32, 32)
     return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
 
 
