@@ -27,7 +27,8 @@ CONVOLUTIONAL = [name for name in MODELS if name.startswith(("cnn", "wrn"))]
 
 
 def inputs(name, batch):
-    shape = (1, 28, 28) if name.startswith("mlp") else (3, 32, 32)
+    grey = name.startswith("mlp") or name.endswith("grey")
+    shape = (1, 28, 28) if grey else (3, 32, 32)
     return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
 
 
