@@ -172,41 +172,39 @@ KINDS: dict[str, Recipe] = {
     "Transformer, patches": SHORT._replace(student="vit-64", lr=2e-3, **ADAM),
     "MLP": SHORT._replace(student="rgb-mlp-128", lr=1e-3, **ADAM),
 }
-SOFT = {"soft_weight": 1.0, "hard_weight": 0.0}
-TAUGHT: dict[str, dict] = {  # ways to distil, of which each kind's is chosen on validation
-    "labels and soft targets, T=4": KD,
-    "soft targets alone, T=1": SOFT | {"temperature": 1.0},
-    "soft targets alone, T=4": SOFT | {"temperature": 4.0},
-    "hard distillation": {"method": "hard distillation", "weight": 0.5, "hard_weight": 0.5},
-}
+SOFT = {"temperature": 4.0, "soft_weight": 1.0, "hard_weight": 0.0}  # needs no label
+HARD = {"method": "hard distillation", "weight": 0.5, "hard_weight": 0.5}
 
 
 def kind_trials() -> dict[str, Recipe]:
-    """What the settings of each kind are chosen from: three learning rates and other views for the
-    student without a teacher; with the middle rate, four ways to distil (teacher of 50,000)."""
+    """What the settings of each kind are chosen from: four candidates without a teacher, and four
+    with one. T² makes soft targets a stronger pull, so their rates are lower ones."""
     arms = {}
     for kind, recipe in KINDS.items():
-        for factor in (0.5, 1.0, 2.0):
-            lr = factor * recipe.lr
+        taught, rate = recipe._replace(teacher=FAST), recipe.lr
+        for lr in (rate / 2, rate, 2 * rate):
             arms[f"{kind}: labels, lr={lr:g}"] = recipe._replace(lr=lr)
         arms[f"{kind}: labels, shifted views"] = recipe._replace(views=CIFAR_VIEWS)
-    for kind, recipe in KINDS.items():
-        for way, settings in TAUGHT.items():
-            arms[f"{kind}: {way}"] = recipe._replace(teacher=FAST, **settings)
+        for lr in (rate / 4, rate / 2, rate):
+            arms[f"{kind}: soft targets, lr={lr:g}"] = taught._replace(lr=lr, **SOFT)
+        arms[f"{kind}: hard distillation"] = taught._replace(**HARD)
     return {arm: r._replace(hold_out=2000, judge="validation") for arm, r in arms.items()}
 
 
-# what the trials chose (a test compares)
-CHOSEN_RATES = {kind: recipe.lr for kind, recipe in KINDS.items()}
-CHOSEN_WAYS = dict.fromkeys(KINDS, "soft targets alone, T=4")
-LABEL_FREE = TAUGHT["soft targets alone, T=4"]
-FEW = ("CNN", "recurrent", "Transformer", "MLP")  # the kinds of the curve over labels
-SHARES = (100, 300, 1000, 10_000)  # labelled images: 1, 3, 10 and 100 % of the transfer set
+# the arms that the trials chose (a test compares): (without a teacher, with one)
+CHOSEN: dict[str, tuple[str, str]] = {
+    "CNN": ("labels, lr=0.4", "soft targets, lr=0.2"),
+    "recurrent": ("labels, lr=0.8", "soft targets, lr=0.1"),
+    "Transformer": ("labels, lr=0.002", "soft targets, lr=0.002"),
+    "Transformer, patches": ("labels, lr=0.002", "soft targets, lr=0.002"),
+    "MLP": ("labels, lr=0.002", "soft targets, lr=0.001"),
+}
 
 
-def tuned(kind: str) -> Recipe:
-    """The student of this kind without a teacher, as chosen on validation."""
-    return KINDS[kind]._replace(lr=CHOSEN_RATES[kind])
+def tuned(kind: str, taught: bool = False) -> Recipe:
+    """The student of this kind as chosen on validation, without a teacher or with one."""
+    recipe = kind_trials()[f"{kind}: {CHOSEN[kind][taught]}"]
+    return recipe._replace(hold_out=0, judge="test")
 
 
 def architectures() -> dict[str, Recipe]:
@@ -215,10 +213,12 @@ def architectures() -> dict[str, Recipe]:
     arms = {}
     for kind in KINDS:
         arms[f"{kind}: labels"] = tuned(kind)
-        arms[f"{kind}: distilled"] = tuned(kind)._replace(
-            teacher=FAST_10K, **TAUGHT[CHOSEN_WAYS[kind]]
-        )
+        arms[f"{kind}: distilled"] = tuned(kind, taught=True)._replace(teacher=FAST_10K)
     return arms
+
+
+FEW = ("CNN", "recurrent", "Transformer", "MLP")  # the kinds of the curve over labels
+SHARES = (100, 300, 1000, 10_000)  # labelled images: 1, 3, 10 and 100 % of the transfer set
 
 
 def with_labels(recipe: Recipe, n: int) -> Recipe:
@@ -233,8 +233,8 @@ def small_data() -> dict[str, Recipe]:
     """Each kind with few labels, and with none from a teacher that had 50,000."""
     arms = {}
     for kind in FEW:
-        arms |= {f"{kind}: {n} labels": with_labels(KINDS[kind], n) for n in SHARES}
-        arms[f"{kind}: label-free"] = KINDS[kind]._replace(teacher=FAST, **LABEL_FREE)
+        arms |= {f"{kind}: {n} labels": with_labels(tuned(kind), n) for n in SHARES}
+        arms[f"{kind}: label-free"] = tuned(kind, taught=True)
     return arms
 
 
