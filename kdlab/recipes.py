@@ -168,17 +168,18 @@ SHORT = PAIR._replace(epochs=10, views=Views(flip=True))
 KINDS: dict[str, Recipe] = {
     "CNN": SHORT._replace(student="cnn3-16", lr=0.2),
     "recurrent": SHORT._replace(student="gru-64-conv", lr=0.4),
-    "Transformer": SHORT._replace(student="vit-64-conv", lr=2e-3, **ADAM),
-    "Transformer, patches": SHORT._replace(student="vit-64", lr=2e-3, **ADAM),
-    "MLP": SHORT._replace(student="rgb-mlp-128", lr=1e-3, **ADAM),
+    "Transformer": SHORT._replace(student="vit-64-conv", lr=4e-3, **ADAM),
+    "Transformer, patches": SHORT._replace(student="vit-64", lr=4e-3, **ADAM),
+    "MLP": SHORT._replace(student="rgb-mlp-128", lr=2e-3, **ADAM),
 }
 SOFT = {"temperature": 4.0, "soft_weight": 1.0, "hard_weight": 0.0}  # needs no label
 HARD = {"method": "hard distillation", "weight": 0.5, "hard_weight": 0.5}
+LONGER = {f"{kind}, 30 epochs": kind for kind in ("recurrent", "Transformer")}
 
 
 def kind_trials() -> dict[str, Recipe]:
-    """What the settings of each kind are chosen from: four candidates without a teacher, and four
-    with one. T² makes soft targets a stronger pull, so their rates are lower ones."""
+    """What the settings of each kind are chosen from: as many candidates without a teacher as with
+    one. T² makes soft targets a stronger pull, so their rates are lower ones."""
     arms = {}
     for kind, recipe in KINDS.items():
         taught, rate = recipe._replace(teacher=FAST), recipe.lr
@@ -188,32 +189,38 @@ def kind_trials() -> dict[str, Recipe]:
         for lr in (rate / 4, rate / 2, rate):
             arms[f"{kind}: soft targets, lr={lr:g}"] = taught._replace(lr=lr, **SOFT)
         arms[f"{kind}: hard distillation"] = taught._replace(**HARD)
+    for name, kind in LONGER.items():
+        for views, shown in (("mirrored", SHORT.views), ("shifted", CIFAR_VIEWS)):
+            alone = KINDS[kind]._replace(epochs=30, views=shown)
+            taught = alone._replace(teacher=FAST, lr=alone.lr / 2, **SOFT)
+            arms[f"{name}: labels, {views} views"] = alone
+            arms[f"{name}: soft targets, {views} views"] = taught
     return {arm: r._replace(hold_out=2000, judge="validation") for arm, r in arms.items()}
 
 
-# the arms that the trials chose (a test compares): (without a teacher, with one)
-CHOSEN: dict[str, tuple[str, str]] = {
-    "CNN": ("labels, lr=0.4", "soft targets, lr=0.2"),
-    "recurrent": ("labels, lr=0.8", "soft targets, lr=0.1"),
-    "Transformer": ("labels, lr=0.002", "soft targets, lr=0.002"),
-    "Transformer, patches": ("labels, lr=0.002", "soft targets, lr=0.002"),
-    "MLP": ("labels, lr=0.002", "soft targets, lr=0.001"),
-}
+TAUGHT = ("soft targets", "hard distillation")
 
 
-def tuned(kind: str, taught: bool = False) -> Recipe:
-    """The student of this kind as chosen on validation, without a teacher or with one."""
-    recipe = kind_trials()[f"{kind}: {CHOSEN[kind][taught]}"]
-    return recipe._replace(hold_out=0, judge="test")
+@cache
+def tuned(kind: str, *ways: str) -> Recipe:
+    """The student of this kind that was best on validation among the trials of these ways, by the
+    record of the trials; without one: the second candidate. `ways` are "labels" or from TAUGHT."""
+    trials, starts = kind_trials(), tuple(f"{kind}: {way}" for way in ways)
+    arms = [arm for arm in trials if arm.startswith(starts)]
+    record = ROOT / "data" / "results" / "architectures-tuning.json"
+    runs = json.loads(record.read_text("utf-8"))["runs"] if record.is_file() else []
+    mean = {a: fmean([r["accuracy"] for r in runs if r["arm"] == a] or [0.0]) for a in arms}
+    best = max(arms, key=mean.__getitem__) if runs else arms[min(1, len(arms) - 1)]
+    return trials[best]._replace(hold_out=0, judge="test")
 
 
 def architectures() -> dict[str, Recipe]:
     """Each kind alone and distilled; the teacher saw the same 10,000 images and no other, so what
     is gained is distillation."""
     arms = {}
-    for kind in KINDS:
-        arms[f"{kind}: labels"] = tuned(kind)
-        arms[f"{kind}: distilled"] = tuned(kind, taught=True)._replace(teacher=FAST_10K)
+    for kind in (*KINDS, *LONGER):
+        arms[f"{kind}: labels"] = tuned(kind, "labels")
+        arms[f"{kind}: distilled"] = tuned(kind, *TAUGHT)._replace(teacher=FAST_10K)
     return arms
 
 
@@ -233,8 +240,8 @@ def small_data() -> dict[str, Recipe]:
     """Each kind with few labels, and with none from a teacher that had 50,000."""
     arms = {}
     for kind in FEW:
-        arms |= {f"{kind}: {n} labels": with_labels(tuned(kind), n) for n in SHARES}
-        arms[f"{kind}: label-free"] = tuned(kind, taught=True)
+        arms |= {f"{kind}: {n} labels": with_labels(tuned(kind, "labels"), n) for n in SHARES}
+        arms[f"{kind}: label-free"] = tuned(kind, "soft targets")
     return arms
 
 

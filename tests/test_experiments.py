@@ -512,31 +512,48 @@ def test_answers_for_labelled_and_for_all_images_are_both_asked_before(folder, m
     assert sorted(asked) == [50, 200]
 
 
-def test_what_is_chosen_for_each_kind_was_best_on_validation():
-    record = ROOT / "data" / "results" / "architectures-tuning.json"
-    if not record.is_file():
-        pytest.skip("no record of the trials")
-    runs = json.loads(record.read_text("utf-8"))["runs"]
-    trials = EXPERIMENTS["architectures-tuning"].arms
+@pytest.fixture
+def trials(tmp_path, monkeypatch):
+    """Lets a test write the record of the trials; what is chosen by it is forgotten afterwards."""
+    (tmp_path / "data" / "results").mkdir(parents=True)
+    monkeypatch.setattr(recipes, "ROOT", tmp_path)
+    recipes.tuned.cache_clear()
 
-    def best(arms):
-        return max(arms, key=lambda arm: sum(values(runs, arm, "accuracy")))
+    def write(scores):
+        runs = [{"arm": arm, "accuracy": accuracy} for arm, accuracy in scores]
+        path = tmp_path / "data" / "results" / "architectures-tuning.json"
+        path.write_text(json.dumps({"runs": runs}), "utf-8")
+        recipes.tuned.cache_clear()
 
-    for kind in recipes.KINDS:
-        mine = [arm for arm in trials if arm.startswith(f"{kind}: ")]
-        alone = [arm for arm in mine if not trials[arm].teacher]
-        taught = [arm for arm in mine if trials[arm].teacher]
-        assert len(alone) == len(taught) == 4  # as many candidates for both
-        assert (best(alone), best(taught)) == tuple(
-            f"{kind}: {arm}" for arm in recipes.CHOSEN[kind]
-        )
+    yield write
+    recipes.tuned.cache_clear()
+
+
+def test_what_is_chosen_for_each_kind_was_best_on_validation(trials):
+    assert recipes.tuned("MLP", "labels").lr == recipes.KINDS["MLP"].lr  # no record: the middle
+    low, high = "MLP: labels, lr=0.001", "MLP: labels, lr=0.004"
+    hard, soft = "MLP: hard distillation", "MLP: soft targets, lr=0.0005"
+    trials([(low, 50.0), (low, 52.0), (high, 51.5), (hard, 60.0), (soft, 55.0), ("CNN: x", 99.0)])
+    assert recipes.tuned("MLP", "labels").lr == 0.004  # by the means, not by the best seed
+    assert recipes.tuned("MLP", *recipes.TAUGHT).method == "hard distillation"
+    free = recipes.tuned("MLP", "soft targets")
+    assert free.lr == 0.0005 and not free.hard_weight and free.judge == "test"
+
+
+def test_as_many_candidates_with_a_teacher_as_without():
+    arms = EXPERIMENTS["architectures-tuning"].arms
+    for kind in (*recipes.KINDS, *recipes.LONGER):
+        mine = [r for arm, r in arms.items() if arm.startswith(f"{kind}: ")]
+        n = 2 if kind in recipes.LONGER else 4
+        assert Counter(bool(r.teacher) for r in mine) == {True: n, False: n}
+        assert {r.judge for r in mine} == {"validation"}
 
 
 def test_each_kind_is_compared_at_one_budget():
     """Both arms have the same net, images and updates; objective and rate are each arm's own."""
     arms = EXPERIMENTS["architectures"].arms
     names = ("student", "data", "epochs", "batch_size", "optimizer", "weight_decay", "judge")
-    for kind in recipes.KINDS:
+    for kind in (*recipes.KINDS, *recipes.LONGER):
         alone, taught = arms[f"{kind}: labels"], arms[f"{kind}: distilled"]
         assert all(getattr(alone, name) == getattr(taught, name) for name in names)
         assert taught.teacher == recipes.FAST_10K  # it saw these images and no other
