@@ -188,57 +188,64 @@ SHORT = PAIR._replace(epochs=10, views=Views(flip=True))
 KINDS: dict[str, Recipe] = {
     "CNN": SHORT._replace(student="cnn3-16", lr=0.2),
     "recurrent": SHORT._replace(student="gru-64-conv", lr=0.4),
-    "Transformer": SHORT._replace(student="vit-64-conv", lr=2e-3, **ADAM),
-    "Transformer, patches": SHORT._replace(student="vit-64", lr=2e-3, **ADAM),
-    "MLP": SHORT._replace(student="rgb-mlp-128", lr=1e-3, **ADAM),
+    "Transformer": SHORT._replace(student="vit-64-conv", lr=4e-3, **ADAM),
+    "Transformer, patches": SHORT._replace(student="vit-64", lr=4e-3, **ADAM),
+    "MLP": SHORT._replace(student="rgb-mlp-128", lr=2e-3, **ADAM),
 }
-SOFT = {"soft_weight": 1.0, "hard_weight": 0.0}
-TAUGHT: dict[str, dict] = {  # ways to distil, of which each kind's is chosen on validation
-    "labels and soft targets, T=4": KD,
-    "soft targets alone, T=1": SOFT | {"temperature": 1.0},
-    "soft targets alone, T=4": SOFT | {"temperature": 4.0},
-    "hard distillation": {"method": "hard distillation", "weight": 0.5, "hard_weight": 0.5},
-}
+SOFT = {"temperature": 4.0, "soft_weight": 1.0, "hard_weight": 0.0}  # needs no label
+HARD = {"method": "hard distillation", "weight": 0.5, "hard_weight": 0.5}
+LONGER = {f"{kind}, 30 epochs": kind for kind in ("recurrent", "Transformer")}
 
 
 def kind_trials() -> dict[str, Recipe]:
-    """What the settings of each kind are chosen from: three learning rates and other views for the
-    student without a teacher; with the middle rate, four ways to distil (teacher of 50,000)."""
+    """What the settings of each kind are chosen from: as many candidates without a teacher as with
+    one. T² makes soft targets a stronger pull, so their rates are lower ones."""
     arms = {}
     for kind, recipe in KINDS.items():
-        for factor in (0.5, 1.0, 2.0):
-            lr = factor * recipe.lr
+        taught, rate = recipe._replace(teacher=FAST), recipe.lr
+        for lr in (rate / 2, rate, 2 * rate):
             arms[f"{kind}: labels, lr={lr:g}"] = recipe._replace(lr=lr)
         arms[f"{kind}: labels, shifted views"] = recipe._replace(views=CIFAR_VIEWS)
-    for kind, recipe in KINDS.items():
-        for way, settings in TAUGHT.items():
-            arms[f"{kind}: {way}"] = recipe._replace(teacher=FAST, **settings)
+        for lr in (rate / 4, rate / 2, rate):
+            arms[f"{kind}: soft targets, lr={lr:g}"] = taught._replace(lr=lr, **SOFT)
+        arms[f"{kind}: hard distillation"] = taught._replace(**HARD)
+    for name, kind in LONGER.items():
+        for views, shown in (("mirrored", SHORT.views), ("shifted", CIFAR_VIEWS)):
+            alone = KINDS[kind]._replace(epochs=30, views=shown)
+            taught = alone._replace(teacher=FAST, lr=alone.lr / 2, **SOFT)
+            arms[f"{name}: labels, {views} views"] = alone
+            arms[f"{name}: soft targets, {views} views"] = taught
     return {arm: r._replace(hold_out=2000, judge="validation") for arm, r in arms.items()}
 
 
-# what the trials chose (a test compares)
-CHOSEN_RATES = {kind: recipe.lr for kind, recipe in KINDS.items()}
-CHOSEN_WAYS = dict.fromkeys(KINDS, "soft targets alone, T=4")
-LABEL_FREE = TAUGHT["soft targets alone, T=4"]
-FEW = ("CNN", "recurrent", "Transformer", "MLP")  # the kinds of the curve over labels
-SHARES = (100, 300, 1000, 10_000)  # labelled images: 1, 3, 10 and 100 % of the transfer set
+TAUGHT = ("soft targets", "hard distillation")
 
 
-def tuned(kind: str) -> Recipe:
-    """The student of this kind without a teacher, as chosen on validation."""
-    return KINDS[kind]._replace(lr=CHOSEN_RATES[kind])
+@cache
+def tuned(kind: str, *ways: str) -> Recipe:
+    """The student of this kind that was best on validation among the trials of these ways, by the
+    record of the trials; without one: the second candidate. `ways` are "labels" or from TAUGHT."""
+    trials, starts = kind_trials(), tuple(f"{kind}: {way}" for way in ways)
+    arms = [arm for arm in trials if arm.startswith(starts)]
+    record = ROOT / "data" / "results" / "architectures-tuning.json"
+    runs = json.loads(record.read_text("utf-8"))["runs"] if record.is_file() else []
+    mean = {a: fmean([r["accuracy"] for r in runs if r["arm"] == a] or [0.0]) for a in arms}
+    best = max(arms, key=mean.__getitem__) if runs else arms[min(1, len(arms) - 1)]
+    return trials[best]._replace(hold_out=0, judge="test")
 
 
 def architectures() -> dict[str, Recipe]:
     """Each kind alone and distilled; the teacher saw the same 10,000 images and no other, so what
     is gained is distillation."""
     arms = {}
-    for kind in KINDS:
-        arms[f"{kind}: labels"] = tuned(kind)
-        arms[f"{kind}: distilled"] = tuned(kind)._replace(
-            teacher=FAST_10K, **TAUGHT[CHOSEN_WAYS[kind]]
-        )
+    for kind in (*KINDS, *LONGER):
+        arms[f"{kind}: labels"] = tuned(kind, "labels")
+        arms[f"{kind}: distilled"] = tuned(kind, *TAUGHT)._replace(teacher=FAST_10K)
     return arms
+
+
+FEW = ("CNN", "recurrent", "Transformer", "MLP")  # the kinds of the curve over labels
+SHARES = (100, 300, 1000, 10_000)  # labelled images: 1, 3, 10 and 100 % of the transfer set
 
 
 def with_labels(recipe: Recipe, n: int) -> Recipe:
@@ -253,8 +260,8 @@ def small_data() -> dict[str, Recipe]:
     """Each kind with few labels, and with none from a teacher that had 50,000."""
     arms = {}
     for kind in FEW:
-        arms |= {f"{kind}: {n} labels": with_labels(KINDS[kind], n) for n in SHARES}
-        arms[f"{kind}: label-free"] = KINDS[kind]._replace(teacher=FAST, **LABEL_FREE)
+        arms |= {f"{kind}: {n} labels": with_labels(tuned(kind, "labels"), n) for n in SHARES}
+        arms[f"{kind}: label-free"] = tuned(kind, "soft targets")
     return arms
 
 

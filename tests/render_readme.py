@@ -89,7 +89,8 @@ def results() -> str:
 def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
     """Which arms a record's rows compare: (control, arm)."""
     if name == "architectures":
-        return [(f"{kind}: labels", f"{kind}: distilled") for kind in recipes.KINDS]
+        kinds = dict.fromkeys(run["arm"].split(": ")[0] for run in runs)
+        return [(f"{kind}: labels", f"{kind}: distilled") for kind in kinds]
     if name == "small-data":
         return [(f"{kind}: 1000 labels", f"{kind}: label-free") for kind in recipes.FEW]
     control, *others = dict.fromkeys(run["arm"] for run in runs)

@@ -569,30 +569,50 @@ def test_answers_for_labelled_and_for_all_images_are_both_asked_before(folder, m
     assert sorted(asked) == [50, 200]
 
 
-def test_what_is_chosen_for_each_kind_was_best_on_validation():
-    record = ROOT / "data" / "results" / "architectures-tuning.json"
-    if not record.is_file():
-        pytest.skip("no record of the trials")
-    runs = json.loads(record.read_text("utf-8"))["runs"]
-    trials = EXPERIMENTS["architectures-tuning"].arms
+@pytest.fixture
+def trials(tmp_path, monkeypatch):
+    """Lets a test write the record of the trials; what is chosen by it is forgotten afterwards."""
+    (tmp_path / "data" / "results").mkdir(parents=True)
+    monkeypatch.setattr(recipes, "ROOT", tmp_path)
+    recipes.tuned.cache_clear()
 
-    def best(arms):
-        return max(arms, key=lambda arm: sum(values(runs, arm, "accuracy")))
+    def write(scores):
+        runs = [{"arm": arm, "accuracy": accuracy} for arm, accuracy in scores]
+        path = tmp_path / "data" / "results" / "architectures-tuning.json"
+        path.write_text(json.dumps({"runs": runs}), "utf-8")
+        recipes.tuned.cache_clear()
 
-    for kind in recipes.KINDS:
-        rate = trials[best([a for a in trials if a.startswith(f"{kind}: labels, lr=")])].lr
-        way = best([f"{kind}: {way}" for way in recipes.TAUGHT])
-        assert recipes.CHOSEN_RATES[kind] == rate, kind
-        assert f"{kind}: {recipes.CHOSEN_WAYS[kind]}" == way, kind
+    yield write
+    recipes.tuned.cache_clear()
+
+
+def test_what_is_chosen_for_each_kind_was_best_on_validation(trials):
+    assert recipes.tuned("MLP", "labels").lr == recipes.KINDS["MLP"].lr  # no record: the middle
+    low, high = "MLP: labels, lr=0.001", "MLP: labels, lr=0.004"
+    hard, soft = "MLP: hard distillation", "MLP: soft targets, lr=0.0005"
+    trials([(low, 50.0), (low, 52.0), (high, 51.5), (hard, 60.0), (soft, 55.0), ("CNN: x", 99.0)])
+    assert recipes.tuned("MLP", "labels").lr == 0.004  # by the means, not by the best seed
+    assert recipes.tuned("MLP", *recipes.TAUGHT).method == "hard distillation"
+    free = recipes.tuned("MLP", "soft targets")
+    assert free.lr == 0.0005 and not free.hard_weight and free.judge == "test"
+
+
+def test_as_many_candidates_with_a_teacher_as_without():
+    arms = EXPERIMENTS["architectures-tuning"].arms
+    for kind in (*recipes.KINDS, *recipes.LONGER):
+        mine = [r for arm, r in arms.items() if arm.startswith(f"{kind}: ")]
+        n = 2 if kind in recipes.LONGER else 4
+        assert Counter(bool(r.teacher) for r in mine) == {True: n, False: n}
+        assert {r.judge for r in mine} == {"validation"}
 
 
 def test_each_kind_is_compared_at_one_budget():
-    """Both arms have the same net, rate, views and updates; only the objective differs."""
-    arms, objective = EXPERIMENTS["architectures"].arms, Recipe._field_defaults
-    names = ("teacher", "temperature", "soft_weight", "hard_weight", "method", "weight")
-    for kind in recipes.KINDS:
+    """Both arms have the same net, images and updates; objective and rate are each arm's own."""
+    arms = EXPERIMENTS["architectures"].arms
+    names = ("student", "data", "epochs", "batch_size", "optimizer", "weight_decay", "judge")
+    for kind in (*recipes.KINDS, *recipes.LONGER):
         alone, taught = arms[f"{kind}: labels"], arms[f"{kind}: distilled"]
-        assert taught._replace(**{n: objective[n] for n in names}) == alone
+        assert all(getattr(alone, name) == getattr(taught, name) for name in names)
         assert taught.teacher == recipes.FAST_10K  # it saw these images and no other
 
 
@@ -604,3 +624,4 @@ def test_few_labels_get_as_many_updates(n):
         updates = few.epochs * math.ceil(n / few.batch_size)
         assert updates == pytest.approx(free.epochs * 79, rel=0.01)
         assert few.labelled == (n if n < 10_000 else 0) and not free.hard_weight
+        assert free.teacher == recipes.FAST
