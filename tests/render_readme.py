@@ -18,11 +18,6 @@ READMES = (ROOT / "README.md", ROOT / "data" / "README.md")
 PICTURE = experiments.results_dir() / "cifar-gain.png"
 TO_COME = {
     3: "Advantages: size, speed and accuracy; what distillation does not do; few labels",
-    4: "Scenarios: phone, edge device, online service, deployed and measured",
-    5: "Challenges: the capacity gap, unlike architectures, the cost of a teacher",
-    6: "Improvements: hints, attention, relations, DKD and others on one leaderboard",
-    7: "Real world: three published ideas from industry, reproduced in small",
-    8: "Summary: a decision guide, a cheat sheet, a mock interview",
 }
 
 
@@ -63,6 +58,8 @@ def results() -> str:
         "|---|---|---|---|---|",
     ]
     for name in record_names():
+        if name.endswith("-tuning"):  # it chose something, and concludes nothing
+            continue
         record = experiments.load_result(name)
         runs, settings = record["runs"], record["settings"]
         if any("unseen" in run for run in runs):
@@ -71,6 +68,10 @@ def results() -> str:
         metric, unit, digits = "accuracy", "accuracy in %", 2
         if name == "bench":
             metric, unit, digits = "seconds", "seconds", 1
+        elif name == "robust":
+            metric, unit = "robust", "accuracy under PGD-20 in %"
+        elif name == "verification":
+            metric, unit = "tar", "TAR at FAR 1% in %"
         elif "mnist" in str(settings):
             metric, unit, digits = "errors", "test errors", 1
         for control, arm in compared(name, runs, metric):
@@ -93,7 +94,13 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
         return [(f"{kind}: labels", f"{kind}: distilled") for kind in kinds]
     if name == "small-data":
         return [(f"{kind}: 1000 labels", f"{kind}: label-free") for kind in recipes.FEW]
+    if name == "learning-rate":
+        return [(f"labels, lr {lr}", f"soft targets, lr {lr}") for lr in ("0.1", "0.2", "0.4")]
     control, *others = dict.fromkeys(run["arm"] for run in runs)
+    if name == "robust":
+        control, others = "adversarial training", ["labels", "soft targets", "ARD", "RSLAD"]
+    if name == "leaderboard":
+        control, others = "labels, the methods' lr", [a for a in others if "labels" not in a]
     if len(others) > 4:  # a grid: the best one
         others = [max(others, key=lambda a: statistics.mean(experiments.values(runs, a, metric)))]
     return [(control, arm) for arm in others]
