@@ -365,9 +365,12 @@ def test_no_record_is_stale(path):
     record = json.loads(path.read_text("utf-8"))
     arms = EXPERIMENTS[path.stem].arms
     declared = json.loads(json.dumps({arm: experiments.written(r) for arm, r in arms.items()}))
-    # a setting that came later has its default
-    default = experiments.Recipe._field_defaults
-    settings = {arm: default | known for arm, known in record["settings"].items()}
+
+    def filled(known):  # a setting that came later has its default
+        nested = {k: filled(v) for k, v in known.items() if isinstance(v, dict)}
+        return experiments.Recipe._field_defaults | known | nested
+
+    settings = {arm: filled(known) for arm, known in record["settings"].items()}
     settings = json.loads(json.dumps(settings))
     again = f"the record {path.name} is stale: `python -m kdlab run {path.stem}`"
     assert settings == declared, again

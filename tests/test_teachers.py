@@ -404,11 +404,11 @@ def test_card_says_how_the_teacher_was_made(name):
     assert len(about["commit"]) >= 7 and not about["commit"].endswith("-dirty")
     assert len(about["date"]) == 10 and about["seconds"] > 0 and about["seed"] >= 0
     assert about["machine"]["torch"] and about["machine"]["processor"]
-    share = about["test errors"] / tested_on(about)
+    share = about["test errors"] / judged_on(about)
     assert about["test accuracy"] == round(100 * (1 - share), 2)
 
 
-def tested_on(about):
+def judged_on(about):
     """How many of the 10,000 test images show classes that the teacher knows."""
     return 1000 * (len(about["recipe"].get("classes", ())) or 10)
 
@@ -424,7 +424,7 @@ def test_shipped_teacher_is_as_good_as_its_card_says(name):
     sample = select(test, torch.arange(0, 10_000, 20))
     if known := about["recipe"].get("classes"):
         sample = select(sample, torch.isin(sample.labels, torch.tensor(known)))
-    share = about["test errors"] / tested_on(about)
+    share = about["test errors"] / judged_on(about)
     noise = 3.5 * math.sqrt(len(sample.labels) * share * (1 - share))  # of a random 500
     wrong = errors(predict(teacher, sample), sample.labels)
     assert wrong == pytest.approx(share * len(sample.labels), abs=noise)

@@ -384,6 +384,7 @@ def test_a_mistake_is_one_clear_sentence(arguments, told):
 def test_the_quiz_in_a_real_terminal(file):
     """Through a pty: prompts come, Chinese is not garbled, Ctrl-C loses nothing."""
     import pty
+    import select
 
     master, slave = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
@@ -398,6 +399,8 @@ def test_the_quiz_in_a_real_terminal(file):
     def until(words: str) -> None:
         nonlocal seen
         while words.encode() not in seen:
+            ready = select.select([master], [], [], 60)[0]
+            assert ready, f"no {words!r} within a minute after {seen[-300:]!r}"
             seen += os.read(master, 4096)
         seen = seen.split(words.encode(), 1)[1]
 
