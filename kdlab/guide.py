@@ -169,17 +169,17 @@ def axis(metric: str) -> str:
 
 def runs_of(record: Mapping) -> list[dict]:
     """A record's runs; of chapter 04's deployment, a "run" for each file that was shipped."""
-    if "models" not in record:
+    if not any("float32" in run for run in record["runs"]):
         return record["runs"]
     return [
         {
-            "arm": row["model"] + suffix,
-            "seed": 0,
-            "accuracy": row["accuracy"][form],
-            "kB": row[form]["bytes"] / 1e3,
-            "ms": row[form]["latency"]["batch 1, 1 thread"]["p50"],
+            "arm": run["arm"] + suffix,
+            "seed": run["seed"],
+            "accuracy": run["accuracy" + suffix],
+            "kB": run[form]["bytes"] / 1e3,
+            "ms": run[form]["latency"]["batch 1, 1 thread"]["p50"],
         }
-        for row in record["models"]
+        for run in record["runs"]
         for form, suffix in (("float32", ""), ("int8", " int8"))
     ]
 
