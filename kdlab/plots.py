@@ -17,6 +17,7 @@ import matplotlib.text
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import ticker
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -681,7 +682,9 @@ def load_curves(
                   textcoords="offset points", color=COLOURS["accent"], ha="right")  # fmt: skip
     axis.set(xscale="log", yscale="log", xlabel="requests a second", ylabel=ylabel)
     axis.set_ylim(top=1.3 * top)
-    axis.xaxis.set_major_formatter("{x:g}")
+    offered = sorted({rate for points in curves.values() for rate, _ in points})
+    axis.set_xticks(offered, [f"{rate:g}" for rate in offered])
+    axis.xaxis.set_minor_locator(ticker.NullLocator())
     axis.yaxis.set_major_formatter("{x:g}")
     axis.legend(loc="best")
     return drawing
