@@ -38,8 +38,9 @@ clean:
 	@$(PIP) -r requirements.txt || $(FAILED)
 	@touch $@
 
-# torchdistill, the independent oracle of the losses, would pull in a lot: it comes alone, and its tests skip without it.
+# The independent oracles of losses and attack would pull in a lot: they come alone, and their tests skip without them.
 .venv/test.stamp: .venv/learner.stamp
 	@$(PIP) -e '.[test]' || $(FAILED)
-	@$(PIP) --no-deps torchdistill==1.1.5 || echo "kdlab: torchdistill is not to be had; its tests are skipped" >&2
+	@for oracle in torchdistill==1.1.5 torchattacks==3.5.1; do \
+	$(PIP) --no-deps $$oracle || echo "kdlab: $$oracle is not to be had; its tests are skipped" >&2; done
 	@touch $@

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -380,8 +381,17 @@ def test_a_mistake_is_one_clear_sentence(arguments, told):
     assert done.exit_code == 1 and told in done.output and "Traceback" not in done.output
 
 
+def own_terminal():
+    """In the child: its stdin is its terminal, and Ctrl-C works though the tests may ignore it."""
+    import fcntl
+    import termios
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminal on Windows")
-def test_the_quiz_in_a_real_terminal(file):
+def test_the_quiz_in_a_real_terminal(file, request):
     """Through a pty: prompts come, Chinese is not garbled, Ctrl-C loses nothing."""
     import pty
     import select
@@ -391,8 +401,9 @@ def test_the_quiz_in_a_real_terminal(file):
     process = subprocess.Popen(
         [sys.executable, "-m", "kdlab", "quiz", "--chapter", "1"],
         stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True,
-        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+        preexec_fn=own_terminal,
     )  # fmt: skip
+    request.addfinalizer(process.kill)
     os.close(slave)
     seen = b""
 
