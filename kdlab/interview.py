@@ -40,7 +40,7 @@ WORDS = {  # the fixed words of a page
 
 
 class Page:
-    """Markdown that shows itself: HTML, Markdown or a line of text, as the front end prefers."""
+    """Markdown that shows itself as HTML, or as a line of text where there is none."""
 
     def __init__(self, title: str, markdown: str):
         self.title, self.markdown = title, markdown
@@ -50,9 +50,6 @@ class Page:
 
     def __str__(self) -> str:
         return re.sub(r"</?(details|summary|b)>\n?", "", self.markdown)
-
-    def _repr_markdown_(self) -> str:
-        return self.markdown
 
     def _repr_html_(self) -> str:
         import mistune  # comes with Jupyter; its plugin keeps formulas out of Markdown's hands
