@@ -212,9 +212,11 @@ def kind_trials() -> dict[str, Recipe]:
     for name, kind in LONGER.items():
         for views, shown in (("mirrored", SHORT.views), ("shifted", CIFAR_VIEWS)):
             alone = KINDS[kind]._replace(epochs=30, views=shown)
-            taught = alone._replace(teacher=FAST, lr=alone.lr / 2, **SOFT)
-            arms[f"{name}: labels, {views} views"] = alone
-            arms[f"{name}: soft targets, {views} views"] = taught
+            taught, rate = alone._replace(teacher=FAST), alone.lr
+            for lr in (rate, 2 * rate):
+                arms[f"{name}: labels, {views} views, lr={lr:g}"] = alone._replace(lr=lr)
+            arms[f"{name}: soft targets, {views} views"] = taught._replace(lr=rate / 2, **SOFT)
+            arms[f"{name}: hard distillation, {views} views"] = taught._replace(**HARD)
     return {arm: r._replace(hold_out=2000, judge="validation") for arm, r in arms.items()}
 
 

@@ -606,8 +606,7 @@ def test_as_many_candidates_with_a_teacher_as_without():
     arms = EXPERIMENTS["architectures-tuning"].arms
     for kind in (*recipes.KINDS, *recipes.LONGER):
         mine = [r for arm, r in arms.items() if arm.startswith(f"{kind}: ")]
-        n = 2 if kind in recipes.LONGER else 4
-        assert Counter(bool(r.teacher) for r in mine) == {True: n, False: n}
+        assert Counter(bool(r.teacher) for r in mine) == {True: 4, False: 4}
         assert {r.judge for r in mine} == {"validation"}
 
 
