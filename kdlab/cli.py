@@ -153,7 +153,7 @@ def deploy(
     soak: Annotated[float, typer.Option(help="seconds of load at 80% of the highest rate")] = 60.0,
 ) -> None:
     """Export the deployed models to ONNX and int8, then measure size, latency, memory and load."""
-    from kdlab.scenarios import main
+    from kdlab.serving.scenarios import main
 
     main(record=record, seconds=seconds, soak=soak)
 
@@ -170,11 +170,11 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the page (draw a digit) and the models over HTTP, on this machine alone."""
-    from kdlab import service
+    from kdlab.serving import service
 
     listening = service.bind(host, port)
     if not model:
-        command = [sys.executable, "-m", "kdlab.deploy"]
+        command = [sys.executable, "-m", "kdlab.serving.deploy"]
         made = subprocess.run(command, capture_output=True, text=True)  # torch stays over there
         if made.returncode:
             raise ValueError(made.stderr.strip().splitlines()[-1])
@@ -220,7 +220,7 @@ def quiz(
     """Interview questions by spaced repetition, a mock interview, a plan for tonight."""
     import time
 
-    from kdlab import quiz, sessions, trainer
+    from kdlab.interview import quiz, sessions, trainer
 
     where = {"chapters": chapter or (), "topics": topic or ()}
     seed = time.time_ns() if seed is None else seed
@@ -247,7 +247,7 @@ def export(
     folder: Annotated[Path | None, typer.Option(help="default: build")] = None,
 ) -> None:
     """Write the interview bank as an Anki deck, a printable booklet, CSV or JSON."""
-    from kdlab import exports
+    from kdlab.interview import exports
 
     paths = exports.export(form, language, folder)
     for path in paths:

@@ -1,4 +1,4 @@
-"""kdlab.deploy, runtime, rollout: exports say what torch says, int8 nearly so, limits hold."""
+"""Deploying, running, rolling out: exports say what torch says, int8 nearly so, limits hold."""
 
 import json
 import math
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab import deploy, runtime
 from kdlab.data import Images, normalise
 from kdlab.losses import soften
 from kdlab.machine import ROOT
 from kdlab.models import MODELS, build
-from kdlab.rollout import Agreement
+from kdlab.serving import deploy, runtime
+from kdlab.serving.rollout import Agreement
 from kdlab.sources import SOURCES
 
 
@@ -126,7 +126,7 @@ def test_a_fresh_process_measures_without_torch(exported):
     found = runtime.measure_fresh(exported[1], seconds=0)
     assert 0 < found["runtime MB"] <= found["peak MB"] < 400
     assert found["frames/s"] > 0
-    code = "import sys, kdlab.runtime, kdlab.service, kdlab.load; sys.exit('torch' in sys.modules)"
+    code = "import sys; from kdlab.serving import load, service; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

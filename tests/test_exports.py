@@ -14,8 +14,9 @@ import zipfile
 import pytest
 from typer.testing import CliRunner
 
-from kdlab import exports, interview, trainer
+from kdlab import interview
 from kdlab.cli import app
+from kdlab.interview import exports, trainer
 
 HAN = re.compile("[\u4e00-\u9fff]")
 ITEMS = trainer.catalogue()
@@ -204,7 +205,7 @@ def test_the_command(tmp_path):
 
 def test_the_command_is_quick_to_start():
     """No torch, no Anki, no browser before they are needed."""
-    code = ("import sys; from kdlab import cli, exports, quiz, sessions; "
+    code = ("import sys, kdlab.cli; from kdlab.interview import exports, quiz, sessions; "
             "print(sorted({'torch', 'genanki', 'fsrs', 'pandas', 'rich', 'ipywidgets',"
             " 'latex2mathml', 'matplotlib'} & set(sys.modules)))")  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kdlab import progress
+from kdlab.interview import progress
 
 ROOT = Path(__file__).resolve().parents[1]
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -60,7 +60,7 @@ def test_the_file_is_in_the_users_data_folder(monkeypatch):
 
 
 WRITER = """
-from kdlab import progress
+from kdlab.interview import progress
 for n in range(100000):
     progress.record(f"card-{n}", 3)
     print(n)
@@ -89,7 +89,7 @@ def test_kill_9_in_the_middle_of_writing_loses_at_most_the_last_answer(pause):
 def test_kill_9_within_a_transaction_is_rolled_back(file):
     progress.record("before", 3)
     stuck = python(
-        "from kdlab import progress\n"
+        "from kdlab.interview import progress\n"
         "with progress._opened() as db:\n"
         "    db.execute('PRAGMA cache_spill=1'); db.execute('BEGIN IMMEDIATE')\n"
         "    db.execute('INSERT INTO answers (item, at, grade) VALUES (?, ?, 3)', ('half', 'x'))\n"
@@ -102,7 +102,10 @@ def test_kill_9_within_a_transaction_is_rolled_back(file):
 
 
 def test_two_processes_write_at_once(file):
-    code = "from kdlab import progress\nfor n in range(150): progress.record('{0}', 1 + n % 4)"
+    code = (
+        "from kdlab.interview import progress\nfor n in range(150): "
+        "progress.record('{0}', 1 + n % 4)"
+    )
     writers = [python(code.format(name)) for name in "xy"]  # both make the file, too
     assert [writer.wait(60) for writer in writers] == [0, 0]
     given = progress.answers()
@@ -142,7 +145,7 @@ def test_a_migration_that_fails_leaves_the_old_file(file, monkeypatch):
 
 def test_two_processes_migrate_at_once(file):
     old_file(file, 1)
-    code = "from kdlab import progress; progress.record('{0}', 3)"
+    code = "from kdlab.interview import progress; progress.record('{0}', 3)"
     writers = [python(code.format(name)) for name in "xyz"]
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]
     assert sorted(a.item for a in progress.answers()) == ["a", "b", "x", "y", "z"]

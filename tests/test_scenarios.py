@@ -1,10 +1,10 @@
-"""kdlab.scenarios: the one command that measures the deployment, on one small model."""
+"""kdlab.serving.scenarios: the one command that measures the deployment, on one small model."""
 
 import json
 
 import pytest
 
-from kdlab import deploy, load, scenarios
+from kdlab.serving import deploy, load, scenarios
 
 NAME = "mnist-student-distilled"
 

@@ -1,4 +1,4 @@
-"""kdlab.service and kdlab.load: right answers, clear refusals, limits, batches, a real process."""
+"""The service and the load: right answers, clear refusals, limits, batches, a real process."""
 
 import asyncio
 import contextlib
@@ -21,9 +21,9 @@ from PIL import Image
 pytest.importorskip("httpx", reason="needs the test extra's httpx")
 from starlette.testclient import TestClient
 
-from kdlab import deploy, load, runtime, service
 from kdlab.models import build
-from kdlab.rollout import Agreement
+from kdlab.serving import deploy, load, runtime, service
+from kdlab.serving.rollout import Agreement
 
 WASM = "f533b5f21790563d7556c611c3835ac65848ee326da2689aac54ed7d9cc8c6a4"
 

@@ -14,8 +14,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from kdlab import interview, plots, progress, quiz, sessions, trainer, trainer_panels
+from kdlab import interview, plots
 from kdlab.cli import app
+from kdlab.interview import panels, progress, quiz, sessions, trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -186,7 +187,7 @@ def test_the_rubric_is_whole_and_bilingual():
 
 
 def test_words_are_there_in_both_languages():
-    for words in (trainer.WORDS, sessions.WORDS, quiz.WORDS, trainer_panels.LABELS):
+    for words in (trainer.WORDS, sessions.WORDS, quiz.WORDS, panels.LABELS):
         for name, (english, chinese) in words.items():
             if isinstance(english, str) and name not in ("keys", "outcome"):
                 assert not HAN.search(english) and HAN.search(chinese), name
@@ -464,7 +465,7 @@ def buttons(panel) -> list[str]:
 
 
 def test_cards_on_a_panel():
-    panel = trainer_panels.flash_cards(chapters=[1])
+    panel = panels.flash_cards(chapters=[1])
     assert buttons(panel) == ["Show the answer"] and "answer" not in panel.body.value
     panel.buttons[0].click()
     assert len(buttons(panel)) == 4 and buttons(panel)[2] == "Good (10 min)"
@@ -485,7 +486,7 @@ def test_cards_on_a_panel():
 
 
 def test_nothing_is_written_before_a_button_is_pressed(file):
-    box = trainer_panels.trainer_tabs()
+    box = panels.trainer_tabs()
     box.language.value = "zh"
     box.tabs.selected_index = 3
     trainer.evening_page(2)
@@ -494,7 +495,7 @@ def test_nothing_is_written_before_a_button_is_pressed(file):
 
 
 def test_two_panels_see_each_others_answers():
-    one, two = trainer_panels.flash_cards(), trainer_panels.flash_cards()
+    one, two = panels.flash_cards(), panels.flash_cards()
     for panel in (one, two):
         panel.answer("")
         panel.answer("4")
@@ -507,7 +508,7 @@ def test_two_panels_see_each_others_answers():
 
 
 def test_multiple_choice_on_a_panel():
-    panel = trainer_panels.multiple_choice(seed=1)
+    panel = panels.multiple_choice(seed=1)
     name = trainer.next_item(trainer.select(), {})["id"]
     options = trainer.choices(name, "1-0")
     right = [o.right for o in options].index(True)
@@ -521,7 +522,7 @@ def test_multiple_choice_on_a_panel():
 
 
 def test_a_mock_interview_on_a_panel():
-    panel = trainer_panels.mock_interview(minutes=15, seed=8)
+    panel = panels.mock_interview(minutes=15, seed=8)
     asked = trainer.mock(15, seed=8)
     panel.answer("")
     assert panel.minutes.disabled and panel.chapters.disabled
@@ -539,7 +540,7 @@ def test_a_mock_interview_on_a_panel():
 
 
 def test_statistics_and_plan_on_panels():
-    panel = trainer_panels.statistics_panel()
+    panel = panels.statistics_panel()
     before = panel.picture.value
     assert before[:4] == b"\x89PNG" and "<table>" in panel.body.value
     answer_some()
@@ -548,14 +549,14 @@ def test_statistics_and_plan_on_panels():
     panel.by.value = "kind"
     panel.language.value = "zh"
     assert "推导" in panel.body.value
-    plan = trainer_panels.tomorrow(hours=1)
+    plan = panels.tomorrow(hours=1)
     short = plan.body.value
     plan.hours.value = 4
     assert plan.body.value != short and "Mock interview" in plan.body.value
 
 
 def test_an_error_is_shown_and_raised(monkeypatch):
-    panel = trainer_panels.mock_interview()
+    panel = panels.mock_interview()
     with pytest.raises(ValueError, match="no option 'x' here"):
         panel.answer("x")
     panel.basic.value = panel.working.value = 0
@@ -564,7 +565,7 @@ def test_an_error_is_shown_and_raised(monkeypatch):
     assert "at least one level" in panel.message.value
     panel.senior.value = 1
     assert panel.message.value == ""
-    cards = trainer_panels.flash_cards()
+    cards = panels.flash_cards()
     cards.answer("")
     monkeypatch.setenv("KDLAB_PROGRESS", str(ROOT / "README.md"))
     cards.buttons[0].click()  # outside a kernel ipywidgets logs what a button raises
@@ -585,8 +586,8 @@ def test_a_panel_through_kernel_messages(file):
     try:
         client.wait_for_ready(timeout=60)
         code = """
-from kdlab import trainer_panels; import json
-cards, plan = trainer_panels.flash_cards(), trainer_panels.tomorrow()
+from kdlab.interview import panels; import json
+cards, plan = panels.flash_cards(), panels.tomorrow()
 print(json.dumps({'button': cards.buttons[0].model_id, 'body': cards.body.model_id,
     'language': cards.language.model_id, 'hours': plan.hours.model_id, 'plan': plan.body.model_id}))
 """
@@ -622,7 +623,7 @@ def test_a_sitting_answers_at_once():
     names = list(ITEMS)
     for n in range(150):
         progress.record(names[n % len(names)], 3, now=NOON + n * DAY / 50)
-    panel = trainer_panels.flash_cards()
+    panel = panels.flash_cards()
     clock = time.process_time()
     panel.restart.click()
     panel.answer(next(iter(panel.screen.options), ""))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdlab import deploy, load
+from kdlab.serving import deploy, load
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra's Playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")

@@ -2,9 +2,10 @@
 
 import sqlite3
 
-from kdlab import interview, trainer
+from kdlab import interview
+from kdlab.interview import trainer
 
-CELL = "from kdlab import trainer_panels\ntrainer_panels.trainer_tabs()"
+CELL = "from kdlab.interview import panels\npanels.trainer_tabs()"
 MISSING = """() => {  // characters that are drawn as an empty box: as wide as one surely missing
     const text = document.querySelector('.jp-OutputArea').innerText;
     const draw = document.createElement('canvas').getContext('2d');
@@ -108,7 +109,7 @@ def test_an_evening_with_the_trainer(run, shot, lab):
 def test_two_notebooks_at_once(run, lab):
     """Each with its kernel, answering in turn: all answers are kept."""
     before = len(grades(lab)) if lab.progress.exists() else 0
-    cell = "from kdlab import trainer_panels\ntrainer_panels.flash_cards()"
+    cell = "from kdlab.interview import panels\npanels.flash_cards()"
     pages = [run(name, cell) for name in ("one", "two")]
     for _ in range(3):
         for page in pages:
@@ -120,7 +121,7 @@ def test_two_notebooks_at_once(run, lab):
 
 def test_the_paper_interview_is_readable_before_any_kernel(run, shot):
     """The page that a chapter shows: formulas typeset, answers folded, the rubric a table."""
-    cell = "from kdlab import trainer\ntrainer.mock_page(trainer.mock(15, seed=8))"
+    cell = "from kdlab.interview import trainer\ntrainer.mock_page(trainer.mock(15, seed=8))"
     page = run("paper", cell, height=1400)
     page.locator(".jp-OutputArea details").first.wait_for()
     count = 2 * len(trainer.mock(15, seed=8))

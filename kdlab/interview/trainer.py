@@ -1,7 +1,7 @@
 """What to ask next: cards, multiple choice, a mock interview, an evening's plan, statistics.
 
-Pure functions over the bank (`kdlab.interview`) and the log of answers (`kdlab.progress`), the same
-for the panels (`kdlab.trainer_panels`) and the terminal (`kdlab.quiz`). Nothing here writes.
+Pure functions over the bank (`kdlab.interview`) and the log of answers (`progress`), the same
+for JupyterLab (`panels`) and the terminal (`quiz`). Nothing here writes.
 """
 
 import itertools
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
-from kdlab import interview, progress
-from kdlab.interview import Page
+from kdlab import interview
+from kdlab.interview import Page, progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,9 +75,9 @@ WORDS = {  # the fixed words of the trainer's pages, (English, 中文)
     ),
     "how": (
         "Cards of a line: `python -m kdlab quiz --chapter N --level L`, or the panels of "
-        "`kdlab.trainer_panels.trainer_tabs()`. Say each answer aloud before you look.",
+        "`kdlab.interview.panels.trainer_tabs()`. Say each answer aloud before you look.",
         "做某一行的卡片：`python -m kdlab quiz --chapter N --level L --language zh`，"
-        "或者在笔记本里用 `kdlab.trainer_panels.trainer_tabs()`。先把答案说出口，再看解答。",
+        "或者在笔记本里用 `kdlab.interview.panels.trainer_tabs()`。先把答案说出口，再看解答。",
     ),
     "borrowed": (
         "That answers another question ({question}), and wrongly: {why}",

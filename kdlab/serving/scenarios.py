@@ -13,10 +13,10 @@ import onnxruntime
 import pandas as pd
 import torch
 
-from kdlab import deploy, load, runtime
 from kdlab.data import load as load_images
 from kdlab.experiments import load_result, results_dir, stamp
 from kdlab.metrics import accuracy, predict
+from kdlab.serving import deploy, load, runtime
 from kdlab.teachers import load_teacher, write_json
 
 LIMIT = 50.0  # ms, what p99 has to stay below

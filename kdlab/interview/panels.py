@@ -1,6 +1,6 @@
 """The trainer in JupyterLab: cards, multiple choice, mock interview, statistics, tonight's plan.
 
-One `Panel` shows the screens of a session (`kdlab.sessions`): a page, a button for each key, a
+One `Panel` shows the screens of a sitting (`sessions`): a page, a button for each key, a
 language switch. In code, `panel.answer(key)` does what a button does; an error is shown in the
 panel and raised. Nothing is recorded before a grade or an option is chosen.
 """
@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection
 
 import ipywidgets
 
-from kdlab import interview, sessions, trainer
-from kdlab.sessions import Screen, Session, Stop
+from kdlab import interview
+from kdlab.interview import sessions, trainer
+from kdlab.interview.sessions import Screen, Session, Stop
 
 MOST_OPTIONS = 4
 LABELS = {  # what stands on controls, buttons and tabs, (English, 中文)

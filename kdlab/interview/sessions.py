@@ -1,6 +1,6 @@
 """A sitting of the trainer as a generator: it yields a `Screen` and is sent the answer's key.
 
-The terminal (`kdlab.quiz`) and JupyterLab (`kdlab.trainer_panels`) only show screens and return
+The terminal (`quiz`) and JupyterLab (`panels`) only show screens and return
 keys, so both do the same. An answer is kept before the next screen comes; `Stop`, thrown in, leads
 to the last screen, which has no options. A language is an argument of a page: it may change any
 time.
@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
-from kdlab import interview, progress, trainer
+from kdlab import interview
+from kdlab.interview import progress, trainer
 
 Words = Callable[[str], str]  # language -> Markdown
 WORDS = {  # (English, 中文)

@@ -1,7 +1,7 @@
 """An exported model at run time: open it, ask it, time it, weigh it. ONNX Runtime, no torch.
 
-`python -m kdlab.runtime MODEL.onnx` measures one model in this fresh process and prints JSON;
-with `--ceiling MB`, under a hard limit on what the process may allocate beyond the bare runtime.
+`python -m kdlab.serving.runtime MODEL.onnx` measures one model in this fresh process and prints
+JSON; with `--ceiling MB`, under a hard limit on what it may allocate beyond the bare runtime.
 """
 
 import argparse
@@ -128,9 +128,9 @@ def measure(path: Path | str, ceiling: float | None = None, seconds: float = 0.5
 
 def measure_fresh(path: Path | str, ceiling: float | None = None, seconds: float = 0.5) -> dict:
     """`measure` in a fresh process. MemoryError where the ceiling is too low for the model."""
-    command = [sys.executable, "-m", "kdlab.runtime", str(path), f"--seconds={seconds}"]
+    command = [sys.executable, "-m", "kdlab.serving.runtime", str(path), f"--seconds={seconds}"]
     command += [] if ceiling is None else [f"--ceiling={ceiling}"]
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)

@@ -19,7 +19,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from kdlab import interview, trainer
+from kdlab import interview
+from kdlab.interview import trainer
 
 BUILD = interview.ROOT / "build"
 LANGUAGES = (*interview.LANGUAGES, "both")

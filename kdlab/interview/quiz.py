@@ -1,4 +1,4 @@
-"""The trainer in a terminal (`python -m kdlab quiz`): it shows the screens of `kdlab.sessions`.
+"""The trainer in a terminal (`python -m kdlab quiz`): it shows the screens of `sessions`.
 
 At every prompt `l` switches the language and `q` stops. Formulas stay LaTeX, lightened where no
 meaning can be lost.
@@ -7,7 +7,7 @@ meaning can be lost.
 import re
 
 from kdlab import interview
-from kdlab.sessions import Screen, Session, Stop
+from kdlab.interview.sessions import Screen, Session, Stop
 
 WORDS = {  # (English, 中文)
     "enter": ("Enter: {label}", "回车：{label}"),

@@ -179,7 +179,7 @@ def highest_rate(
 @contextmanager
 def serving(*options: str, models: Sequence[Path] = (), port: int = 0) -> Iterator[tuple]:
     """A service in a process of its own: (its address, the process). It ends with the block."""
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "kdlab", "serve", f"--port={port}", *options]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BANK = ROOT / "data" / "interview"
 LANGUAGES = ("en", "zh")
 CORNER = 12  # cards of a chapter's corner; the trainer asks the rest as well
@@ -79,7 +79,7 @@ def items() -> dict[str, dict]:
 def corner(chapter: int | str, language: str | None = None) -> Page:
     """The chapter's first twelve cards, answers hidden until asked for.
 
-    A chapter's further items are the trainer's (`kdlab.trainer`) and the booklet's.
+    A chapter's further items are the trainer's (`kdlab.interview.trainer`) and the booklet's.
     """
     bank = load(chapter)
     title = f"{_word('corner', language)}: {_join(bank['title'], language)}"

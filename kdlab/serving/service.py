@@ -27,8 +27,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from kdlab import runtime
-from kdlab.rollout import Agreement
+from kdlab.serving import runtime
+from kdlab.serving.rollout import Agreement
 
 WEB = Path(__file__).parent / "web"
 WASM = WEB / "ort-wasm-simd.wasm.xz"
