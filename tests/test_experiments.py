@@ -594,12 +594,12 @@ def trials(tmp_path, monkeypatch):
 def test_what_is_chosen_for_each_kind_was_best_on_validation(trials):
     assert recipes.tuned("MLP", "labels").lr == recipes.KINDS["MLP"].lr  # no record: the middle
     low, high = "MLP: labels, lr=0.001", "MLP: labels, lr=0.004"
-    hard, soft = "MLP: hard distillation", "MLP: soft targets, lr=0.0005"
+    hard, soft = "MLP: hard distillation", "MLP: soft targets, lr=0.001"
     trials([(low, 50.0), (low, 52.0), (high, 51.5), (hard, 60.0), (soft, 55.0), ("CNN: x", 99.0)])
     assert recipes.tuned("MLP", "labels").lr == 0.004  # by the means, not by the best seed
     assert recipes.tuned("MLP", *recipes.TAUGHT).method == "hard distillation"
     free = recipes.tuned("MLP", "soft targets")
-    assert free.lr == 0.0005 and not free.hard_weight and free.judge == "test"
+    assert free.lr == 0.001 and not free.hard_weight and free.judge == "test"
 
 
 def test_as_many_candidates_with_a_teacher_as_without():
@@ -618,6 +618,7 @@ def test_each_kind_is_compared_at_one_budget():
         alone, taught = arms[f"{kind}: labels"], arms[f"{kind}: distilled"]
         assert all(getattr(alone, name) == getattr(taught, name) for name in names)
         assert taught.teacher == recipes.FAST_10K  # it saw these images and no other
+        assert arms[f"{kind}: teacher of 50k"] == taught._replace(teacher=recipes.FAST)
 
 
 @pytest.mark.parametrize("n", recipes.SHARES)
