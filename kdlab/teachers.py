@@ -8,6 +8,7 @@ good it is). Nothing is unpickled.
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -106,8 +107,8 @@ def atomically(path: Path, write: Callable[[str], object]) -> None:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """A card or a record, atomically."""
-    text = json.dumps(content, indent=1) + "\n"
+    """A card or a record, atomically: a run or a setting is one line."""
+    text = re.sub(r"\n( {3,}|  (?=[}\]]))", "", json.dumps(content, indent=1)) + "\n"
     atomically(path, lambda target: Path(target).write_text(text, "utf-8"))
 
 
