@@ -126,9 +126,11 @@ class Evidence(NamedTuple):
             return f"`{self.record}`：{arms}：{number}，{n} 个种子，**{verdict}**"
         return f"`{self.record}`: {arms}: {number}, {n} seeds, **{verdict}**"
 
-    def short(self, language: str = "en") -> str:
-        """The arm and its difference, and whether that is noise: for a sheet or a figure."""
-        arm = "" if self.arm == self.over else f"{self.arm}: "
+    def short(self, language: str = "en", over: bool = True) -> str:
+        """The arms (without `over`: the first) and their difference, and whether that is noise."""
+        arm = "" if self.arm == self.over else f"{self.arm} − {self.over}: "
+        if arm and not over:
+            arm = f"{self.arm}: "
         noise = {"en": " (noise)", "zh": "（噪声）"}[language] * (self.verdict == "noise")
         return f"{arm}{self.number(language)}{noise}"
 
@@ -364,7 +366,7 @@ def row(advice: Advice, name: str = "", language: str = "en") -> dict:
     best, shown = advice.first, {"name": name or advice.rule["name"][language]}
     if best is None:
         return shown | {"number": "", "strength": math.nan, "verdict": ""}
-    number = best.short(language)
+    number = best.short(language, over=False)
     return shown | {"number": number, "strength": best.strength, "verdict": best.verdict}
 
 

@@ -63,15 +63,14 @@ def _texts(node) -> Iterator[str]:
 
 
 def _unresolved(bank: dict) -> Iterator[str]:
-    """Anchors that no cell of an existing notebook carries exactly once, functions that are not."""
+    """Anchors that are not exactly one cell of their notebook, functions that do not exist."""
     for place in (p for e in bank["items"] + bank["seed"]["corrections"] for p in e["shown_in"]):
         notebook = interview.ROOT / "notebooks" / f"{place['notebook']}.ipynb"
-        if notebook.exists():
-            cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-            tags = [tag for cell in cells for tag in cell["metadata"].get("tags", [])]
-            count = tags.count(place["anchor"])
-            if count != 1:
-                yield f"{place['notebook']} has {count} cells tagged {place['anchor']}, not one"
+        there = notebook.exists()
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"] if there else []
+        count = [t for c in cells for t in c["metadata"].get("tags", [])].count(place["anchor"])
+        if count != 1:
+            yield f"{place['notebook']} has {count} cells tagged {place['anchor']}, not one"
         if "function" in place:
             module, _, function = place["function"].rpartition(".")
             if not hasattr(importlib.import_module(module), function):
@@ -152,10 +151,8 @@ def test_mathematics_code_and_arithmetic_are_checked_by_a_machine():
 
 
 def _asserted(place: dict) -> bool:
-    """Whether the cell that carries this anchor has an assert; or its notebook is still to come."""
+    """Whether the cell that carries this anchor has an assert."""
     notebook = interview.ROOT / "notebooks" / f"{place['notebook']}.ipynb"
-    if not notebook.exists():
-        return True
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     anchored = [cell for cell in cells if place["anchor"] in cell["metadata"].get("tags", [])]
     return any("assert " in "".join(cell["source"]) for cell in anchored)
