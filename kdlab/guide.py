@@ -46,7 +46,7 @@ WORDS = {
     "avoid": ("Don't", "不要"),
     "settings": ("Best on validation images", "验证集上最好的设置"),
     "once": (", measured once, on the record's machine", "，在记录所用的机器上测一次"),
-    "withheld": ("Withheld: the records contradict it", "不推荐：与实验记录相矛盾"),
+    "withheld": ("Withheld: the records do not bear it out", "暂不推荐：实验记录没有证实"),
     "open": ("Not recorded yet", "还没有实验记录"),
     "unproven": ("No gain beyond noise here: measure first", "这里没有超出噪声的提升：先测再用"),
     "argued": ("By argument, not by experiment", "靠推理，不靠实验"),
@@ -252,10 +252,10 @@ def chosen_words(among: Sequence[Evidence], language: str = "en") -> str:
         for verdict in ("better", "noise", "worse")
     }
     if language == "zh":
-        names = {"better": "超出噪声地更好", "noise": "在噪声之内", "worse": "超出噪声地更差"}
+        names = {"better": "更好（超出噪声）", "noise": "在噪声之内", "worse": "更差（超出噪声）"}
         parts = [f"{names[v]}：{'；'.join(g) or '无'}" for v, g in groups.items()]
         return f"`{among[0].record}`，{len(known)} 种候选与 {over} 相比。" + "。".join(parts) + "。"
-    names = {"better": "better beyond noise", "noise": "within noise", "worse": "worse"}
+    names = {v: words[0] for v, words in VERDICTS.items() if v != "missing"}
     parts = [f"{names[v]}: {'; '.join(g) or 'none'}" for v, g in groups.items()]
     return f"`{among[0].record}`, {len(known)} candidates against {over}. " + ". ".join(parts) + "."
 

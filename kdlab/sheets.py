@@ -239,8 +239,10 @@ SHEET = {  # the headings of the cheat sheet
     "terms": ("Terms", "术语"),
     "foot": (
         "Differences are paired over seeds, with their 95% interval, from the course's records; "
-        "“noise”: zero is inside. Made by python -m kdlab sheet.",
-        "差值按随机种子配对，括号内为 95% 区间，来自课程的实验记录；“噪声”指区间包含零。"
+        "“noise”: zero is inside; of several candidates the best is shown, luck included. "
+        "Made by python -m kdlab sheet.",
+        "差值按随机种子配对，括号内为 95% 区间，来自课程的实验记录；“噪声”指区间包含零；"
+        "有几种候选时只列最好的，含运气成分。"
         "生成命令：python -m kdlab sheet。",
     ),
 }
