@@ -252,7 +252,9 @@ def test_candidates_are_chosen_by_the_record():
     arms |= {"logit matching": [71, 70, 73]}
     advice = guide.weigh(RULES["other-logit-losses"], lambda name: record(**arms))
     told = guide.chosen_words(advice.among)
-    found = re.search("better, beyond noise: (.*). within noise: (.*). worse, beyond noise: (.*)\\.", told)
+    found = re.search(
+        "better, beyond noise: (.*). within noise: (.*). worse, beyond noise: (.*)\\.", told
+    )
     better, noise, worse = found.groups()
     assert better.startswith("DKD +3.03") and "logit matching" in noise and "DIST" in worse
     assert "logit standardisation" not in told  # it has no runs
