@@ -173,7 +173,8 @@ def _clean_output(output: NotebookNode, alt: str) -> NotebookNode | None:
         return nbformat.v4.new_output("display_data", {"text/plain": PANEL_TEXT})
     has_png = "image/png" in output.data
     if has_png:
-        output.data["image/png"] = _smaller(output.data["image/png"])
+        png = fewer_colours(base64.b64decode(output.data["image/png"]))
+        output.data["image/png"] = base64.b64encode(png).decode()
     for kind in list(output.data):
         if kind.startswith("text/"):
             output.data[kind] = _portable(output.data[kind])
@@ -183,17 +184,17 @@ def _clean_output(output: NotebookNode, alt: str) -> NotebookNode | None:
     return output
 
 
-def _smaller(png: str) -> str:
+def fewer_colours(png: bytes) -> bytes:
     """The same picture in few colours: 96 are enough for a drawing, a photograph gets 256."""
     out = io.BytesIO()
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
     for colours in (96, 256):
         fewer = picture.quantize(colours, method=Image.Quantize.MEDIANCUT)
         change = ImageChops.difference(fewer.convert("RGB"), picture)
         if max(ImageStat.Stat(change).mean) < 0.3:  # of 255
             break
     fewer.save(out, "PNG", optimize=True)
-    return base64.b64encode(out.getvalue()).decode()
+    return out.getvalue()
 
 
 def _portable(text: str) -> str:

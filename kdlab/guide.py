@@ -128,11 +128,10 @@ class Evidence(NamedTuple):
 
     def short(self, language: str = "en", over: bool = True) -> str:
         """The arms (without `over`: the first) and their difference, and whether that is noise."""
-        arm = "" if self.arm == self.over else f"{self.arm} − {self.over}: "
-        if arm and not over:
-            arm = f"{self.arm}: "
+        arms = f"{self.arm} − {self.over}: " if over else f"{self.arm}: "
+        arms *= self.arm != self.over
         noise = {"en": " (noise)", "zh": "（噪声）"}[language] * (self.verdict == "noise")
-        return f"{arm}{self.number(language)}{noise}"
+        return f"{arms}{self.number(language)}{noise}"
 
 
 def compare(spec: Mapping, records: Records = load_result) -> Evidence:
@@ -251,11 +250,10 @@ def chosen_words(among: Sequence[Evidence], language: str = "en") -> str:
         verdict: [f"{e.arm} {e.number(language)}" for e in ranked if e.verdict == verdict]
         for verdict in ("better", "noise", "worse")
     }
+    names = {v: words[LANGUAGES.index(language)] for v, words in VERDICTS.items()}
     if language == "zh":
-        names = {"better": "更好（超出噪声）", "noise": "在噪声之内", "worse": "更差（超出噪声）"}
         parts = [f"{names[v]}：{'；'.join(g) or '无'}" for v, g in groups.items()]
         return f"`{among[0].record}`，{len(known)} 种候选与 {over} 相比。" + "。".join(parts) + "。"
-    names = {v: words[0] for v, words in VERDICTS.items() if v != "missing"}
     parts = [f"{names[v]}: {'; '.join(g) or 'none'}" for v, g in groups.items()]
     return f"`{among[0].record}`, {len(known)} candidates against {over}. " + ". ".join(parts) + "."
 

@@ -408,7 +408,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         kind_trials(),
     ),
     "architectures": Experiment(
-        "One student of each kind, 10,000 images, a teacher that saw the same", architectures()
+        "One student of each kind, a teacher of the same 10,000 images and one of 50,000",
+        architectures(),
     ),
     "small-data": Experiment(
         "10,000 images of which 100, 300, 1,000 or all are labelled, or none", small_data()
