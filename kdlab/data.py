@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdlab.sources import SOURCES, DataError, data_dir, download, read_parts
+from kdlab.sources import BATCH, SOURCES, DataError, data_dir, download, read_parts
 
 __all__ = [
     "CIFAR_VIEWS", "MNIST_JITTER", "NO_VIEWS", "DataError", "Images", "Views", "augment",
@@ -40,6 +40,7 @@ PARTS = {
     ("cifar10", "train"): ["train-1", "train-2", "train-3", "train-4", "train-5"],
     ("cifar10", "test"): ["test"],
     ("cifar10-10k", "train"): ["train-1"],
+    ("cifar10-10k", "validation"): ["train-2"],  # of the training images outside the clone
     ("cifar10-10k", "test"): ["test"],
 }
 
@@ -51,6 +52,8 @@ def load(name: str, split: str = "train") -> Images:
         name: "mnist"; "cifar10-10k" (the first official training batch of CIFAR-10, embedded in the
             clone); or "cifar10" (all 50,000, after `python -m kdlab data cifar10`).
         split: "train" or "test". The tests of "cifar10-10k" and "cifar10" are the same 10,000.
+            "cifar10-10k" has a "validation", too: the second training batch, which neither its
+            students nor its teachers have seen (after `python -m kdlab data cifar10`).
 
     Files are looked for in `$KDLAB_DATA` (a folder laid out as `data/`, or the root folder of
     torchvision's own CIFAR10) and then in the clone. Nothing is unpickled, with one
@@ -70,9 +73,8 @@ def load(name: str, split: str = "train") -> Images:
     images = torch.from_numpy(np.concatenate([images for images, _ in parts]))
     labels = torch.from_numpy(np.concatenate([labels for _, labels in parts])).long()
     label = f"{family}/test" if split == "test" else f"{name}/{split}"
-    return Images(
-        images, labels, torch.arange(len(labels)), label, source.classes, source.mean, source.std
-    )
+    index = torch.arange(len(labels)) + BATCH * (split == "validation")
+    return Images(images, labels, index, label, source.classes, source.mean, source.std)
 
 
 def select(data: Images, positions: Tensor) -> Images:

@@ -7,23 +7,24 @@ data/results.
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date
 from functools import cache, partial
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kdlab import metrics
 from kdlab.data import Images, balanced, data_dir, load, select, split
 from kdlab.engines import ENGINES
-from kdlab.machine import ROOT, cores, describe, peak_memory, reset_peak_memory
+from kdlab.machine import ROOT, cache_dir, cores, describe, peak_memory, reset_peak_memory
 from kdlab.methods import Peers, objective
 from kdlab.models import build
 from kdlab.recipes import (  # noqa: F401 (chapters say experiments.SMALL)
@@ -41,6 +42,7 @@ from kdlab.recipes import (  # noqa: F401 (chapters say experiments.SMALL)
     PUPIL,
     SMALL,
     STUDENTS,
+    TEACHER_SEEDS,
     TEACHERS,
     TUNED,
     Experiment,
@@ -49,7 +51,16 @@ from kdlab.recipes import (  # noqa: F401 (chapters say experiments.SMALL)
     written,
 )
 from kdlab.robust import robust_accuracy
-from kdlab.teachers import Answers, answer, freeze, load_teacher, save_teacher, write_json
+from kdlab.teachers import (
+    Answers,
+    answer,
+    atomically,
+    digest,
+    freeze,
+    load_teacher,
+    save_teacher,
+    write_json,
+)
 from kdlab.training import fit, labels_only
 
 images_of = cache(load)  # a split, read once a process
@@ -76,18 +87,54 @@ def of_classes(data: Images, classes: Iterable[int]) -> Images:
     return select(data, torch.isin(data.labels, torch.tensor(tuple(classes))))
 
 
-def answers_for(recipe: Recipe, teacher: nn.Module, data: Images, device: str) -> Answers:
-    """A teacher's answers to every view that the student will see; named teachers' are kept."""
-    settings = {"epochs": recipe.epochs, "views": recipe.views, "device": device}
-    return answer(teacher, data, keep=not isinstance(recipe.teacher, Recipe), **settings)
+def judged_images(recipe: Recipe) -> Images:
+    """What a run is measured on: the test images or, for a choice, images that no net saw."""
+    if recipe.judge == "test":
+        return images_of(recipe.data, "test")
+    return training_set(recipe)[1] if recipe.hold_out else images_of(recipe.data, "validation")
+
+
+def answers_for(
+    recipe: Recipe, teacher: nn.Module, data: Images, seed: int, device: str
+) -> Answers:
+    """A teacher's answers to every view that the student of this seed will see."""
+    return answer(
+        teacher, data, epochs=recipe.epochs, views=recipe.views, view_seed=seed, device=device
+    )
+
+
+def names_of_teachers(recipe: Recipe, seed: int) -> tuple[str, ...]:
+    """The named teachers of the run with this seed; none for a teacher that is trained first."""
+    teacher = recipe.twin if recipe.twin and seed % 2 else recipe.teacher
+    names = (teacher,) if isinstance(teacher, str) else teacher
+    return () if isinstance(teacher, Recipe) else tuple(name for name in names if name)
 
 
 def teachers_of(recipe: Recipe, seed: int = 0, device: str = "cpu") -> list[nn.Module]:
     """The recipe's teachers: loaded by name, or trained first by a recipe of their own."""
     if isinstance(recipe.teacher, Recipe):
-        return [freeze(train(recipe.teacher, seed, device)[0])]
-    names = recipe.teacher if isinstance(recipe.teacher, tuple) else (recipe.teacher,)
-    return [load_teacher(name) for name in names if name]
+        return [freeze(trained(recipe.teacher, seed, device))]
+    return [load_teacher(name) for name in names_of_teachers(recipe, seed)]
+
+
+def trained(recipe: Recipe, seed: int, device: str) -> nn.Module:
+    """The net of a recipe, kept in the cache for the other runs that begin with it.
+
+    A net is known by its recipe, its seed and the code of this package.
+    """
+    sources = sorted(p for p in Path(__file__).parent.rglob("*.py"))
+    code = b"".join(path.read_bytes() for path in sources)
+    key = digest(code + json.dumps([written(recipe), seed, describe(device)]).encode())[:24]
+    path = cache_dir() / "nets" / f"{key}.safetensors"
+    net = build(recipe.student, len(images_of(recipe.data).classes))
+    with suppress(SafetensorError, OSError, RuntimeError):
+        net.load_state_dict(load_file(path))
+        return net
+    net = train(recipe, seed, device)[0].cpu()
+    state = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    with suppress(OSError, SafetensorError):  # a full disk must not cost this run its result
+        atomically(path, lambda target: save_file(state, target))
+    return net
 
 
 def train(
@@ -99,7 +146,7 @@ def train(
     torch.manual_seed(seed)
     student = build(recipe.student, len(data.classes))
     if recipe.start:
-        student.load_state_dict(train(recipe.start, seed, device)[0].state_dict())
+        student.load_state_dict(trained(recipe.start, seed, device).state_dict())
     if recipe.method == "mutual learning":
         student = Peers(student, build(recipe.student, len(data.classes)))
     names = ("epochs", "views", "batch_size", "optimizer", "lr", "weight_decay")
@@ -110,12 +157,12 @@ def train(
         teacher = teachers[0] if teachers else None
         goal = objective(recipe.method, student=student, teacher=teacher, data=data, **weights)
         if not getattr(goal, "stages", ()):  # only outputs are matched: they come from the cache
-            answers = [answers_for(recipe, one, data, device) for one in teachers]
+            answers = [answers_for(recipe, one, data, seed, device) for one in teachers]
             teacher = answers if len(answers) > 1 else next(iter(answers), None)
         settings["teacher"] = teacher
     else:
         goal = partial(labels_only, smoothing=recipe.smoothing)
-    settings |= {"seed": seed, "device": device, "report": report}
+    settings |= {"seed": seed, "view_seed": seed, "device": device, "report": report}
     history = fit(student, data, goal, **settings)
     return student.nets[0] if isinstance(student, Peers) else student, history
 
@@ -128,15 +175,14 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
     reset_peak_memory(device)
     clock = time.process_time if device == "cpu" else time.perf_counter
     start = clock()
-    diverged = {}
     try:
         student, history = train(recipe, seed, device)
-    except FloatingPointError as error:  # a result, too: of a net that has learnt nothing
-        student, history = build(recipe.student), [{"loss": math.inf}]
-        diverged = {"diverged": str(error)}
+    except FloatingPointError as error:  # a result, too, but not an accuracy
+        seconds = round(clock() - start, 1)
+        nothing = dict.fromkeys(("errors", "accuracy", "ece", "loss"))
+        return {"seed": seed, "diverged": str(error), **nothing, "seconds": seconds}
     seconds = clock() - start
-    held_out = training_set(recipe)[1]
-    judged = held_out if recipe.judge == "validation" else images_of(recipe.data, "test")
+    judged = judged_images(recipe)
     if recipe.verify:
         known = recipe.classes or without(*recipe.verify)
         strangers, judged = (of_classes(judged, c) for c in (recipe.verify, known))
@@ -147,13 +193,12 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
         "errors": wrong,
         "accuracy": round(100 * (1 - wrong / len(judged.labels)), 3),
         "ece": round(metrics.expected_calibration_error(logits, judged.labels), 3),
-        "loss": None if diverged else round(history[-1]["loss"], 5),
+        "loss": round(history[-1]["loss"], 5),
         "seconds": round(seconds, 1),
         "memory": peak_memory(device),
-        **diverged,
     }
-    if recipe.teacher and isinstance(recipe.teacher, str):
-        theirs = answer(load_teacher(recipe.teacher), judged, device=device)
+    if len(names := names_of_teachers(recipe, seed)) == 1:
+        theirs = answer(load_teacher(*names), judged, device=device)
         result["agreement"] = round(
             metrics.agreement(logits, theirs.for_images(judged.index, 0)), 3
         )
@@ -230,7 +275,7 @@ def run_all(
     skip = set(skip)
     jobs = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in skip]
     if engine == "local":  # the workers of a cluster have caches of their own
-        ask_first([arms[arm] for arm, _ in jobs], device)
+        ask_first(((arms[arm], seed) for arm, seed in jobs), device)
     workers = min(workers or cores(), max(1, len(jobs)))
     done = {}
     work = [(arm, arms[arm], seed, device) for arm, seed in jobs]
@@ -242,25 +287,24 @@ def run_all(
     return [done[job] for job in jobs]
 
 
-def ask_first(recipes: Iterable[Recipe], device: str) -> None:
+def ask_first(jobs: Iterable[tuple[Recipe, int]], device: str) -> None:
     """Fill the cache of answers with what these runs will ask named teachers, each thing once."""
-    names = ("teacher", "data", "epochs", "views", "classes", "hold_out", "labelled", "hard_weight")
-    asked = {tuple(getattr(r, name) for name in names): r for r in recipes}
-    for recipe in asked.values():
-        if not isinstance(recipe.teacher, Recipe):
-            data, test = training_set(recipe)[0], images_of(recipe.data, "test")
-            for teacher in teachers_of(recipe):
-                answers_for(recipe, teacher, data, device)
-                answer(teacher, test, device=device)
+    names = ("teacher", "data", "epochs", "views", "classes", "hold_out", "labelled", "judge")
+    asked = {
+        (*(getattr(recipe, name) for name in names), bool(recipe.hard_weight), seed): (recipe, seed)
+        for recipe, seed in jobs
+    }
+    for recipe, seed in sorted(asked.values(), key=lambda job: -job[0].epochs):
+        for name in names_of_teachers(recipe, seed):
+            teacher = load_teacher(name)
+            answers_for(recipe, teacher, training_set(recipe, seed)[0], seed, device)
+            answer(teacher, judged_images(recipe), device=device)
 
 
 def say(result: Mapping) -> None:
     """One line for a finished run."""
-    print(
-        f"{result['arm']}, seed {result['seed']}: {result['errors']} errors "
-        f"({result['accuracy']:.2f}%), {result['seconds']:.0f} s",
-        flush=True,
-    )
+    told = result.get("diverged") or f"{result['errors']} errors ({result['accuracy']:.2f}%)"
+    print(f"{result['arm']}, seed {result['seed']}: {told}, {result['seconds']:.0f} s", flush=True)
 
 
 def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
@@ -298,14 +342,17 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
     return load_result(name)
 
 
-def train_teacher(name: str, device: str = "cpu", seed: int = 0) -> Path:
+def train_teacher(name: str, device: str = "cpu", seed: int | None = None) -> Path:
     """Train a teacher, or a student that is deployed, by its recipe; save weights and card.
+
+    `seed` is by default the one that the teacher is declared with.
 
     ValueError lists the names.
     """
     if name not in TEACHERS | STUDENTS:
         raise ValueError(f"no teacher {name!r}: there are {', '.join(TEACHERS | STUDENTS)}")
     recipe = (TEACHERS | STUDENTS)[name]
+    seed = TEACHER_SEEDS.get(name, 0) if seed is None else seed
     start = time.perf_counter()
     model, _ = train(recipe, seed, device, report=lambda row: print(name, row, flush=True))
     seconds = time.perf_counter() - start
@@ -371,20 +418,25 @@ def load_result(name: str) -> dict:
 
 
 def values(runs: Sequence[Mapping], arm: str, metric: str) -> list[float]:
-    """One arm's values of a metric, in the order of the seeds."""
-    return [r[metric] for r in sorted(runs, key=lambda r: r["seed"]) if r["arm"] == arm]
+    """One arm's values of a metric, in the order of the seeds, without those that diverged."""
+    mine = sorted((r for r in runs if r["arm"] == arm), key=lambda r: r["seed"])
+    return [r[metric] for r in mine if r[metric] is not None]
 
 
 def summarise(runs: Sequence[Mapping], metric: str = "accuracy", control: str | None = None):
     """A DataFrame: per arm, n seeds, mean, std, and the difference to `control` (the first arm).
 
-    It is paired over the seeds that both arms have, with a 95% Student's interval.
+    It is paired over the seeds that both arms have, with a 95% Student's interval. Where runs have
+    diverged, a column counts them: they have no value and enter no mean.
     """
     import pandas as pd
 
     arms = list(dict.fromkeys(r["arm"] for r in runs))
     by_seed = pd.DataFrame(runs).pivot(index="seed", columns="arm", values=metric)[arms]
+    by_seed = by_seed.astype(float)
     rows = pd.DataFrame({"seeds": by_seed.count(), "mean": by_seed.mean(), "std": by_seed.std()})
+    if any("diverged" in r for r in runs):
+        rows["diverged"] = [sum("diverged" in r for r in runs if r["arm"] == arm) for arm in arms]
     control = control or arms[0]
     for arm in arms:
         both = by_seed[[arm, control]].dropna()

@@ -22,6 +22,7 @@ class Recipe(NamedTuple):
     data: str
     epochs: int
     teacher: str | tuple[str, ...] | Recipe = ""  # none, a name, several, or trained first
+    twin: str | tuple[str, ...] = ""  # in runs of odd seed in place of a named teacher
     temperature: float = 1.0
     soft_weight: float = 0.0
     hard_weight: float = 1.0
@@ -37,7 +38,7 @@ class Recipe(NamedTuple):
     verify: tuple[int, ...] = ()  # classes, none of those above, whose pairs are told apart
     start: str | Recipe = ""  # trained first: its weights are where this run begins
     hold_out: int = 0  # training images kept for validation
-    judge: str = "test"  # where the result is measured: "test" or "validation"
+    judge: str = "test"  # or "validation": what is held out, else 10,000 that no net has seen
     attacked: bool = False  # and whether PGD-20 attacks it there, too
     labelled: int = 0  # so many images have labels, and labels teach from these alone; 0: all have
 
@@ -64,6 +65,7 @@ KD = {"temperature": 4.0, "soft_weight": 0.9, "hard_weight": 0.1}
 LADDER = ("cifar10-cnn7-8", "cifar10-cnn7-16", "cifar10-cnn7-32", "cifar10-cnn7-64")
 BEST, FROM_10K = "cifar10-cnn7-64", "cifar10-10k-cnn7-32"
 FAST, FAST_10K = "cifar10-cnn7-16", "cifar10-10k-cnn7-16"  # quick to ask: for live runs
+TWIN_10K = "cifar10-10k-cnn7-16-twin"  # FAST_10K trained once more, with another seed
 ROBUST = "cifar10-10k-robust-cnn7-16"
 OWN_2K, SIX_CLASSES = "cifar10-2k-cnn7-16", "cifar10-six-cnn7-16"
 SEEN, UNSEEN = (0, 2, 5, 6, 7, 9), (1, 3, 4, 8)  # each unseen class has a relative among the seen
@@ -74,6 +76,7 @@ TEACHERS: dict[str, Recipe] = {
     "mnist-mlp-1200": MLP._replace(student="mlp-1200", epochs=150, views=MNIST_JITTER, lr=1e-3),
     FROM_10K: CNN_10K,
     FAST_10K: CNN_10K._replace(student="cnn7-16"),
+    TWIN_10K: CNN_10K._replace(student="cnn7-16"),
     **{name: CNN._replace(student=name.removeprefix("cifar10-")) for name in LADDER},
     ROBUST: CNN_10K._replace(
         student="cnn7-16", epochs=20, method="adversarial training", weight=1.0, hard_weight=0.0
@@ -81,6 +84,8 @@ TEACHERS: dict[str, Recipe] = {
     OWN_2K: CNN_10K._replace(student="cnn7-16", epochs=60, hold_out=8000),
     SIX_CLASSES: CNN_10K._replace(student="cnn7-16", epochs=60, classes=SEEN),
 }
+
+TEACHER_SEEDS = {TWIN_10K: 1}  # all others: 0
 
 # the pair of the leaderboard: both nets see the same 10,000 images, so a gain is distillation
 PAIR = Recipe("cnn3-16", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)

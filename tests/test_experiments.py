@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from kdlab import engines, experiments, recipes
-from kdlab.data import select
+from kdlab.data import DataError, Views, load, select
 from kdlab.experiments import (
     EXPERIMENTS,
     MLP,
@@ -37,6 +37,7 @@ from kdlab.machine import ROOT
 from kdlab.methods import METHODS
 from kdlab.metrics import T95
 from kdlab.models import MODELS
+from kdlab.recipes import KD
 
 RECORDS = sorted((ROOT / "data" / "results").glob("*.json"))
 TINY = Recipe(  # 200 images, one epoch: real data and a real teacher, in a second
@@ -132,8 +133,82 @@ def test_a_run_measures_what_it_says(folder):
 
 def test_a_run_that_diverges_is_a_result_and_ends_no_grid(folder):
     result = execute(TINY._replace(optimizer="sgd", lr=1e9))
-    assert "nan" in result["diverged"] and result["loss"] is None
-    assert result["errors"] > 8_000  # a net that learnt nothing
+    assert "nan" in result["diverged"] and result["seconds"] > 0
+    assert [result[name] for name in ("loss", "errors", "accuracy", "ece")] == [None] * 4
+
+
+def test_a_distilled_run_that_diverges_is_recorded_as_its_twin_on_labels_is(folder):
+    """Its loss meets the infinite logits before the loop meets the infinite loss."""
+    result = execute(TAUGHT._replace(optimizer="sgd", lr=1e9, epochs=2))
+    assert "diverged" in result["diverged"] and result["accuracy"] is None
+
+
+def test_a_diverged_run_is_shown_and_enters_no_mean():
+    runs = made_up("labels", {0: 70.0, 1: 72.0, 2: 71.0}) + made_up("taught", {0: 73.0, 1: 74.0})
+    runs.append({"arm": "taught", "seed": 2, "accuracy": None, "diverged": "the loss is nan"})
+    rows = summarise(runs)
+    assert list(rows["diverged"]) == [0, 1] and list(rows["seeds"]) == [3, 2]
+    assert rows.loc["taught", "mean"] == 73.5 and rows.loc["taught", "difference"] == 2.5
+    assert values(runs, "taught", "accuracy") == [73.0, 74.0]
+    assert "diverged" not in summarise(runs[:-1])
+
+
+def test_the_seed_of_a_run_draws_its_views_and_its_twin_teacher(folder, monkeypatch):
+    """Runs of even and odd seed ask different teachers, each about views of its own."""
+    recipe = CIFAR._replace(views=Views(shift=1), teacher="cifar10-10k-cnn7-16", **KD)
+    recipe = recipe._replace(twin="cifar10-cnn7-16")
+    asked = []
+
+    def fit(student, data, objective, *, teacher, seed, view_seed, **settings):
+        asked.append((seed, view_seed, teacher.key["views"], teacher.key["teacher"]))
+        return [{"loss": 0.0}]
+
+    monkeypatch.setattr(experiments, "fit", fit)
+    for seed in (4, 5, 6):
+        train(recipe, seed)
+    seeds, view_seeds, views, teachers = zip(*asked, strict=True)
+    assert seeds == view_seeds == (4, 5, 6) and len(set(views)) == 3
+    assert teachers[0] == teachers[2] != teachers[1]
+
+
+def test_settings_can_be_judged_on_images_that_no_net_has_seen():
+    recipe = CIFAR._replace(hold_out=0, judge="validation")
+    try:
+        judged = experiments.judged_images(recipe)
+    except DataError:
+        pytest.skip("`python -m kdlab data cifar10` has not been run here")
+    train, test = training_set(recipe)[0], load("cifar10-10k", "test")
+    assert judged.index.tolist() == list(range(10_000, 20_000))
+    pixels = [{image.numpy().tobytes() for image in d.images} for d in (judged, train, test)]
+    assert not pixels[0] & (pixels[1] | pixels[2])
+
+
+def test_a_choice_never_opens_the_test_images(folder, monkeypatch):
+    def load_but_no_test(name, split="train"):
+        assert split != "test", "a run judged on validation opened the test images"
+        return load(name, split)
+
+    monkeypatch.setattr(experiments, "images_of", load_but_no_test)
+    recipe = TAUGHT._replace(judge="validation", hold_out=59_900)
+    experiments.ask_first([(recipe, 0)], "cpu")
+    asked = len(list((folder.parent / "cache" / "answers").iterdir()))
+    assert asked == 2  # about what it trains on, and what it is judged on
+    assert 0 < execute(recipe)["agreement"] <= 100
+    assert len(list((folder.parent / "cache" / "answers").iterdir())) == asked
+
+
+def test_a_teacher_that_is_trained_first_is_trained_once(folder, monkeypatch):
+    trained = []
+
+    def train_counted(recipe, seed, *args, real=experiments.train):
+        trained.append((recipe.teacher == "", seed))
+        return real(recipe, seed, *args)
+
+    monkeypatch.setattr(experiments, "train", train_counted)
+    own = TINY._replace(teacher=TINY, soft_weight=1.0, hard_weight=0.0)
+    errors = [execute(r, seed)["errors"] for r in (own, own) for seed in (0, 1)]
+    assert errors[:2] == errors[2:] and len(set(errors)) == 2
+    assert sorted(trained) == [(False, 0), (False, 0), (False, 1), (False, 1), (True, 0), (True, 1)]
 
 
 def test_validation_judges_on_held_out_images(folder):
@@ -395,7 +470,7 @@ def test_every_experiment_can_be_carried_out(name):
         for teacher in names_of(recipe.teacher):
             assert teacher in TEACHERS and TEACHERS[teacher].student in MODELS, arm
         assert recipe.judge in ("test", "validation"), arm
-        assert recipe.judge == "test" or recipe.hold_out, arm
+        assert recipe.judge == "test" or recipe.hold_out or recipe.data == "cifar10-10k", arm
         assert not recipe.soft_weight or recipe.teacher, arm
         assert recipe.method in ("", *METHODS), arm
 
@@ -551,9 +626,9 @@ def test_a_teacher_of_few_labels_teaches_on_all_the_images(folder):
     """A nested teacher draws with the seed of the run; nobody else's labels come in."""
     asked = []
 
-    def answers_for(recipe, teacher, data, device, real=experiments.answers_for):
+    def answers_for(recipe, teacher, data, seed, device, real=experiments.answers_for):
         asked.append(data)
-        return real(recipe, teacher, data, device)
+        return real(recipe, teacher, data, seed, device)
 
     few = TINY._replace(labelled=50, hold_out=59_800)
     own = few._replace(teacher=few, soft_weight=1.0, hard_weight=0.0)
@@ -567,10 +642,10 @@ def test_answers_for_labelled_and_for_all_images_are_both_asked_before(folder, m
     few = TAUGHT._replace(labelled=50, hold_out=59_800)
     asked = []
     monkeypatch.setattr(
-        experiments, "answers_for", lambda r, teacher, data, device: asked.append(len(data.labels))
+        experiments, "answers_for", lambda r, teacher, data, *rest: asked.append(len(data.labels))
     )
     monkeypatch.setattr(experiments, "answer", lambda *args, **options: None)
-    experiments.ask_first([few, few._replace(hard_weight=0.5)], "cpu")
+    experiments.ask_first([(few, 0), (few._replace(hard_weight=0.5), 0)], "cpu")
     assert sorted(asked) == [50, 200]
 
 

@@ -11,7 +11,7 @@ def soften(logits: Tensor, temperature: float) -> Tensor:
     """Soft targets ``softmax(logits / T)``, [B, K] -> [B, K] (Hinton et al. 2015, eq. 1).
 
     T = 1 is the plain softmax; T -> 0 puts all mass on the largest logit; T -> inf is uniform.
-    Raises ValueError unless 0 < T < inf and all logits are finite.
+    Raises ValueError unless 0 < T < inf, and FloatingPointError for NaN or infinite logits.
     """
     return log_soften(logits, temperature).exp()
 
@@ -21,7 +21,7 @@ def log_soften(logits: Tensor, temperature: float) -> Tensor:
     if not 0 < temperature < math.inf:
         raise ValueError(f"the temperature must be positive and finite, got {temperature}")
     if not torch.isfinite(logits).all():
-        raise ValueError(
+        raise FloatingPointError(
             "the logits contain NaN or infinity: look for a diverged model before this loss"
         )
     return F.log_softmax(logits.float() / temperature, dim=-1)
