@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import date
 from functools import cache, partial
@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kdlab import metrics
+from kdlab import metrics, tuning
 from kdlab.data import Images, balanced, data_dir, load, select, split
 from kdlab.engines import ENGINES
 from kdlab.machine import ROOT, cache_dir, cores, describe, peak_memory, reset_peak_memory
@@ -29,7 +29,6 @@ from kdlab.methods import Peers, objective
 from kdlab.models import build
 from kdlab.recipes import (  # noqa: F401 (chapters say experiments.SMALL)
     BEST,
-    CANDIDATES,
     EXPERIMENTS,
     FAST,
     FAST_10K,
@@ -310,36 +309,57 @@ def say(result: Mapping) -> None:
 def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
     """Run an experiment and record it, run by run: after an interruption, only the rest is run.
 
-    A record of other settings, another machine or another commit is begun anew. `where` are
-    `run_all`'s workers, engine and address.
+    A search goes on with new seeds of `kdlab.tuning`; other experiments have seeds from 0. A record
+    of other settings, another machine or other code is begun anew. `where` are `run_all`'s workers,
+    engine and address.
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
-    title, arms = EXPERIMENTS[name]
+    experiment = EXPERIMENTS[name]
     record = {
         "name": name,
-        "title": title,
+        "title": experiment.title,
         **stamp(f"run {name} --seeds {seeds} --device {device}", device),
-        "settings": {arm: written(recipe) for arm, recipe in arms.items()},
+        "settings": {},
         "runs": [],
     }
     path = results_dir() / f"{name}.json"
-    same = ("settings", "machine", "commit")
-    record = json.loads(json.dumps(record))
-    if path.is_file() and all((old := load_result(name)).get(k) == record[k] for k in same):
-        record["runs"] = old["runs"]
-
-    place = {arm: n for n, arm in enumerate(arms)}
+    old = load_result(name) if path.is_file() else {}
+    same = all(old.get(key) == record[key] for key in ("machine", "commit"))
+    order: dict[str, int] = {}
 
     def keep(result: dict) -> None:
         record["runs"].append(result)
-        record["runs"].sort(key=lambda r: (r["seed"], place[r["arm"]]))
+        record["runs"].sort(key=lambda r: (r["seed"], order[r["arm"]]))
         write_json(path, record)
         say(result)
 
-    finished = {(r["arm"], r["seed"]) for r in record["runs"]}
-    run_all(arms, range(seeds), device=device, skip=finished, report=keep, **where)
+    for arms, new_seeds in rounds(experiment, seeds, record["runs"]):
+        settings = json.loads(json.dumps({arm: written(recipe) for arm, recipe in arms.items()}))
+        record["settings"] |= settings
+        order |= {arm: len(order) + n for n, arm in enumerate(arms) if arm not in order}
+        known = {a for a, s in settings.items() if same and old["settings"].get(a) == s}
+        done = {(r["arm"], r["seed"]): r for r in record["runs"]}
+        done |= {(r["arm"], r["seed"]): r for r in old.get("runs", ()) if r["arm"] in known}
+        record["runs"][:] = done.values()
+        run_all(arms, new_seeds, device=device, skip=done, report=keep, **where)
     return load_result(name)
+
+
+def rounds(
+    experiment: Experiment, seeds: int, runs: list[dict]
+) -> Iterator[tuple[dict[str, Recipe], list[int]]]:
+    """What is run, arms and seeds, one round after the other; `runs` grows in between."""
+    trials, spaces = dict(experiment.arms), experiment.spaces
+    if not spaces:
+        yield trials, list(range(seeds))
+        return
+    first, *others = range(tuning.FIRST_SEED, tuning.FIRST_SEED + seeds)
+    yield trials, [first]
+    more = tuning.beyond(spaces, trials, runs)
+    yield more, [first]
+    trials |= more
+    yield {name: trials[name] for name in tuning.finalists(spaces, runs)}, others
 
 
 def train_teacher(name: str, device: str = "cpu", seed: int | None = None) -> Path:
@@ -386,18 +406,22 @@ def stamp(words: str, device: str = "cpu") -> dict:
 
 
 def commit() -> str:
-    """The commit of the code that runs ($KDLAB_COMMIT where there is no .git), marked if edited.
+    """The commit of the code that runs ($KDLAB_COMMIT where there is no .git). Where it has been
+    edited, "-dirty" and a digest of the edits follow: other edits are other code.
 
     Only edits of kdlab and of the teachers count: a record changes data/results by being written.
     """
+    places = ("kdlab", "data/teachers")
 
-    def git(*words: str) -> str:
-        asked = subprocess.run(("git", *words), cwd=ROOT, capture_output=True, text=True)
-        return asked.stdout.strip()
+    def git(*words: str) -> bytes:
+        return subprocess.run(("git", *words), cwd=ROOT, capture_output=True).stdout
 
     try:
-        edited = git("status", "--porcelain", "--", "kdlab", "data/teachers")
-        here = git("rev-parse", "--short=12", "HEAD") + ("-dirty" if edited else "")
+        here = git("rev-parse", "--short=12", "HEAD").decode().strip()
+        if git("status", "--porcelain", "--", *places):
+            new = git("ls-files", "--others", "--exclude-standard", "-z", "--", *places).decode()
+            files = [(ROOT / name).read_bytes() for name in new.split("\0") if name]
+            here += f"-dirty-{digest(b''.join([git('diff', 'HEAD', '--', *places), *files]))[:8]}"
         return os.environ.get("KDLAB_COMMIT") or here or "unknown"
     except OSError:
         return "unknown"
@@ -426,8 +450,9 @@ def values(runs: Sequence[Mapping], arm: str, metric: str) -> list[float]:
 def summarise(runs: Sequence[Mapping], metric: str = "accuracy", control: str | None = None):
     """A DataFrame: per arm, n seeds, mean, std, and the difference to `control` (the first arm).
 
-    It is paired over the seeds that both arms have, with a 95% Student's interval. Where runs have
-    diverged, a column counts them: they have no value and enter no mean.
+    It is paired over the seeds that both arms have, with a 95% Student's interval, its p value, and
+    the p value after Holm's correction over the table; `beyond` noise is what that leaves up to
+    0.05. Where runs have diverged, a column counts them: they have no value and enter no mean.
     """
     import pandas as pd
 
@@ -442,9 +467,13 @@ def summarise(runs: Sequence[Mapping], metric: str = "accuracy", control: str | 
         both = by_seed[[arm, control]].dropna()
         if arm != control and len(both) > 1:
             gap = metrics.paired(both[arm].tolist(), both[control].tolist())
-            for column, number in zip(("difference", "95% low", "95% high"), gap, strict=False):
-                rows.loc[arm, column] = number
-    return rows.round(2)
+            rows.loc[arm, ["difference", "95% low", "95% high", "p"]] = (*gap[:3], gap.p)
+    if "p" not in rows:
+        return rows.round(2)
+    compared = rows["p"].notna()
+    rows.loc[compared, "Holm"] = metrics.holm(rows.loc[compared, "p"].tolist())
+    rows["beyond"] = rows["Holm"] <= 0.05
+    return rows.round({column: 2 for column in rows if column not in ("p", "Holm")})
 
 
 def table(name: str, metric: str = "accuracy"):

@@ -101,7 +101,7 @@ class Evidence(NamedTuple):
         """ "+3.4 points (+2.9 to +3.9)"."""
         if self.gap is None:
             return VERDICTS["missing"][LANGUAGES.index(language)]
-        (mean, low, high, _), unit = self.gap, UNITS[self.metric][LANGUAGES.index(language)]
+        (mean, low, high), unit = self.gap[:3], UNITS[self.metric][LANGUAGES.index(language)]
         digits = 0 if abs(mean) >= 100 else 1 if abs(mean) >= 10 else 2
         if self.gap.pairs < 2:
             return f"{mean:+,.{digits}f} {unit}"
@@ -150,7 +150,7 @@ def compare(spec: Mapping, records: Records = load_result) -> Evidence:
     seeds = sorted(set(ours) & set(theirs))
     if name == "deploy" and seeds:  # a file was weighed and timed once: no seeds, no interval
         difference = ours[0] - theirs[0]
-        return found._replace(gap=metrics.Paired(difference, difference, difference, 1))
+        return found._replace(gap=metrics.Paired(difference, difference, difference, 1, 1.0))
     if len(seeds) < 2:
         return found
     pairs = [ours[s] for s in seeds], [theirs[s] for s in seeds]

@@ -213,30 +213,43 @@ def latency(
 
 
 class Paired(NamedTuple):
-    """Mean difference of paired runs with its 95% confidence interval."""
+    """Mean difference of paired runs with its 95% confidence interval and p value."""
 
     mean: float
     low: float
     high: float
     pairs: int
+    p: float  # two-sided, of no difference; for one comparison: many need `holm`
 
     def beyond_noise(self) -> bool:
         """True when the interval leaves out zero."""
         return self.low > 0 or self.high < 0
 
 
-# two-sided 95% quantiles of Student's t for 1..30 degrees of freedom
-T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179)
-T95 += (2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064)
-T95 += (2.060, 2.056, 2.052, 2.048, 2.045, 2.042)
-
-
 def paired(treated: Sequence[float], control: Sequence[float]) -> Paired:
-    """Student's paired interval for ``treated - control``, one pair a seed (n >= 2)."""
+    """Student's paired interval and test for ``treated - control``, one pair a seed (n >= 2)."""
+    from scipy.special import stdtr, stdtrit  # Student's t: its distribution, its quantiles
+
     if len(treated) != len(control) or len(treated) < 2:
         raise ValueError(f"need two or more pairs, got {len(treated)} and {len(control)}")
     first, second = torch.tensor([treated, control], dtype=torch.float64)
     difference = first - second
     n, mean = len(difference), float(difference.mean())
-    half = T95[min(n - 1, 30) - 1] * float(difference.std()) / math.sqrt(n)
-    return Paired(mean, mean - half, mean + half, n)
+    error = float(difference.std()) / math.sqrt(n)
+    half = float(stdtrit(n - 1, 0.975)) * error
+    p = 2 * float(stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
+    return Paired(mean, mean - half, mean + half, n, p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p values of m comparisons, corrected for their number (Holm 1979): the smallest times m,
+    the next times m - 1, and so on, none below the one before it and none above 1.
+
+    Where those up to 0.05 are called differences, the chance of even one false call is at most 5%.
+    """
+    order = sorted(range(len(p_values)), key=lambda n: p_values[n])
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for tried, n in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - tried) * p_values[n]))
+        corrected[n] = largest
+    return corrected

@@ -368,13 +368,18 @@ def heat_map(
 
 
 def forest(
-    tables: pd.DataFrame | Mapping[str, pd.DataFrame], *, unit: str = "points", title: str = ""
+    tables: pd.DataFrame | Mapping[str, pd.DataFrame],
+    *,
+    unit: str = "points",
+    title: str = "",
+    lower_is_better: bool = False,
 ) -> Figure:
     """Paired differences with their 95% intervals, a row an arm: from `experiments.summarise`.
 
     `tables` is one table, or a mapping from what a panel says to a table of the same arms. The
-    first sets the order. Green: beyond noise and better; orange-red: beyond noise and worse; grey:
-    zero is inside. A control is a ring at zero.
+    first sets the order. Green: better, beyond noise (by the column `beyond`, or without it by the
+    interval); orange-red: worse, beyond noise; grey: neither. A control is a ring at zero. Say
+    `lower_is_better` for errors, calibration errors, seconds.
     """
     tables = {"": tables} if isinstance(tables, pd.DataFrame) else dict(tables)
     first = next(iter(tables.values()))
@@ -388,7 +393,9 @@ def forest(
             if math.isnan(middle):
                 axis.plot(0, row, "o", color="0.3", markerfacecolor="white", markersize=8)
                 continue
-            role = "distilled" if low > 0 else "accent" if high < 0 else "label"
+            better = (middle > 0) != lower_is_better
+            beyond = table.loc[arm, "beyond"] if "beyond" in table else low > 0 or high < 0
+            role = ("distilled" if better else "accent") if beyond else "label"
             axis.plot([low, high], [row, row], color=COLOURS[role], linewidth=3)
             axis.plot(middle, row, "o", color=COLOURS[role], markersize=7)
         axis.set_title(name)

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from functools import cache
 from statistics import fmean
+from types import MappingProxyType
 from typing import NamedTuple
 
+from kdlab import tuning
 from kdlab.data import CIFAR_VIEWS, MNIST_JITTER, NO_VIEWS, Views
 from kdlab.machine import ROOT
+from kdlab.tuning import Space
 
 
 class Recipe(NamedTuple):
@@ -50,10 +54,12 @@ def written(recipe: Recipe) -> dict:
 
 
 class Experiment(NamedTuple):
-    """Arms that share everything but what their names say; the first is the control."""
+    """Arms that share everything but what their names say; the first is the control. In a search
+    they are the first round of trials, and `spaces` is what they are drawn from."""
 
     title: str
     arms: dict[str, Recipe]
+    spaces: Mapping[str, Space] = MappingProxyType({})
 
 
 MLP = Recipe(
@@ -99,48 +105,87 @@ STUDENTS: dict[str, Recipe] = {
     "cifar10-student-labels": SMALL,
     "cifar10-student-distilled": SMALL._replace(teacher=BEST, **KD),
 }
-# method -> candidates for its weight (the paper's is among them where it is not out of all
-# proportion for ten classes and our nets) and what else it needs
-CANDIDATES: dict[str, tuple[tuple[float, ...], dict]] = {
-    "logit matching": ((0.01, 0.1, 1.0), {}),
-    "hard distillation": ((0.25, 0.5, 1.0), {"hard_weight": 0.5}),
-    "DKD": ((0.03, 0.1, 0.3), {"temperature": 4.0}),
-    "DIST": ((0.1, 0.5, 2.0), {"temperature": 4.0}),
-    "logit standardisation": ((3.0, 9.0, 27.0), {"temperature": 1.0, "hard_weight": 0.1}),
-    "hint": ((10.0, 100.0, 300.0), {}),
-    "attention transfer": ((1.0, 10.0, 100.0), {}),
-    "FSP": ((5.0, 50.0, 200.0), {}),
-    "similarity preserving": ((3.0, 30.0, 300.0), {}),
-    "RKD": ((0.03, 0.1, 0.3), {}),
-    "PKT": ((300.0, 3000.0, 30000.0), {}),
-    "contrastive": ((0.3, 0.8, 2.0), {}),
-    "discriminator": ((0.03, 0.1, 0.3), {}),
-    "rotation task": ((0.03, 0.1, 0.3), {"teacher": ""}),
-    "turned views": ((0.3, 1.0, 3.0), KD),
+# what the board chooses from, an arm: its recipe, and the ranges of its settings. Every arm has the
+# same number of trials. A weight's range holds the paper's where it is not out of all proportion
+# for ten classes and our nets.
+EITHER = PUPIL._replace(twin=TWIN_10K)  # taught by one of two teachers, as the seed has it
+KD_EITHER = EITHER._replace(**KD)
+LARGER = KD_EITHER._replace(teacher=FROM_10K, twin="")
+BOTH_TEACH = EITHER._replace(
+    teacher=(FAST_10K, FROM_10K), twin=(TWIN_10K, FROM_10K), weight=0.9, hard_weight=0.1
+)
+RATE = {"lr": (0.05, 0.8)}
+HEAT = RATE | {"temperature": (1.0, 8.0)}
+SOFT_SPACE = HEAT | {"label_share": (0.0, 0.6)}
+TWICE, SECONDS = 30, 36  # epochs: twice as many; as many seconds as a method that asks the net
+
+
+def weighted(method: str, low: float, high: float, **others) -> Space:
+    """A published method beside the labels, with its weight and, where it has one, its T open."""
+    ranges = others.pop("ranges", RATE) | {"weight": (low, high)}
+    return Space(EITHER._replace(method=method, **others), ranges)
+
+
+def instead(method: str, base: Recipe = EITHER) -> Space:
+    """A control in place of the teacher's soft targets: what they have open, it has open."""
+    given = base._replace(method=method, weight=0.9, hard_weight=0.1)
+    return Space(given, SOFT_SPACE)
+
+
+def first(**others) -> Recipe:
+    """A net that is trained before it teaches, at the rate that suits most arms."""
+    return PAIR._replace(lr=0.4, **others)
+
+
+LEADERBOARD: dict[str, Space] = {
+    "labels": Space(PAIR, RATE),
+    "label smoothing": Space(PAIR, RATE | {"smoothing": (0.01, 0.4)}),
+    "soft targets": Space(KD_EITHER, SOFT_SPACE),
+    "hard distillation": Space(
+        EITHER._replace(method="hard distillation", weight=0.5, hard_weight=0.5),
+        RATE | {"label_share": (0.0, 0.9)},
+    ),
+    "logit matching": weighted("logit matching", 0.01, 1.0),
+    "DKD": weighted("DKD", 0.01, 1.0, ranges=HEAT),
+    "DIST": weighted("DIST", 0.05, 5.0, ranges=HEAT),
+    "logit standardisation": weighted(
+        "logit standardisation", 1.0, 50.0, hard_weight=0.1, ranges=RATE | {"temperature": (0.5, 4)}
+    ),
+    "hint": weighted("hint", 10.0, 1000.0),
+    "attention transfer": weighted("attention transfer", 0.1, 100.0),
+    "attention transfer + soft": weighted("attention transfer", 0.1, 100.0, **KD, ranges=HEAT),
+    "FSP": weighted("FSP", 20.0, 2000.0),
+    "similarity preserving": weighted("similarity preserving", 3.0, 300.0),
+    "RKD": weighted("RKD", 0.003, 0.3),
+    "PKT": weighted("PKT", 300.0, 30000.0),
+    "contrastive": weighted("contrastive", 0.2, 20.0),
+    "discriminator": weighted("discriminator", 0.01, 1.0),
+    "rotation task": weighted("rotation task", 0.01, 1.0, teacher="", twin=""),
+    "turned views": weighted("turned views", 0.1, 10.0, **KD, ranges=HEAT),
+    "mutual learning": Space(
+        PAIR._replace(method="mutual learning", weight=1.0, hard_weight=0.0), RATE
+    ),
+    "born again": Space(PUPIL._replace(**KD, teacher=first()), SOFT_SPACE),
+    "teaching assistant": Space(
+        PUPIL._replace(**KD, teacher=KD_EITHER._replace(student="cnn3-32", lr=0.4)), SOFT_SPACE
+    ),
+    "early-stopped teacher": Space(
+        PUPIL._replace(**KD, teacher=first(student="cnn7-16", epochs=5)), SOFT_SPACE
+    ),
+    "larger teacher": Space(LARGER, SOFT_SPACE),
+    "mean of teachers": instead("mean of teachers", BOTH_TEACH),
+    "switched teachers": instead("switched teachers", BOTH_TEACH),
+    "permuted dark knowledge": instead("permuted dark knowledge"),
+    "same-entropy smoothing": instead("same-entropy smoothing"),
+    "random teacher": Space(
+        PUPIL._replace(**KD, teacher=first(student="cnn7-16", epochs=0)), SOFT_SPACE
+    ),
+    "labels, twice as long": Space(PAIR._replace(epochs=TWICE), RATE),
+    "soft targets, twice as long": Space(KD_EITHER._replace(epochs=TWICE), SOFT_SPACE),
+    "soft targets, equal seconds": Space(KD_EITHER._replace(epochs=SECONDS), SOFT_SPACE),
 }
 HARDENED = PAIR._replace(attacked=True)
 ALONE = {"weight": 1.0, "hard_weight": 0.0}  # the method's term is the whole objective
-
-
-def trial(method: str, weight: float) -> Recipe:
-    """The leaderboard's pair with a method at this weight."""
-    return PUPIL._replace(**{"method": method, "weight": weight} | CANDIDATES[method][1])
-
-
-def trials() -> dict[str, Recipe]:
-    """What the leaderboard's settings are chosen from: three candidates for every method, and for
-    the student without a teacher, whose learning rate is its one setting."""
-    arms = {f"labels lr={lr:g}": PAIR._replace(lr=lr) for lr in (0.1, 0.2, 0.4)}
-    arms |= {f"soft targets T={t:g}": PUPIL._replace(**KD | {"temperature": t}) for t in (2, 4, 8)}
-    for method, (weights, _) in CANDIDATES.items():
-        arms |= {f"{method} w={w:g}": trial(method, w) for w in weights}
-    return {arm: r._replace(hold_out=2000, judge="validation") for arm, r in arms.items()}
-
-
-@cache
-def chosen(method: str) -> Recipe:
-    """The leaderboard's candidate that was best on validation."""
-    return best(trials(), "leaderboard-tuning", method)._replace(hold_out=0, judge="test")
 
 
 def best(trials: dict[str, Recipe], record: str, name: str) -> Recipe:
@@ -155,35 +200,26 @@ def best(trials: dict[str, Recipe], record: str, name: str) -> Recipe:
     return trials[max(arms, key=lambda arm: mean[arm]) if runs else arms[len(arms) // 2]]
 
 
-def leaderboard() -> dict[str, Recipe]:
-    """Every method on one pair at one budget, with controls; settings chosen on validation."""
-    labels, soft = chosen("labels"), chosen("soft targets")
-    kd = {"temperature": soft.temperature, "hard_weight": soft.hard_weight}
-    instead = soft._replace(soft_weight=0.0, weight=soft.soft_weight)  # soft targets of others
-    both = (FAST_10K, FROM_10K)
-    assistant = soft._replace(student="cnn3-32")
-    hasty = labels._replace(student="cnn7-16", epochs=5, lr=0.1)
+def leaderboard_trials() -> dict[str, Recipe]:
+    """The first round of the board's search, judged on 10,000 images that no net has seen."""
     return {
-        "labels": labels,
-        "labels, the methods' lr": labels._replace(lr=soft.lr),
-        "soft targets": soft,
-        **{method: chosen(method) for method in CANDIDATES},
-        "attention transfer + soft": chosen("attention transfer")._replace(
-            soft_weight=soft.soft_weight, **kd
-        ),
-        "mutual learning": labels._replace(method="mutual learning", weight=1.0, hard_weight=0.0),
-        "born again": soft._replace(teacher=labels),
-        "teaching assistant": soft._replace(teacher=assistant),
-        "early-stopped teacher": soft._replace(teacher=hasty),
-        "larger teacher": soft._replace(teacher=FROM_10K),
-        "mean of teachers": instead._replace(teacher=both, method="mean of teachers"),
-        "switched teachers": instead._replace(teacher=both, method="switched teachers"),
-        "permuted dark knowledge": instead._replace(method="permuted dark knowledge"),
-        "same-entropy smoothing": instead._replace(method="same-entropy smoothing"),
-        "random teacher": soft._replace(teacher=hasty._replace(epochs=0)),
-        "label smoothing": labels._replace(smoothing=0.1),
-        "labels, twice as long": labels._replace(epochs=2 * labels.epochs),
+        trial: recipe._replace(judge="validation")
+        for trial, recipe in tuning.drawn(LEADERBOARD).items()
     }
+
+
+def leaderboard() -> dict[str, Recipe]:
+    """Every arm with the setting that its trials have chosen; without their record: its base."""
+    path = ROOT / "data" / "results" / "leaderboard-tuning.json"
+    record = json.loads(path.read_text("utf-8")) if path.is_file() else {"runs": []}
+    arms = {}
+    for arm, (base, ranges) in LEADERBOARD.items():
+        arms[arm] = base
+        if any(tuning.arm_of(r["arm"]) == arm for r in record["runs"]):
+            chosen = tuning.choose(record["settings"], record["runs"], arm)
+            values = {n: chosen["hard_weight" if n == tuning.SHARE else n] for n in ranges}
+            arms[arm] = tuning.with_settings(base, values)
+    return arms
 
 
 # chapter 03: a student of each kind, at one budget of ten epochs; the random views are mirrors
@@ -229,15 +265,15 @@ def kind_trials() -> dict[str, Recipe]:
     return {arm: r._replace(hold_out=2000, judge="validation") for arm, r in arms.items()}
 
 
-TAUGHT = ("soft targets", "hard distillation")
+TAUGHT = ("soft targets", "soft targets and labels", "hard distillation")
 
 
 @cache
 def tuned(kind: str, *ways: str) -> Recipe:
     """The student of this kind that was best on validation among the trials of these ways, by the
     record of the trials; without one: the second candidate. `ways` are "labels" or from TAUGHT."""
-    trials, starts = kind_trials(), tuple(f"{kind}: {way}" for way in ways)
-    arms = [arm for arm in trials if arm.startswith(starts)]
+    trials, named = kind_trials(), {f"{kind}: {way}" for way in ways}
+    arms = [arm for arm in trials if arm in named or arm.rpartition(", ")[0] in named]
     record = ROOT / "data" / "results" / "architectures-tuning.json"
     runs = json.loads(record.read_text("utf-8"))["runs"] if record.is_file() else []
     mean = {a: fmean([r["accuracy"] for r in runs if r["arm"] == a] or [0.0]) for a in arms}
@@ -369,7 +405,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         },
     ),
     "leaderboard-tuning": Experiment(
-        "Settings of the leaderboard, judged on 2,000 validation images", trials()
+        "Settings of the leaderboard, judged on 10,000 images that no net has seen",
+        leaderboard_trials(),
+        LEADERBOARD,
     ),
     "leaderboard": Experiment(
         "Every method on one pair: 24 k-parameter student, 125 k-parameter teacher, 10,000 images",

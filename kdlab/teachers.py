@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -178,13 +178,14 @@ def answer(
         return known
     order = data.index.argsort()
     images, index = data.images[order].to(device), data.index[order].to(device)
+    home = next(teacher.parameters()).device
     teacher.to(device, memory_format=torch.channels_last)
     logits = []
     for epoch in range(epochs):
         seen = augment(images, index, views, epoch=epoch, seed=view_seed)
         parts = [respond(teacher, normalise(part, data))[0] for part in seen.split(500)]
         logits.append(torch.cat(parts))
-    teacher.cpu()
+    teacher.to(home)
     answers = Answers(torch.stack(logits).half().cpu(), index.cpu(), key)
     if keep:
         tensors = {"logits": answers.logits, "index": answers.index}
@@ -254,4 +255,5 @@ def look_up(
     if len(answers.logits) < min(epochs, views.period or epochs):
         raise ValueError(f"these answers cover {len(answers.logits)} epochs, not {epochs}")
     here = Answers(answers.logits.to(device), answers.index.to(device), answers.key)
-    return cache(lambda epoch: here.for_images(data.index, epoch).float())
+    # one epoch at a time: float32 for 100 epochs of 50,000 images would be 200 MB
+    return lru_cache(maxsize=1)(lambda epoch: here.for_images(data.index, epoch).float())

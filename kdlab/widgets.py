@@ -156,11 +156,14 @@ class Panel(ipywidgets.VBox):
     """Controls above a picture above a line of numbers; a language switch at the right.
 
     `controls` become attributes by their names; `compute()` gives `.state`, `draw(state)` a PNG
-    and `text` is the key of the line of numbers in `TEXTS`.
+    and `text` is the key of the line of numbers in `words` (`TEXTS`, where not given).
     """
 
-    def __init__(self, controls: dict, compute: Callable, draw: Callable, text: str):
+    def __init__(
+        self, controls: dict, compute: Callable, draw: Callable, text: str, words: Mapping = TEXTS
+    ):
         self.controls, self.compute, self.draw, self.text = controls, compute, draw, text
+        self.words = words
         self.__dict__.update(controls)
         self.language = ipywidgets.ToggleButtons(
             options=[("English", 0), ("中文", 1)], style={"button_width": "7em"}
@@ -182,8 +185,8 @@ class Panel(ipywidgets.VBox):
 
     def _retitle(self, _=None) -> None:
         for name, control in self.controls.items():
-            control.description = TEXTS[name][self.language.value]
-        line = TEXTS[self.text][self.language.value].format(**self.state)
+            control.description = self.words[name][self.language.value]
+        line = self.words[self.text][self.language.value].format(**self.state)
         self.numbers.value = f'<span style="font-size:1.15em">{line}</span>'
 
 
@@ -524,7 +527,6 @@ def advice_panel() -> Panel:
     rules that fire (`lit`) and the advice as HTML (`en`, `zh`).
     """
     asked, rules = (guide.rulebook()[part] for part in ("constraints", "rules"))
-    TEXTS.update({name: (s["words"]["en"], s["words"]["zh"]) for name, s in asked.items()})
     said = {
         code: {n: [(w[code], v) for v, w in s["choices"].items()] for n, s in asked.items()}
         for code in interview.LANGUAGES
@@ -552,6 +554,7 @@ def advice_panel() -> Panel:
             controls[name].options = options
             controls[name].index = index
 
-    panel = Panel(controls, compute, lambda state: frames.png(move(state["lit"])), "advice")
+    words = TEXTS | {name: (s["words"]["en"], s["words"]["zh"]) for name, s in asked.items()}
+    panel = Panel(controls, compute, lambda state: frames.png(move(state["lit"])), "advice", words)
     panel.language.observe(relabel, names="value")
     return panel

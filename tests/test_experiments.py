@@ -35,7 +35,6 @@ from kdlab.experiments import (
 )
 from kdlab.machine import ROOT
 from kdlab.methods import METHODS
-from kdlab.metrics import T95
 from kdlab.models import MODELS
 from kdlab.recipes import KD
 
@@ -358,7 +357,13 @@ def test_commit_is_marked_for_edited_code_but_not_for_a_written_record(tmp_path,
     (tmp_path / "data/results/trio.json").write_text("new")
     assert commit() == clean
     (tmp_path / "kdlab/losses.py").write_text("new")
-    assert commit() == f"{clean}-dirty"
+    edited = commit()
+    assert re.fullmatch(f"{clean}-dirty-[0-9a-f]{{8}}", edited) and commit() == edited
+    (tmp_path / "kdlab/losses.py").write_text("newer")
+    assert commit() not in (edited, clean)  # other edits are other code
+    (tmp_path / "kdlab/losses.py").write_text("new")
+    (tmp_path / "kdlab/more.py").write_text("a file that git does not know")
+    assert commit() not in (edited, clean)
     monkeypatch.setenv("KDLAB_COMMIT", "abc")
     assert commit() == "abc"
 
@@ -377,7 +382,7 @@ def test_summary_is_the_closed_form():
     assert list(rows.index) == ["labels", "taught"]
     assert rows.loc["labels", "mean"] == 71 and rows.loc["labels", "std"] == 1
     differences = [3.0, 2.0, 4.0]
-    half = T95[1] * 1.0 / math.sqrt(3)
+    half = 4.302653 * 1.0 / math.sqrt(3)
     row = rows.loc["taught"]
     assert row["seeds"] == 3
     assert row["difference"] == sum(differences) / 3
@@ -448,15 +453,19 @@ def test_no_record_is_stale(path):
     settings = {arm: filled(known) for arm, known in record["settings"].items()}
     settings = json.loads(json.dumps(settings))
     again = f"the record {path.name} is stale: `python -m kdlab run {path.stem}`"
+    if EXPERIMENTS[path.stem].spaces:  # what its later rounds try depends on the first
+        assert all(settings[arm] == declared[arm] for arm in declared), again
+        declared = settings
     assert settings == declared, again
     assert {r["arm"] for r in record["runs"]} == set(declared), again
     seeds = {arm: {r["seed"] for r in record["runs"] if r["arm"] == arm} for arm in declared}
-    assert len({frozenset(s) for s in seeds.values()}) == 1, (
+    assert EXPERIMENTS[path.stem].spaces or len({frozenset(s) for s in seeds.values()}) == 1, (
         f"{path.name} has unequal seeds: {seeds}"
     )
     for r in record["runs"]:
         recipe = declared[r["arm"]]
-        judged = recipe["hold_out"] if recipe["judge"] != "test" else 10_000
+        judged = recipe["hold_out"] if recipe["judge"] != "test" else 0
+        judged = judged or 10_000
         judged -= 1000 * len(recipe["verify"])  # what no net may know is not classified
         assert r["accuracy"] == pytest.approx(100 * (1 - r["errors"] / judged), abs=1e-3)
 
@@ -482,11 +491,7 @@ def names_of(teacher):
     return [name for name in ([teacher] if isinstance(teacher, str) else teacher) if name]
 
 
-def test_the_leaderboard_is_chosen_on_validation_and_gives_all_the_same_chances():
-    trials = EXPERIMENTS["leaderboard-tuning"].arms
-    assert {r.judge for r in trials.values()} == {"validation"}
-    counts = Counter(re.split(r" (?:w|T|lr)=", arm)[0] for arm in trials)
-    assert set(counts.values()) == {3}
+def test_the_leaderboard_has_every_method_on_one_pair_at_one_budget():
     board = EXPERIMENTS["leaderboard"].arms
     assert set(METHODS) - {"adversarial training", "ARD", "RSLAD", "Jensen-Shannon"} <= {
         r.method for r in board.values()
@@ -495,7 +500,10 @@ def test_the_leaderboard_is_chosen_on_validation_and_gives_all_the_same_chances(
     same = ("student", "data", "views", "batch_size", "hold_out")
     assert len({tuple(getattr(r, name) for name in same) for r in board.values()}) == 1
     longer = {arm for arm, r in board.items() if r.epochs != board["labels"].epochs}
-    assert longer == {"labels, twice as long"}
+    assert longer == {
+        "labels, twice as long", "soft targets, twice as long", "soft targets, equal seconds"
+    }  # fmt: skip
+    assert all(r.twin for r in board.values() if r.teacher == recipes.FAST_10K)
 
 
 def test_a_teacher_can_be_trained_first_and_several_can_teach(folder):

@@ -1,6 +1,7 @@
 """kdlab.metrics against literal versions, closed forms and known numbers."""
 
 import math
+import statistics
 import time
 
 import pytest
@@ -13,13 +14,13 @@ from torch import nn
 from kdlab.data import Images, normalise
 from kdlab.losses import soften
 from kdlab.metrics import (
-    T95,
     accuracy,
     agreement,
     embeddings,
     errors,
     expected_calibration_error,
     flops,
+    holm,
     latency,
     mass_matching_shift,
     pair_scores,
@@ -202,19 +203,45 @@ def student_cdf(t, df, steps=20_000):
     return 0.5 + scale * total * h / 3
 
 
-@pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 9, 12, 13, 19, 24, 25, 30])
-def test_quantiles_of_students_t(df):
-    assert student_cdf(T95[df - 1], df, 2000) == pytest.approx(0.975, abs=3e-5)
+@pytest.mark.parametrize("pairs", [2, 3, 5, 10, 40])
+def test_intervals_and_p_values_are_students(pairs):
+    """The interval's end is a quantile, and p is the area beyond t, by numerical integration."""
+    differences = [math.sin(3 * k) + 0.4 for k in range(pairs)]
+    got = paired(differences, [0.0] * pairs)
+    error = statistics.stdev(differences) / math.sqrt(pairs)
+    quantile = (got.high - got.mean) / error
+    assert student_cdf(quantile, pairs - 1, 4000) == pytest.approx(0.975, abs=3e-5)
+    area = 2 * (1 - student_cdf(abs(got.mean) / error, pairs - 1, 4000))
+    assert got.p == pytest.approx(area, abs=1e-5)
+    assert (got.p < 0.05) == got.beyond_noise()
 
 
-def test_there_are_thirty_falling_quantiles():
-    assert len(T95) == 30
-    assert list(T95) == sorted(T95, reverse=True)
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([]) == [] and holm([0.2]) == [0.2]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_lies_between_none_and_bonferroni(p_values):
+    corrected = holm(p_values)
+    for p, c in zip(p_values, corrected, strict=True):
+        assert p <= c <= min(1.0, len(p_values) * p) + 1e-12
+    order = sorted(range(len(p_values)), key=lambda n: p_values[n])
+    assert [corrected[n] for n in order] == sorted(corrected)
+
+
+def test_holm_keeps_the_chance_of_any_false_call():
+    """Of 2,000 tables of 20 comparisons with nothing in them, one in twenty calls something."""
+    generator = torch.Generator().manual_seed(0)
+    tables = torch.rand(2000, 20, generator=generator, dtype=torch.float64).tolist()
+    plain = sum(min(table) <= 0.05 for table in tables) / 2000
+    called = sum(min(holm(table)) <= 0.05 for table in tables) / 2000
+    assert plain > 0.6 and 0.035 < called < 0.065
 
 
 def test_paired_closed_form():
     got = paired([3.0, 5.0, 7.0], [1.0, 2.0, 3.0])  # differences 2, 3, 4
-    half = 4.303 * 1 / math.sqrt(3)
+    half = 4.302653 * 1 / math.sqrt(3)
     assert (got.mean, got.low, got.high) == pytest.approx((3, 3 - half, 3 + half))
     assert got.pairs == 3 and got.beyond_noise()
     assert not paired([1.0, -1.0], [0.0, 0.0]).beyond_noise()
@@ -225,7 +252,7 @@ def test_paired_closed_form():
 def test_equal_runs_never_differ(runs):
     """float32 on one side alone once made equal lists differ by a hair, beyond noise."""
     got = paired(runs, runs)
-    assert got == (0, 0, 0, len(runs)) and not got.beyond_noise()
+    assert got == (0, 0, 0, len(runs), 1) and not got.beyond_noise()
 
 
 def test_pairing_takes_out_what_the_seeds_share():
@@ -238,13 +265,6 @@ def test_pairing_takes_out_what_the_seeds_share():
 def test_too_few_pairs(a, b):
     with pytest.raises(ValueError, match="two or more pairs"):
         paired(a, b)
-
-
-def test_many_seeds_use_the_last_quantile():
-    runs = [float(i % 2) for i in range(100)]
-    spread = math.sqrt(0.25 * 100 / 99)
-    got = paired(runs, [0.0] * 100)
-    assert got.high - got.mean == pytest.approx(2.042 * spread / 10, rel=1e-6)
 
 
 # ------------------------------------------------------------------------------- bytes and latency

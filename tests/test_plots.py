@@ -220,6 +220,28 @@ def test_a_forest_shows_each_interval_in_the_colour_of_its_verdict():
     assert len(drawn) == 3  # the control has no interval with itself
 
 
+def test_a_forest_of_errors_is_green_where_there_are_fewer():
+    table = experiments.summarise(runs())
+    assert table.loc["b", "difference"] > 0
+    colours = {
+        lower: [
+            line.get_color() for line in plots.forest(table, lower_is_better=lower).axes[0].lines
+        ]
+        for lower in (False, True)
+    }
+    good, bad = plots.COLOURS["distilled"], plots.COLOURS["accent"]
+    swap = {good: bad, bad: good}
+    assert colours[True] == [swap.get(colour, colour) for colour in colours[False]]
+    assert good in colours[True]
+
+
+def test_a_forest_calls_noise_what_holm_calls_noise():
+    table = experiments.summarise(runs())
+    table["beyond"] = False
+    colours = {line.get_color() for line in plots.forest(table).axes[0].lines}
+    assert not colours & {plots.COLOURS["distilled"], plots.COLOURS["accent"]}
+
+
 def test_the_verification_panel_marks_wrong_decisions_and_the_point_on_the_curve():
     drawing, move = plots.verification_figure([verified(0.9)], ROCS, PAIRS)
     state = verified(0.15)

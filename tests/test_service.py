@@ -438,6 +438,16 @@ def test_the_highest_rate_is_found(monkeypatch):
     assert [o.rate for o in loads] == sorted(o.rate for o in loads)
 
 
+@pytest.mark.parametrize("top", [50.0, 70.0, 400.0])
+def test_no_rate_above_the_top_is_offered_or_found(monkeypatch, top):
+    def fake(url, bodies, rate, seconds, **_):
+        return load.Outcome(rate, 100, [1.0] * 100, {}, seconds, 0.0, [])
+
+    monkeypatch.setattr(load, "load", fake)
+    rate, loads = load.highest_rate("http://127.0.0.1/", [b""], start=50, top=top)
+    assert rate == top and max(o.rate for o in loads) == top
+
+
 # ---------------------------------------------------------------- the real process
 
 

@@ -393,7 +393,9 @@ def test_the_download_panel_moves_with_its_sliders():
 
 
 def test_the_guide_s_panel():
+    before = dict(widgets.TEXTS)
     panel, rules = widgets.advice_panel(), [r["id"] for r in guide.rulebook()["rules"]]
+    assert before == widgets.TEXTS  # what this panel says is its own
     assert list(panel.controls) == list(guide.choices())
     for asked in ({}, {"robust": "yes"}, {"labels": "few", "unlabelled": "yes"}):
         for name, (default, *_) in guide.choices().items():

@@ -153,7 +153,7 @@ def highest_rate(
     url: str, bodies: Sequence[bytes], *, limit: float = 50.0, seconds: float = 3.0,
     start: float = 50.0, top: float = 6400.0, steps: int = 3,
 ) -> tuple[float, list[Outcome]]:  # fmt: skip
-    """The highest rate at which every request is answered and p99 stays below `limit` ms.
+    """The highest rate up to `top` at which all is answered and p99 stays below `limit` ms.
 
     Doubled until it breaks, then halved into `steps` times; and all the loads, by rate. A load
     that breaks is offered once more: one hiccup of the machine is not the service's limit.
@@ -168,9 +168,9 @@ def highest_rate(
         return False
 
     good, bad = 0.0, start
-    while bad <= top and holds(bad):
+    while good < top and holds(bad := min(bad, top)):
         good, bad = bad, 2 * bad
-    for _ in range(steps):
+    for _ in range(steps if good < top else 0):
         middle = round((good + bad) / 2)
         good, bad = (middle, bad) if holds(middle) else (good, middle)
     return good, sorted(loads, key=lambda outcome: outcome.rate)

@@ -1,0 +1,116 @@
+"""Choosing settings fairly: as many trials for every arm, on images that no net has seen.
+
+A search goes in rounds. Every arm gets the same number of settings, spread over its ranges; an arm
+whose best one lies at an edge gets a few more beyond it; the best three of each arm run again with
+new seeds, and the best mean is chosen. Each round is a function of the runs before it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from kdlab.recipes import Recipe
+
+TRIALS, FINALISTS, FIRST_SEED = 12, 3, 100  # final runs have seeds from 0
+BEYOND = (1.5, 2.2, 3.3, 5.0)  # of the range's end, where the best setting lies there
+SHARE = "label_share"  # of the labels' term: the teacher's term has the rest
+
+
+class Space(NamedTuple):
+    """A recipe, and the ranges that its open settings are drawn from: evenly in the logarithm, the
+    label share evenly in itself."""
+
+    base: Recipe
+    ranges: dict[str, tuple[float, float]]
+
+
+def with_settings(base: Recipe, values: Mapping[str, float]) -> Recipe:
+    """The recipe with these settings."""
+    values = dict(values)
+    if SHARE in values:
+        share, soft = values.pop(SHARE), "soft_weight" if base.soft_weight else "weight"
+        values |= {"hard_weight": share, soft: round(1 - share, 3)}
+    return base._replace(**values)
+
+
+def settings_of(recipe: Recipe, names: Sequence[str]) -> dict[str, float]:
+    """The inverse of `with_settings`."""
+    return {n: recipe.hard_weight if n == SHARE else getattr(recipe, n) for n in names}
+
+
+def spread(n: int, ranges: int) -> np.ndarray:
+    """A Latin hypercube [n, ranges] in 0..1: each n-th of each range has one point."""
+    words = np.random.Philox(key=n).random_raw(2 * n * ranges) / 2.0**64
+    order, within = words.reshape(2, n, ranges)
+    return (order.argsort(axis=0) + within) / n
+
+
+def at(place: float, name: str, low: float, high: float) -> float:
+    """The value at a place 0..1 of a range, in two digits."""
+    value = low + place * (high - low) if name == SHARE else low * (high / low) ** place
+    return float(f"{value:.2g}")
+
+
+def drawn(spaces: Mapping[str, Space]) -> dict[str, Recipe]:
+    """The first round: `TRIALS` settings of every arm, named "ARM #1" and so on."""
+    return {
+        f"{arm} #{number}": with_settings(
+            base, {r: at(x, r, *ranges[r]) for r, x in zip(ranges, row, strict=True)}
+        )
+        for arm, (base, ranges) in spaces.items()
+        for number, row in enumerate(spread(TRIALS, len(ranges)), 1)
+    }
+
+
+def arm_of(trial: str) -> str:
+    """Whose trial it is."""
+    return trial.rpartition(" #")[0]
+
+
+def scores(runs: Sequence[Mapping], arm: str, seeds: int = 1) -> dict[str, float]:
+    """Mean accuracy of each trial of an arm that has run with `seeds` seeds, the best first; a run
+    that diverged counts as 0."""
+    found: dict[str, dict[int, float]] = {}
+    for r in runs:
+        if arm_of(r["arm"]) == arm:
+            found.setdefault(r["arm"], {})[r["seed"]] = r["accuracy"] or 0.0
+    whole = {t: [s[k] for k in sorted(s)[:seeds]] for t, s in found.items() if len(s) >= seeds}
+    return {t: fmean(s) for t, s in sorted(whole.items(), key=lambda item: -fmean(item[1]))}
+
+
+def beyond(
+    spaces: Mapping[str, Space], trials: Mapping[str, Recipe], runs: Sequence[Mapping]
+) -> dict[str, Recipe]:
+    """The second round: for each setting of an arm's best trial that lies in the outermost twelfth
+    of its range, four more beyond that end, all else as in this trial."""
+    more: dict[str, Recipe] = {}
+    for arm, (_, ranges) in spaces.items():
+        best = trials[next(iter(scores(runs, arm)))]
+        steps = []
+        for name, value in settings_of(best, ranges).items():
+            low, high = ranges[name]
+            place = 0.5 if name == SHARE else math.log(value / low) / math.log(high / low)
+            if place < 1 / TRIALS:
+                steps += [(name, low / factor) for factor in BEYOND]
+            if place > 1 - 1 / TRIALS:
+                steps += [(name, high * factor) for factor in BEYOND]
+        for number, (name, value) in enumerate(steps, TRIALS + 1):
+            more[f"{arm} #{number}"] = best._replace(**{name: float(f"{value:.2g}")})
+    return more
+
+
+def finalists(spaces: Mapping[str, Space], runs: Sequence[Mapping]) -> list[str]:
+    """The third round: the best three trials of every arm."""
+    return [trial for arm in spaces for trial in list(scores(runs, arm))[:FINALISTS]]
+
+
+def choose(trials: Mapping[str, Recipe], runs: Sequence[Mapping], arm: str) -> Recipe:
+    """The finalist with the best mean over all its seeds. KeyError for an arm without runs."""
+    seeds = len({r["seed"] for r in runs if arm_of(r["arm"]) == arm})
+    return trials[next(iter(scores(runs, arm, seeds)), f"no trials of {arm!r}")]

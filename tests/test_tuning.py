@@ -1,0 +1,109 @@
+"""kdlab.tuning: as many trials for every arm, and a choice that is a function of the runs."""
+
+import math
+from collections import Counter
+
+import pytest
+
+from kdlab import recipes, tuning
+from kdlab.experiments import rounds
+from kdlab.recipes import KD, LEADERBOARD, PAIR, PUPIL, Experiment
+from kdlab.tuning import FINALISTS, TRIALS, Space
+
+SPACES = {
+    "labels": Space(PAIR, {"lr": (0.05, 0.8)}),
+    "taught": Space(PUPIL._replace(**KD), {"lr": (0.05, 0.8), "label_share": (0.0, 0.6)}),
+}
+
+
+def run(arm, seed, accuracy):
+    return {"arm": arm, "seed": seed, "accuracy": accuracy}
+
+
+def searched(quality, seeds=3):
+    """A whole search in which a trial of this recipe and seed has this quality: settings, runs."""
+    runs, trials = [], {}
+    experiment = Experiment("Made up", tuning.drawn(SPACES), SPACES)
+    for arms, new_seeds in rounds(experiment, seeds, runs):
+        trials |= arms
+        runs += [run(arm, seed, quality(r, seed)) for seed in new_seeds for arm, r in arms.items()]
+    return trials, runs
+
+
+@pytest.mark.parametrize("ranges", [1, 2, 3])
+def test_settings_are_spread_evenly_over_every_range(ranges):
+    points = tuning.spread(TRIALS, ranges)
+    assert points.shape == (TRIALS, ranges)
+    for column in points.T:
+        assert sorted(int(x * TRIALS) for x in column) == list(range(TRIALS))
+
+
+def test_the_points_are_these_on_every_machine():
+    assert tuning.spread(3, 1)[:, 0] == pytest.approx([0.599655, 0.919363, 0.114261], abs=1e-6)
+
+
+def test_a_share_of_labels_divides_the_objective_between_labels_and_teacher():
+    soft = tuning.with_settings(PUPIL._replace(**KD), {"label_share": 0.3})
+    assert (soft.hard_weight, soft.soft_weight, soft.weight) == (0.3, 0.7, 0.0)
+    hard = PUPIL._replace(method="hard distillation", weight=0.5, hard_weight=0.5)
+    hard = tuning.with_settings(hard, {"label_share": 0.25, "lr": 0.2})
+    assert (hard.hard_weight, hard.soft_weight, hard.weight, hard.lr) == (0.25, 0.0, 0.75, 0.2)
+    assert tuning.settings_of(hard, ["lr", "label_share"]) == {"lr": 0.2, "label_share": 0.25}
+
+
+def test_rates_are_even_in_the_logarithm_and_shares_in_themselves():
+    assert tuning.at(0.5, "lr", 0.01, 1.0) == 0.1
+    assert tuning.at(0.5, "label_share", 0.0, 0.6) == 0.3
+
+
+def test_every_arm_of_the_board_gets_as_many_trials_and_draws_from_the_same_rates():
+    counts = Counter(tuning.arm_of(trial) for trial in recipes.leaderboard_trials())
+    assert set(counts.values()) == {TRIALS} and set(counts) == set(LEADERBOARD)
+    assert {space.ranges["lr"] for space in LEADERBOARD.values()} == {(0.05, 0.8)}
+    assert {r.judge for r in recipes.leaderboard_trials().values()} == {"validation"}
+
+
+def test_three_finalists_of_each_arm_run_again_with_seeds_that_are_new():
+    trials, runs = searched(lambda r, seed: 60 - abs(math.log(r.lr / 0.2)))
+    for arm in SPACES:
+        mine = [r for r in runs if tuning.arm_of(r["arm"]) == arm]
+        assert Counter(r["seed"] for r in mine) == {100: TRIALS, 101: FINALISTS, 102: FINALISTS}
+        best = sorted({r["arm"] for r in mine}, key=lambda a: abs(math.log(trials[a].lr / 0.2)))
+        assert {r["arm"] for r in mine if r["seed"] == 101} == set(best[:FINALISTS])
+        assert tuning.choose(trials, runs, arm) == trials[best[0]]
+
+
+def test_a_best_trial_at_an_edge_gets_four_more_beyond_it():
+    trials, runs = searched(lambda r, seed: 50 + 10 * math.log(r.lr))  # the larger the better
+    for arm in SPACES:
+        further = [trials[f"{arm} #{n}"] for n in range(TRIALS + 1, TRIALS + 5)]
+        assert [r.lr for r in further] == [1.2, 1.8, 2.6, 4.0]
+        top = max((trials[f"{arm} #{n}"] for n in range(1, TRIALS + 1)), key=lambda r: r.lr)
+        assert all(r._replace(lr=top.lr) == top for r in further)
+        assert tuning.choose(trials, runs, arm).lr == 4.0
+    assert not any(trial.endswith(f"#{TRIALS + 5}") for trial in trials)
+
+
+def test_the_mean_over_all_seeds_decides_and_not_the_first_one():
+    lucky = {}
+
+    def quality(r, seed):
+        known = lucky.setdefault(r.lr, 55 + len(lucky) / 100)  # what the first seed thinks
+        return known if seed == 100 else 60 - abs(math.log(r.lr / 0.2))
+
+    trials, runs = searched(quality)
+    finalists = {r["arm"] for r in runs if r["seed"] == 101 and tuning.arm_of(r["arm"]) == "labels"}
+    mean = {a: sum(r["accuracy"] for r in runs if r["arm"] == a) for a in finalists}
+    assert tuning.choose(trials, runs, "labels") == trials[max(mean, key=mean.get)]
+
+
+def test_a_trial_that_diverged_is_the_worst_and_an_unknown_arm_is_named():
+    runs = [run("labels #1", 100, None), run("labels #2", 100, 10.0)]
+    assert list(tuning.scores(runs, "labels")) == ["labels #2", "labels #1"]
+    with pytest.raises(KeyError, match="no trials of 'x'"):
+        tuning.choose({}, runs, "x")
+
+
+def test_names_that_begin_alike_are_told_apart():
+    runs = [run("soft targets #1", 100, 50.0), run("soft targets, twice as long #1", 100, 60.0)]
+    assert list(tuning.scores(runs, "soft targets")) == ["soft targets #1"]
