@@ -208,18 +208,53 @@ def leaderboard_trials() -> dict[str, Recipe]:
     }
 
 
-def leaderboard() -> dict[str, Recipe]:
-    """Every arm with the setting that its trials have chosen; without their record: its base."""
-    path = ROOT / "data" / "results" / "leaderboard-tuning.json"
+def settled(spaces: Mapping[str, Space], name: str) -> dict[str, Recipe]:
+    """Every arm with the setting that the record of its trials chose; without one: its base."""
+    path = ROOT / "data" / "results" / f"{name}.json"
     record = json.loads(path.read_text("utf-8")) if path.is_file() else {"runs": []}
     arms = {}
-    for arm, (base, ranges) in LEADERBOARD.items():
+    for arm, (base, ranges) in spaces.items():
         arms[arm] = base
         if any(tuning.arm_of(r["arm"]) == arm for r in record["runs"]):
             chosen = tuning.choose(record["settings"], record["runs"], arm)
             values = {n: chosen["hard_weight" if n == tuning.SHARE else n] for n in ranges}
             arms[arm] = tuning.with_settings(base, values)
     return arms
+
+
+def leaderboard() -> dict[str, Recipe]:
+    """Every method on one pair, as its trials have chosen."""
+    return settled(LEADERBOARD, "leaderboard-tuning")
+
+
+# patience: a student of 32,000 weights on the whole of CIFAR-10, for 1, 2 and 4 times the epochs.
+# Chosen at the shortest, as many trials an arm; 5,000 images are held out for it.
+PATIENT = Recipe("cnn7-8", "cifar10", 20, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
+BIG_STEPS = {"lr": (0.1, 1.6)}  # of batches of 256
+BY_LARGE = PATIENT._replace(teacher="cifar10-cnn7-32")
+PATIENCE: dict[str, Space] = {
+    "labels": Space(PATIENT, BIG_STEPS),
+    "soft targets": Space(
+        BY_LARGE._replace(**KD), BIG_STEPS | {"temperature": (1.0, 8.0), "label_share": (0.0, 0.6)}
+    ),
+    "label-free, T = 1": Space(BY_LARGE._replace(soft_weight=1.0, hard_weight=0.0), BIG_STEPS),
+}
+
+
+def patience_trials() -> dict[str, Recipe]:
+    """Six settings an arm."""
+    drawn = tuning.drawn(PATIENCE, trials=6)
+    return {t: r._replace(hold_out=5000, judge="validation") for t, r in drawn.items()}
+
+
+def patience() -> dict[str, Recipe]:
+    """Labels, soft targets and the teacher alone, each for 20, 40 and 80 epochs."""
+    chosen = settled(PATIENCE, "patience-tuning")
+    return {
+        f"{arm}, {epochs} epochs": recipe._replace(epochs=epochs)
+        for epochs in (20, 40, 80)
+        for arm, recipe in chosen.items()
+    }
 
 
 # chapter 03: a student of each kind, at one budget of ten epochs; the random views are mirrors
@@ -408,6 +443,15 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Settings of the leaderboard, judged on 10,000 images that no net has seen",
         leaderboard_trials(),
         LEADERBOARD,
+    ),
+    "patience-tuning": Experiment(
+        "Settings for the whole of CIFAR-10 at 20 epochs, judged on 5,000 held-out images",
+        patience_trials(),
+        PATIENCE,
+    ),
+    "patience": Experiment(
+        "32 k-parameter student on the whole of CIFAR-10, trained for 1, 2 and 4 times the epochs",
+        patience(),
     ),
     "leaderboard": Experiment(
         "Every method on one pair: 24 k-parameter student, 125 k-parameter teacher, 10,000 images",

@@ -49,7 +49,16 @@ def trained_teachers() -> list[str]:
 
 def card(name: str) -> dict:
     """How a teacher was made and how good it is."""
-    return json.loads(teacher_files(name)[1].read_text(encoding="utf-8"))
+    return current(teacher_files(name)[0])
+
+
+def current(weights: Path) -> dict:
+    """The card of these weights; where saving new ones was cut off between both files, the old."""
+    about = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    before = about.pop("before", None)
+    if before and digest(weights.read_bytes()) == before["sha256"]:
+        return before
+    return about
 
 
 @cache
@@ -77,17 +86,27 @@ def freeze(model: nn.Module) -> nn.Module:
 
 
 def save_teacher(name: str, model: nn.Module, about: dict, folder: Path | None = None) -> Path:
-    """Write weights (float16, where they are floats) and card; a failure leaves the old ones."""
+    """Write weights (float16, where they are floats) and card; a failure leaves the old ones.
+
+    Two files cannot be replaced at once, so in between the new card has the old one in it:
+    whichever weights a kill leaves behind, their card is there (see `card`).
+    """
     path = (folder or data_dir() / "teachers") / f"{name}.safetensors"
     state = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
     state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
 
-    def write(target: str) -> None:  # the card goes first: what fails here leaves both old files
-        save_file(state, target)
-        sha256 = digest(Path(target).read_bytes())
-        write_json(path.with_suffix(".json"), {**about, "sha256": sha256})
+    about_path, before = path.with_suffix(".json"), {}
+    with suppress(OSError, ValueError):
+        before = {"before": current(path)}
 
+    def write(target: str) -> None:
+        save_file(state, target)
+        about["sha256"] = digest(Path(target).read_bytes())
+        write_json(about_path, about | before)
+
+    about = dict(about)
     atomically(path, write)
+    write_json(about_path, about)
     return path
 
 

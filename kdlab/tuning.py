@@ -57,14 +57,14 @@ def at(place: float, name: str, low: float, high: float) -> float:
     return float(f"{value:.2g}")
 
 
-def drawn(spaces: Mapping[str, Space]) -> dict[str, Recipe]:
-    """The first round: `TRIALS` settings of every arm, named "ARM #1" and so on."""
+def drawn(spaces: Mapping[str, Space], trials: int = TRIALS) -> dict[str, Recipe]:
+    """The first round: as many settings of every arm, named "ARM #1" and so on."""
     return {
         f"{arm} #{number}": with_settings(
             base, {r: at(x, r, *ranges[r]) for r, x in zip(ranges, row, strict=True)}
         )
         for arm, (base, ranges) in spaces.items()
-        for number, row in enumerate(spread(TRIALS, len(ranges)), 1)
+        for number, row in enumerate(spread(trials, len(ranges)), 1)
     }
 
 
@@ -87,20 +87,20 @@ def scores(runs: Sequence[Mapping], arm: str, seeds: int = 1) -> dict[str, float
 def beyond(
     spaces: Mapping[str, Space], trials: Mapping[str, Recipe], runs: Sequence[Mapping]
 ) -> dict[str, Recipe]:
-    """The second round: for each setting of an arm's best trial that lies in the outermost twelfth
-    of its range, four more beyond that end, all else as in this trial."""
+    """The second round: for each setting of an arm's best trial that lies in the outermost of the
+    parts that its trials divide a range into, four more beyond that end, all else as there."""
     more: dict[str, Recipe] = {}
     for arm, (_, ranges) in spaces.items():
         best = trials[next(iter(scores(runs, arm)))]
-        steps = []
+        steps, tried = [], sum(arm_of(trial) == arm for trial in trials)
         for name, value in settings_of(best, ranges).items():
             low, high = ranges[name]
             place = 0.5 if name == SHARE else math.log(value / low) / math.log(high / low)
-            if place < 1 / TRIALS:
+            if place < 1 / tried:
                 steps += [(name, low / factor) for factor in BEYOND]
-            if place > 1 - 1 / TRIALS:
+            if place > 1 - 1 / tried:
                 steps += [(name, high * factor) for factor in BEYOND]
-        for number, (name, value) in enumerate(steps, TRIALS + 1):
+        for number, (name, value) in enumerate(steps, tried + 1):
             more[f"{arm} #{number}"] = best._replace(**{name: float(f"{value:.2g}")})
     return more
 

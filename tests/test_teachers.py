@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import os
 
 import pytest
 import torch
@@ -363,6 +364,35 @@ def test_a_failed_save_leaves_the_old_teacher(saved, monkeypatch):
         load_teacher.cache_clear()
         state = load_teacher("tiny").state_dict()
         assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+
+
+class Killed(BaseException):
+    """What no `except` of the code under test catches: the process ends here."""
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_kill_between_the_two_files_leaves_a_teacher_with_its_own_card(saved, monkeypatch, step):
+    """Killed before or after each of the three replacements: old weights with the old card, or new
+    ones with the new."""
+    model, _ = saved
+    new, done = build("cnn3-16").half().float(), []
+
+    def replace(source, target, real=os.replace):
+        if len(done) == step // 2 and step % 2 == 0:
+            raise Killed
+        real(source, target)
+        done.append(target)
+        if len(done) == step // 2 + 1:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "replace", replace)
+        save_teacher("tiny", new, {"name": "tiny", "model": "cnn3-16", "seed": 4})
+    load_teacher.cache_clear()
+    seed = card("tiny")["seed"]
+    state = {3: model, 4: new}[seed].state_dict()
+    assert seed == (4 if len(done) > 1 else 3) and "before" not in card("tiny")
+    assert all(torch.equal(v, state[k]) for k, v in load_teacher("tiny").state_dict().items())
 
 
 def test_atomically_replaces_all_or_nothing(tmp_path):
