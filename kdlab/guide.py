@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 import yaml
+from scipy.special import stdtrit
 
 from kdlab import experiments, metrics
 from kdlab.experiments import load_result
@@ -71,23 +72,25 @@ class Evidence(NamedTuple):
     metric: str
     gap: metrics.Paired | None
     needed: str = ""
+    corrected: float = 1.0  # the p value after Holm's correction over the record's comparisons
 
     @property
     def verdict(self) -> str:
         """ "better", "worse" (both beyond noise), "noise", or "missing"."""
         if self.gap is None:
             return "missing"
-        if not self.gap.beyond_noise():
+        if self.corrected > 0.05 and self.gap.pairs > 1:
             return "noise"
         return "better" if UNITS[self.metric][2] * self.gap.mean > 0 else "worse"
 
     @property
     def strength(self) -> float:
-        """The difference in half-widths of its interval, positive where better; NaN without one."""
+        """How far from zero, as Student's t after the correction in units of its 95% quantile:
+        positive where better, beyond noise from 1 on, at most 99; NaN without an interval."""
         if self.gap is None or self.gap.pairs < 2:
             return math.nan
-        half = max((self.gap.high - self.gap.low) / 2, 1e-9)
-        return UNITS[self.metric][2] * self.gap.mean / half
+        df, sign = self.gap.pairs - 1, UNITS[self.metric][2] * math.copysign(1, self.gap.mean)
+        return sign * min(-stdtrit(df, self.corrected / 2) / stdtrit(df, 0.975), 99.0)
 
     @property
     def holds(self) -> bool:
@@ -135,7 +138,10 @@ class Evidence(NamedTuple):
 
 
 def compare(spec: Mapping, records: Records = load_result) -> Evidence:
-    """The comparison that `spec` names: record, arm, over; metric, of (the control's), is."""
+    """The comparison that `spec` names: record, arm, over; metric, of (the control's), is.
+
+    Its p value is corrected (Holm) over all that the record compares in the same way.
+    """
     name, arm, over = (spec[key] for key in ("record", "arm", "over"))
     metric = spec.get("metric", "accuracy")
     found = Evidence(name, arm, over, metric, None, spec.get("is", ""))
@@ -143,18 +149,52 @@ def compare(spec: Mapping, records: Records = load_result) -> Evidence:
         runs = runs_of(records(name))
     except FileNotFoundError:
         return found
-    ours, theirs = (
-        {r["seed"]: r[column] for r in runs if r["arm"] == which and column in r}
-        for which, column in ((arm, metric), (over, spec.get("of", metric)))
-    )
-    seeds = sorted(set(ours) & set(theirs))
-    if name == "deploy" and seeds:  # a file was weighed and timed once: no seeds, no interval
-        difference = ours[0] - theirs[0]
-        return found._replace(gap=metrics.Paired(difference, difference, difference, 1, 1.0))
-    if len(seeds) < 2:
+    columns = metric, spec.get("of", metric)
+    if name == "deploy":  # a file was weighed and timed once: no seeds, no interval
+        ours, theirs = (by_seed(runs, *which) for which in zip((arm, over), columns, strict=True))
+        once = ours[0] - theirs[0] if ours and theirs else None
+        return found if once is None else found._replace(gap=metrics.Paired(once, once, once, 1, 1))
+    if not (gap := paired_by_seed(runs, (arm, over), columns)):
         return found
-    pairs = [ours[s] for s in seeds], [theirs[s] for s in seeds]
-    return found._replace(gap=metrics.paired(*pairs))
+    arms = list(dict.fromkeys(r["arm"] for r in runs))
+    table = [pair for pair in rivals(arms, arm, over) if pair != (arm, over)]
+    others = [other.p for pair in table if (other := paired_by_seed(runs, pair, columns))]
+    return found._replace(gap=gap, corrected=metrics.holm([gap.p, *others])[0])
+
+
+def by_seed(runs: Sequence[Mapping], arm: str, metric: str) -> dict[int, float]:
+    """An arm's values by their seeds, without those that diverged."""
+    return {r["seed"]: r[metric] for r in runs if r["arm"] == arm and r.get(metric) is not None}
+
+
+def paired_by_seed(
+    runs: Sequence[Mapping], arms: Sequence[str], metrics_: Sequence[str]
+) -> metrics.Paired | None:
+    """The first arm minus the second over the seeds that both have; None for fewer than two."""
+    ours, theirs = (by_seed(runs, *which) for which in zip(arms, metrics_, strict=True))
+    seeds = sorted(set(ours) & set(theirs))
+    return metrics.paired(*([of[s] for s in seeds] for of in (ours, theirs))) if seeds[1:] else None
+
+
+def controls(arms: Sequence[str]) -> dict[str, str]:
+    """Each arm's control: the first arm, or where arms are called `kind: way`, the first of its
+    kind. A control has none."""
+    first: dict[str, str] = {}
+    for arm in arms:
+        first.setdefault(arm.partition(": ")[0] if ": " in arm else "", arm)
+    found = {arm: first[arm.partition(": ")[0] if ": " in arm else ""] for arm in arms}
+    return {arm: control for arm, control in found.items() if arm != control}
+
+
+def rivals(arms: Sequence[str], arm: str, over: str) -> list[tuple[str, str]]:
+    """What stands in one table with a comparison: every arm against the same control or, where arms
+    are called `kind: way`, every arm against the control of its kind; an arm against itself (before
+    and after) stands with all others against themselves."""
+    if arm == over:
+        return [(a, a) for a in arms]
+    if ": " in arm:
+        return list(controls(arms).items())
+    return [(a, over) for a in arms if a != over]
 
 
 def evidence(record: str, arm: str, over: str, metric: str = "accuracy") -> Evidence:
@@ -273,8 +313,10 @@ def best_setting(spec: Mapping, records: Records = load_result) -> tuple[str, st
         raise ValueError(f"{spec['record']} was judged on test images: no setting is chosen there")
     runs = record["runs"]
     metric = "tar" if runs and "tar" in runs[0] else "accuracy"
-    mean = {a: fmean(v) for a in arms if (v := experiments.values(runs, a, metric))}
-    return (spec["record"], max(mean, key=mean.get), len(mean)) if mean else None
+    found = {a: v for a in arms if (v := experiments.values(runs, a, metric))}
+    seeds = max(map(len, found.values()), default=0)  # finalists have more than the other trials
+    mean = {a: fmean(v) for a, v in found.items() if len(v) == seeds}
+    return (spec["record"], max(mean, key=mean.get), len(found)) if mean else None
 
 
 def weigh(rule: Mapping, records: Records = load_result) -> Advice:

@@ -222,7 +222,8 @@ def switched_loss(student_logits: Tensor, teachers: Tensor, temperature: float) 
 def robustly(kind: str) -> Callable[[Setting], Objective]:
     """Adversarial training, ARD or RSLAD: the whole objective, on images attacked in each step.
 
-    PGD-5 where the papers take 10 steps: half their cost."""
+    PGD-5 where the papers take 10 steps: half their cost. The loop has seen the clean images, too,
+    in train mode: batch norm's running statistics are a mixture of both, in all three alike."""
 
     def make(setting: Setting) -> Objective:
         data = setting.data

@@ -603,7 +603,7 @@ ROLES = {"better": "distilled", "worse": "accent"}  # of a verdict; others are g
 
 
 def evidence_rows(rows: Sequence[Mapping], *, title: str = "") -> tuple[Figure, Callable]:
-    """A row a comparison: its name, the difference in half-widths of its interval, its number.
+    """A row a comparison: its name, how far it is from zero, its number.
 
     Whatever its unit, a dot outside the grey band is beyond noise, to the right it is better. A row
     has `name`, `number`, `strength` (NaN: nothing recorded) and `verdict`. Gives back move(lit),
@@ -631,7 +631,7 @@ def evidence_rows(rows: Sequence[Mapping], *, title: str = "") -> tuple[Figure, 
     ticks = [t for t in (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100) if left <= t <= right]
     axis.set_xticks(ticks, [f"{t}" for t in ticks])
     axis.minorticks_off()
-    axis.set_xlabel("difference / half-width of its 95% interval (grey: noise; right: better)")
+    axis.set_xlabel("t after Holm's correction / its 95% quantile (grey: noise; right: better)")
 
     def move(lit: Sequence[int]) -> list:
         for n, curtain in enumerate(curtains):

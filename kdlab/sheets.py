@@ -16,7 +16,7 @@ import yaml
 
 from kdlab import experiments, guide
 from kdlab.experiments import load_result, results_dir
-from kdlab.guide import Evidence, Records, compare, rulebook
+from kdlab.guide import Evidence, Records, compare, controls, rulebook
 from kdlab.interview import BANK, LANGUAGES, Page
 from kdlab.machine import ROOT
 
@@ -90,16 +90,6 @@ def metric_of(record: dict) -> str:
     there = set(record["runs"][0])
     known = ("unseen errors shifted", "robust", "tar", "accuracy", "seconds")
     return "seconds" if record["name"] == "bench" else next(m for m in known if m in there)
-
-
-def controls(arms: list[str]) -> dict[str, str]:
-    """Each arm's control: the first arm, or where arms are called `kind: way`, the first of its
-    kind. A control has none."""
-    first: dict[str, str] = {}
-    for arm in arms:
-        first.setdefault(arm.partition(": ")[0] if ": " in arm else "", arm)
-    found = {arm: first[arm.partition(": ")[0] if ": " in arm else ""] for arm in arms}
-    return {arm: control for arm, control in found.items() if arm != control}
 
 
 def differences(records: Records = load_result) -> dict[str, list[Evidence]]:

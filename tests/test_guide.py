@@ -232,6 +232,26 @@ def test_without_records_advice_is_open_and_says_so():
     assert guide.contradictions(nothing) == []
 
 
+def test_a_verdict_counts_what_the_record_compares():
+    """What alone is beyond noise is what chance gives as one of forty rows."""
+    arms = {"labels": [70.0, 71.0, 72.0, 73.0], "taught": [71.0, 72.5, 72.7, 74.4]}
+    alone = guide.compare(
+        {"record": "r", "arm": "taught", "over": "labels"}, lambda name: record(**arms)
+    )
+    assert alone.verdict == "better" and alone.corrected == alone.gap.p < 0.05
+    arms |= {f"other {n}": [70.0 + n % 3, 72.0, 71.0, 73.0] for n in range(39)}
+    among = guide.compare(
+        {"record": "r", "arm": "taught", "over": "labels"}, lambda name: record(**arms)
+    )
+    assert among.gap == alone.gap and among.verdict == "noise" and among.strength < 1
+    assert among.corrected == pytest.approx(40 * alone.gap.p)
+    kinds = {f"{kind}: {way}": v for kind in "ab" for way, v in list(arms.items())[:2]}
+    of_kinds = guide.compare(
+        {"record": "r", "arm": "b: taught", "over": "b: labels"}, lambda name: record(**kinds)
+    )
+    assert of_kinds.corrected == pytest.approx(2 * alone.gap.p)  # two kinds, two comparisons
+
+
 def test_a_rule_without_experiments_says_so():
     (advice,) = guide.recommend(labels="none", teacher="top-1")
     assert advice.status == "argued" and advice.first is None

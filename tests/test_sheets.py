@@ -93,8 +93,8 @@ def test_every_record_is_in_the_catalogue_and_the_dashboard():
 def test_each_arm_is_compared_within_its_group():
     """Arms called `kind: way` belong to the first arm of their kind."""
     arms = ["CNN: labels", "CNN: taught", "GRU: labels", "GRU: taught"]
-    assert sheets.controls(arms) == {"CNN: taught": "CNN: labels", "GRU: taught": "GRU: labels"}
-    assert sheets.controls(["a", "b", "c"]) == {"b": "a", "c": "a"}
+    assert guide.controls(arms) == {"CNN: taught": "CNN: labels", "GRU: taught": "GRU: labels"}
+    assert guide.controls(["a", "b", "c"]) == {"b": "a", "c": "a"}
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
