@@ -258,7 +258,7 @@ def patience() -> dict[str, Recipe]:
 
 
 # chapter 03: a student of each kind, at one budget of ten epochs; the random views are mirrors
-# alone, for with shifts, too, ten epochs are too few for most of them (see the trials)
+# alone, for with shifts, too, ten epochs are too few for most of them
 ADAM = {"optimizer": "adam", "weight_decay": 0.05}
 SHORT = PAIR._replace(epochs=10, views=Views(flip=True))
 KINDS: dict[str, Recipe] = {
@@ -269,65 +269,10 @@ KINDS: dict[str, Recipe] = {
     "MLP": SHORT._replace(student="rgb-mlp-128", lr=2e-3, **ADAM),
 }
 SOFT = {"temperature": 4.0, "soft_weight": 1.0, "hard_weight": 0.0}  # needs no label
-BOTH = SOFT | {"soft_weight": 0.5, "hard_weight": 0.5}
-HARD = {"method": "hard distillation", "weight": 0.5, "hard_weight": 0.5}
 LONGER = {  # thirty epochs are enough for shifts, too
     f"{kind}, 30 epochs": KINDS[kind]._replace(epochs=30, views=CIFAR_VIEWS)
     for kind in ("recurrent", "Transformer")
 }
-
-
-def kind_trials() -> dict[str, Recipe]:
-    """What the settings of each kind are chosen from: as many candidates without a teacher as with
-    one. T² makes the gradient of soft targets longer. SGD feels that, so the rates for them are
-    lower ones; Adam divides it out, and they are the same."""
-    arms = {}
-    for kind, alone in (KINDS | LONGER).items():
-        taught, rate = alone._replace(teacher=FAST_10K), alone.lr
-        gentle = rate if alone.optimizer == "adam" else rate / 2
-        for lr in (rate / 2, rate, 2 * rate):
-            arms[f"{kind}: labels, lr={lr:g}"] = alone._replace(lr=lr)
-        views, other = ("mirrored", SHORT.views) if kind in LONGER else ("shifted", CIFAR_VIEWS)
-        arms[f"{kind}: labels, {views} views"] = alone._replace(views=other)
-        if kind in LONGER:
-            for way, weights in (("soft targets", SOFT), ("soft targets and labels", BOTH)):
-                for lr in (gentle, 2 * gentle):
-                    arms[f"{kind}: {way}, lr={lr:g}"] = taught._replace(lr=lr, **weights)
-        else:
-            for lr in (gentle / 2, gentle, 2 * gentle):
-                arms[f"{kind}: soft targets, lr={lr:g}"] = taught._replace(lr=lr, **SOFT)
-            arms[f"{kind}: hard distillation"] = taught._replace(**HARD)
-    return {arm: r._replace(hold_out=2000, judge="validation") for arm, r in arms.items()}
-
-
-TAUGHT = ("soft targets", "soft targets and labels", "hard distillation")
-
-
-@cache
-def tuned(kind: str, *ways: str) -> Recipe:
-    """The student of this kind that was best on validation among the trials of these ways, by the
-    record of the trials; without one: the second candidate. `ways` are "labels" or from TAUGHT."""
-    trials, named = kind_trials(), {f"{kind}: {way}" for way in ways}
-    arms = [arm for arm in trials if arm in named or arm.rpartition(", ")[0] in named]
-    record = ROOT / "data" / "results" / "architectures-tuning.json"
-    runs = json.loads(record.read_text("utf-8"))["runs"] if record.is_file() else []
-    mean = {a: fmean([r["accuracy"] for r in runs if r["arm"] == a] or [0.0]) for a in arms}
-    best = max(arms, key=mean.__getitem__) if runs else arms[min(1, len(arms) - 1)]
-    return trials[best]._replace(hold_out=0, judge="test")
-
-
-def architectures() -> dict[str, Recipe]:
-    """Each kind alone and distilled. One teacher saw the same 10,000 images and no other, so what
-    is gained from it is distillation; the other saw 50,000."""
-    arms = {}
-    for kind in (*KINDS, *LONGER):
-        taught = tuned(kind, *TAUGHT)
-        arms[f"{kind}: labels"] = tuned(kind, "labels")
-        arms[f"{kind}: distilled"] = taught._replace(teacher=FAST_10K)
-        arms[f"{kind}: teacher of 50k"] = taught._replace(teacher=FAST)
-    return arms
-
-
 FEW = ("CNN", "recurrent", "Transformer", "MLP")  # the kinds of the curve over labels
 SHARES = (100, 300, 1000, 10_000)  # labelled images: 1, 3, 10 and 100 % of the transfer set
 
@@ -340,12 +285,59 @@ def with_labels(recipe: Recipe, n: int) -> Recipe:
     return recipe._replace(labelled=n, epochs=round(updates / math.ceil(n / recipe.batch_size)))
 
 
-def small_data() -> dict[str, Recipe]:
-    """Each kind with few labels, and with none from a teacher that had 50,000."""
+def kind_spaces() -> dict[str, Space]:
+    """Each kind on labels and distilled; for the kinds of `FEW` also label-free, and on each number
+    of labels. As many trials for each, from one range of rates for an optimiser."""
+    spaces, pair = {}, {"teacher": FAST_10K, "twin": TWIN_10K}
+    for kind, alone in (KINDS | LONGER).items():
+        rates = {"lr": (5e-4, 1.6e-2) if alone.optimizer == "adam" else (0.05, 0.8)}
+        heat = rates | {"temperature": (1.0, 8.0)}
+        spaces[f"{kind}: labels"] = Space(alone, rates)
+        taught = alone._replace(**pair, **KD)
+        spaces[f"{kind}: distilled"] = Space(taught, heat | {"label_share": (0.0, 0.6)})
+        if kind in FEW:
+            spaces[f"{kind}: label-free"] = Space(alone._replace(**pair, **SOFT), heat)
+            for n in SHARES[:-1]:
+                spaces[f"{kind}: {n} labels"] = Space(with_labels(alone, n), rates)
+    return spaces
+
+
+def kind_trials() -> dict[str, Recipe]:
+    """The first round of their search, judged on 10,000 images that no net has seen."""
+    drawn = tuning.drawn(kind_spaces(), trials=6)
+    return {trial: recipe._replace(judge="validation") for trial, recipe in drawn.items()}
+
+
+@cache
+def tuned(kind: str, way: str) -> Recipe:
+    """The student of this kind with the setting that its trials have chosen: "labels",
+    "distilled", or, for a kind of `FEW`, "label-free" or "1000 labels"."""
+    return settled(kind_spaces(), "architectures-tuning")[f"{kind}: {way}"]
+
+
+def architectures() -> dict[str, Recipe]:
+    """Each kind alone and distilled. One pair of teachers saw the same 10,000 images and no other,
+    so what is gained from them is distillation; another teacher saw 50,000."""
     arms = {}
+    for kind in (*KINDS, *LONGER):
+        arms[f"{kind}: labels"] = tuned(kind, "labels")
+        arms[f"{kind}: distilled"] = tuned(kind, "distilled")
+        arms[f"{kind}: teacher of 50k"] = tuned(kind, "distilled")._replace(teacher=FAST, twin="")
+    return arms
+
+
+def small_data() -> dict[str, Recipe]:
+    """Each kind with few labels, and with none: from a teacher that had these labels and no others,
+    so that nobody knows more, and from one that had 50,000."""
+    arms, own = {}, CNN_10K._replace(student="cnn7-16", epochs=19, lr=0.1)  # 1,500 updates
     for kind in FEW:
-        arms |= {f"{kind}: {n} labels": with_labels(tuned(kind, "labels"), n) for n in SHARES}
-        arms[f"{kind}: label-free"] = tuned(kind, "soft targets")._replace(teacher=FAST)
+        free = tuned(kind, "label-free")
+        arms |= {f"{kind}: {n} labels": tuned(kind, f"{n} labels") for n in SHARES[:-1]}
+        arms[f"{kind}: 10000 labels"] = tuned(kind, "labels")
+        for n in SHARES:
+            taught = free if n == 10_000 else free._replace(teacher=with_labels(own, n), twin="")
+            arms[f"{kind}: teacher of {n} labels"] = taught
+        arms[f"{kind}: label-free"] = free._replace(teacher=FAST, twin="")
     return arms
 
 
@@ -491,8 +483,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         },
     ),
     "architectures-tuning": Experiment(
-        "Learning rate, views and way of distillation for each kind of student, on validation",
+        "Settings for each kind of student, judged on 10,000 images that no net has seen",
         kind_trials(),
+        kind_spaces(),
     ),
     "architectures": Experiment(
         "One student of each kind, a teacher of the same 10,000 images and one of 50,000",
