@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdlab import engines, experiments, recipes
+from kdlab import engines, experiments, recipes, tuning
 from kdlab.data import DataError, Views, load, select
 from kdlab.experiments import (
     EXPERIMENTS,
     MLP,
+    PAIR,
     TEACHERS,
     Experiment,
     Recipe,
@@ -657,51 +658,45 @@ def test_answers_for_labelled_and_for_all_images_are_both_asked_before(folder, m
     assert sorted(asked) == [50, 200]
 
 
-@pytest.fixture
-def trials(tmp_path, monkeypatch):
-    """Lets a test write the record of the trials; what is chosen by it is forgotten afterwards."""
-    (tmp_path / "data" / "results").mkdir(parents=True)
+def test_what_is_chosen_was_best_on_validation(tmp_path, monkeypatch):
+    """By the mean of the finalists; without a record, the base of the space."""
     monkeypatch.setattr(recipes, "ROOT", tmp_path)
-    recipes.tuned.cache_clear()
-
-    def write(scores):
-        runs = [{"arm": arm, "accuracy": accuracy} for arm, accuracy in scores]
-        path = tmp_path / "data" / "results" / "architectures-tuning.json"
-        path.write_text(json.dumps({"runs": runs}), "utf-8")
-        recipes.tuned.cache_clear()
-
-    yield write
-    recipes.tuned.cache_clear()
-
-
-def test_what_is_chosen_for_each_kind_was_best_on_validation(trials):
-    assert recipes.tuned("MLP", "labels").lr == recipes.KINDS["MLP"].lr  # no record: the middle
-    low, high = "MLP: labels, lr=0.001", "MLP: labels, lr=0.004"
-    hard, soft = "MLP: hard distillation", "MLP: soft targets, lr=0.001"
-    trials([(low, 50.0), (low, 52.0), (high, 51.5), (hard, 60.0), (soft, 55.0), ("CNN: x", 99.0)])
-    assert recipes.tuned("MLP", "labels").lr == 0.004  # by the means, not by the best seed
-    assert recipes.tuned("MLP", *recipes.TAUGHT).method == "hard distillation"
-    free = recipes.tuned("MLP", "soft targets")
-    assert free.lr == 0.001 and not free.hard_weight and free.judge == "test"
+    spaces = {"labels": recipes.Space(PAIR, {"lr": (0.05, 0.8)})}
+    assert recipes.settled(spaces, "trials") == {"labels": PAIR}
+    settings = {f"labels #{n}": written(PAIR._replace(lr=n / 10)) for n in (1, 2, 3)}
+    scores = {1: (50, 52), 2: (60,), 3: (51, 51.5)}  # the second was no finalist
+    runs = [
+        {"arm": f"labels #{n}", "seed": seed, "accuracy": score}
+        for n, mine in scores.items()
+        for seed, score in enumerate(mine, 100)
+    ]
+    path = tmp_path / "data" / "results" / "trials.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"settings": settings, "runs": runs}), "utf-8")
+    assert recipes.settled(spaces, "trials")["labels"] == PAIR._replace(lr=0.3)
 
 
-def test_as_many_candidates_with_a_teacher_as_without():
-    arms = EXPERIMENTS["architectures-tuning"].arms
+def test_as_many_trials_with_a_teacher_as_without():
+    trials, spaces = EXPERIMENTS["architectures-tuning"].arms, recipes.kind_spaces()
+    counts = Counter(tuning.arm_of(trial) for trial in trials)
+    assert set(counts) == set(spaces) and set(counts.values()) == {6}
+    assert {r.judge for r in trials.values()} == {"validation"}
     for kind in (*recipes.KINDS, *recipes.LONGER):
-        mine = [r for arm, r in arms.items() if arm.startswith(f"{kind}: ")]
-        assert Counter(bool(r.teacher) for r in mine) == {True: 4, False: 4}
-        assert {r.judge for r in mine} == {"validation"}
+        labels, taught = spaces[f"{kind}: labels"], spaces[f"{kind}: distilled"]
+        assert labels.ranges["lr"] == taught.ranges["lr"]
 
 
 def test_each_kind_is_compared_at_one_budget():
     """Both arms have the same net, images and updates; objective and rate are each arm's own."""
     arms = EXPERIMENTS["architectures"].arms
-    names = ("student", "data", "epochs", "batch_size", "optimizer", "weight_decay", "judge")
+    names = ("student", "data", "epochs", "batch_size", "optimizer", "weight_decay", "views")
     for kind in (*recipes.KINDS, *recipes.LONGER):
         alone, taught = arms[f"{kind}: labels"], arms[f"{kind}: distilled"]
         assert all(getattr(alone, name) == getattr(taught, name) for name in names)
         assert taught.teacher == recipes.FAST_10K  # it saw these images and no other
-        assert arms[f"{kind}: teacher of 50k"] == taught._replace(teacher=recipes.FAST)
+        assert taught.twin == recipes.TWIN_10K  # and so did this one
+        of_50k = taught._replace(teacher=recipes.FAST, twin="")
+        assert arms[f"{kind}: teacher of 50k"] == of_50k
 
 
 @pytest.mark.parametrize("n", recipes.SHARES)
@@ -713,3 +708,20 @@ def test_few_labels_get_as_many_updates(n):
         assert updates == pytest.approx(free.epochs * 79, rel=0.01)
         assert few.labelled == (n if n < 10_000 else 0) and not free.hard_weight
         assert free.teacher == recipes.FAST
+
+
+@pytest.mark.parametrize("n", recipes.SHARES[:-1])
+def test_a_teacher_of_few_labels_has_those_of_its_student_and_no_others(n):
+    arms, (kind, *kinds) = EXPERIMENTS["small-data"].arms, recipes.FEW
+    alone, taught = arms[f"{kind}: {n} labels"], arms[f"{kind}: teacher of {n} labels"]
+    teacher = taught.teacher
+    assert not taught.hard_weight and not taught.labelled and not teacher.teacher
+    for seed in (0, 3):
+        theirs, ours = (training_set(r, seed)[0].index for r in (teacher, alone))
+        assert torch.equal(theirs, ours) and len(theirs) == n
+    assert len(training_set(taught)[0].index) == 10_000
+    for other in kinds:  # one teacher for all kinds
+        assert arms[f"{other}: teacher of {n} labels"].teacher == teacher
+    full = arms[f"{kind}: teacher of 10000 labels"]
+    assert (full.teacher, full.twin) == (recipes.FAST_10K, recipes.TWIN_10K)
+    assert taught._replace(teacher=full.teacher, twin=full.twin) == full
