@@ -462,7 +462,8 @@ def label_curves_figure(
     """Accuracy against the number of labels, an axis a state of `widgets.label_state`; and
     move(state) for the first axis.
 
-    Orange: labels only, with a band from the worst to the best seed; green: without a label.
+    Orange: labels only, with a band from the worst to the best seed; green: without a label, taught
+    by a teacher of these labels and (dashed) by one of 50,000.
     """
     alone = len(states) == 1
     columns = 2 if len(states) == 4 else min(3, len(states))
@@ -482,37 +483,33 @@ def label_curves_figure(
 
 
 def _label_curve(axis: Axes, state: State) -> Callable[[State], list]:
-    counts = state["counts"]
-    (line,) = axis.plot(
-        counts, counts, "o-", color=COLOURS["student"], lw=2.5, label="that many labels"
-    )
-    band = axis.fill_between(counts, counts, counts, color=COLOURS["student"], alpha=0.25, lw=0)
-    (free,) = axis.plot(
-        counts, counts, color=COLOURS["distilled"], lw=2.5, label="no label, a teacher"
-    )
-    free_band = axis.fill_between(
-        counts, counts, counts, color=COLOURS["distilled"], alpha=0.25, lw=0
-    )
+    counts, looks = state["counts"], {
+        "labels": {"color": COLOURS["student"], "marker": "o", "label": "that many labels"},
+        "own": {"color": COLOURS["distilled"], "marker": "o", "label": "a teacher of these labels"},
+        "free": {"color": COLOURS["distilled"], "ls": "--", "label": "a teacher of 50,000 labels"},
+    }  # fmt: skip
+    lines = {name: axis.plot(counts, counts, lw=2.5, **look)[0] for name, look in looks.items()}
+    bands = {
+        name: axis.fill_between(counts, counts, counts, color=look["color"], alpha=0.2, lw=0)
+        for name, look in looks.items()
+    }
     (dots,) = axis.plot([], [], "o", color=COLOURS["accent"], markersize=10, zorder=3)
     axis.set(xscale="log", ylim=(10, 80))
     axis.set_xticks(counts, [f"{n:,}" for n in counts])
     axis.minorticks_off()
     heading = axis.set_title("\n")
 
-    def around(low: Sequence[float], high: Sequence[float]) -> list:
-        corners = np.concatenate([np.c_[counts, low], np.c_[counts, high][::-1]])
-        return [np.vstack([corners, corners[:1]])]
-
     def move(state: State) -> list:
-        line.set_data(counts, state["mean"])
-        band.set_verts(around(state["low"], state["high"]))
-        low, mean, high = ([state["free"][i]] * len(counts) for i in range(3))
-        free.set_data(counts, mean)
-        free_band.set_verts(around(low, high))
-        dots.set_data([state["n"]] * 2, [state["labels_only"], mean[0]])
-        dots.set_visible("n" in state and bool(state["marked"]))
-        heading.set_text(f"{state['kind']}\nteacher worth {state['worth']} labels")
-        return [line, band, free, free_band, dots, heading]
+        for name, line in lines.items():
+            low, mean, high = zip(*state[name], strict=True)
+            line.set_data(counts, mean)
+            corners = np.concatenate([np.c_[counts, low], np.c_[counts, high][::-1]])
+            bands[name].set_verts([np.vstack([corners, corners[:1]])])
+        at = counts.index(state["n"])
+        dots.set_data([state["n"]] * 3, [state[name][at][1] for name in lines])
+        dots.set_visible(bool(state["marked"]))
+        heading.set_text(f"{state['kind']}\n50,000 labels worth {state['worth']} here")
+        return [*lines.values(), *bands.values(), dots, heading]
 
     move(state)
     return move

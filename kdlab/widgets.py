@@ -40,12 +40,12 @@ TEXTS = {  # what stands on a panel: (English, 中文)
     "kind": ("Student", "学生模型"),
     "labelled": ("Labelled images", "有标签图像数"),
     "few_labels": (
-        "{kind}, {n:,} labels: <b>{labels_only:.1f}%</b> · no label, a teacher: <b>{free[1]:.1f}%"
-        "</b> · difference <b>{gain:+.1f}</b> points · {seeds} seeds · the teacher replaces "
-        "{worth} labels",
-        "{kind}，{n:,} 个标签：<b>{labels_only:.1f}%</b> · 无标签、只有教师模型：<b>{free[1]:.1f}%"
-        "</b> · 相差 <b>{gain:+.1f}</b> 个百分点 · {seeds} 个随机种子 · 教师模型相当于 {worth} "
-        "个标签",
+        "{kind}, {n:,} labels: <b>{labels_only:.1f}%</b> · a teacher of the same labels: "
+        "<b>{own_gain:+.1f}</b> points · a teacher of 50,000 labels: a further <b>{more:+.1f}</b> "
+        "(labels that others have paid for) · {seeds} seeds",
+        "{kind}，{n:,} 个标签：<b>{labels_only:.1f}%</b> · 教师模型只用同样这些标签："
+        "<b>{own_gain:+.1f}</b> 个百分点 · 教师模型用 50,000 个标签：再 <b>{more:+.1f}</b>"
+        "（那是别人付出的标注）· {seeds} 个随机种子",
     ),
     "threshold": ("Threshold (cosine similarity)", "阈值（余弦相似度）"),
     "verified": (
@@ -360,32 +360,41 @@ def robustness_panel(nets: Mapping[str, Attacked], labels: Tensor, classes: Sequ
 
 
 def label_state(
-    kind: str, curve: Mapping[int, Sequence[float]], free: Sequence[float], n: int | None = None
+    kind: str, runs: Mapping[str, Mapping[int, Sequence[float]]], n: int | None = None
 ) -> dict:
     """A student with few labels and, taught, with none.
 
-    `curve`: number of labels -> accuracies (%), one a seed; `free`: those without a label. `worth`
-    says how many labels would do as well, read off the curve between its points (log scale). `n`
-    marks a point of the curve, by default none.
+    `runs`: "labels", "own" (without a label, from a teacher of the same labels) and "free" (from a
+    teacher of 50,000) -> number of labels -> accuracies (%), one a seed. In the state each is a
+    list of (lowest, mean, highest). `own_gain` is what a larger net makes of the same labels,
+    `more` what labels of others add. `worth` says how many labels would do as well as "free", read
+    off the curve of labels between its points (log scale). `n` marks a number, by default none.
     """
-    counts = sorted(curve)
-    if not counts or (n is not None and n not in curve):
+    counts = sorted(runs["labels"])
+    if not counts or (n is not None and n not in counts):
         raise ValueError(f"no run with {n} labels: there are {counts}")
-    fit = {m: sum(curve[m]) / len(curve[m]) for m in counts}
-    at, mean = n or counts[0], sum(free) / len(free)
+    if any(sorted(of) != counts for of in runs.values()):
+        raise ValueError(f"all runs need the same numbers of labels: {counts}")
+    found = {
+        way: [(min(of[m]), sum(of[m]) / len(of[m]), max(of[m])) for m in counts]
+        for way, of in runs.items()
+    }
+    at = counts.index(n) if n else 0
+    labels, own, free = (found[way][at][1] for way in ("labels", "own", "free"))
+    curve = {m: mean for m, (_, mean, _) in zip(counts, found["labels"], strict=True)}
     return {
         "kind": kind,
         "counts": counts,
-        "mean": list(fit.values()),
-        "low": [min(curve[m]) for m in counts],
-        "high": [max(curve[m]) for m in counts],
-        "free": (min(free), mean, max(free)),
-        "seeds": len(free),
-        "n": at,
+        **found,
+        "seeds": len(runs["labels"][counts[at]]),
+        "n": counts[at],
         "marked": n is not None,
-        "labels_only": fit[at],
-        "gain": mean - fit[at],
-        "worth": _worth(fit, mean),
+        "labels_only": labels,
+        "own_teacher": own,
+        "own_gain": own - labels,
+        "more": free - own,
+        "gain": free - labels,
+        "worth": _worth(curve, free),
     }
 
 
@@ -402,18 +411,14 @@ def _worth(fit: Mapping[int, float], wanted: float) -> str:
     return f"{float(f'{reached:.2g}'):,.0f}"
 
 
-def label_panel(
-    curves: Mapping[str, Mapping[int, Sequence[float]]], free: Mapping[str, Sequence[float]]
-) -> Panel:
+def label_panel(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Panel:
     """Few labels against none and a teacher, for a kind of student and a number of labels.
 
-    Both map a kind to what `label_state` takes. Controls: `.kind`, `.labelled`.
+    `runs` maps a kind to what `label_state` takes. Controls: `.kind`, `.labelled`.
     """
-    if not curves or set(curves) != set(free):
-        raise ValueError("a panel needs a curve and label-free runs of the same kinds of student")
-    counts = sorted(next(iter(curves.values())))
+    counts = sorted(next(iter(runs.values()))["labels"])
     controls = {
-        "kind": ipywidgets.Dropdown(options=list(curves), layout={"width": "20em"}),
+        "kind": ipywidgets.Dropdown(options=list(runs), layout={"width": "20em"}),
         "labelled": ipywidgets.SelectionSlider(
             options=[(f"{n:,}", n) for n in counts], layout={"width": "26em"}
         ),
@@ -421,7 +426,7 @@ def label_panel(
 
     def compute() -> dict:
         kind = controls["kind"].value
-        return label_state(kind, curves[kind], free[kind], controls["labelled"].value)
+        return label_state(kind, runs[kind], controls["labelled"].value)
 
     drawing, move = plots.label_curves_figure([compute()])
     frames = plots.Frames(drawing)

@@ -59,8 +59,10 @@ def attacked(level, image=0):
 
 
 def few_labels(kind="CNN", n=None):
-    curve = {100: [20.0, 24.0], 1000: [45.0, 47.0], 10_000: [66.0, 66.0]}
-    return widgets.label_state(kind, curve, [60.0, 62.0], n)
+    labels = {100: [20.0, 24.0], 1000: [45.0, 47.0], 10_000: [66.0, 66.0]}
+    own = {m: [a + 4 for a in v] for m, v in labels.items()}
+    free = dict.fromkeys(labels, [60.0, 62.0])
+    return widgets.label_state(kind, {"labels": labels, "own": own, "free": free}, n)
 
 
 def verified(threshold):
@@ -274,11 +276,12 @@ def test_the_robustness_panel_shows_what_its_state_says():
 
 def test_a_label_curve_carries_mean_and_band_and_moves():
     figure, move = plots.label_curves_figure([few_labels()])
-    line, free, dots = figure.axes[0].lines
+    line, own, free, dots = figure.axes[0].lines
     assert line.get_xydata().tolist() == [[100, 22], [1000, 46], [10_000, 66]]
     assert set(free.get_ydata()) == {61.0} and not dots.get_visible()
     corners = figure.axes[0].collections[0].get_paths()[0].vertices.tolist()
     assert [100, 20] in corners and [100, 24] in corners and [1000, 47] in corners
-    moved = few_labels(n=1000) | {"mean": [1.0, 2.0, 3.0]}
+    assert own.get_xydata().tolist() == [[100, 26], [1000, 50], [10_000, 70]]
+    moved = few_labels(n=1000) | {"labels": [(0, 1.0, 2), (1, 2.0, 3), (2, 3.0, 4)]}
     assert line in move(moved) and list(line.get_ydata()) == [1, 2, 3]
-    assert dots.get_visible() and dots.get_xydata().tolist() == [[1000, 46], [1000, 61]]
+    assert dots.get_visible() and dots.get_xydata().tolist() == [[1000, 2], [1000, 50], [1000, 61]]

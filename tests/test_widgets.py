@@ -159,14 +159,23 @@ CURVE = {100: [20.0, 24.0], 1000: [45.0, 47.0], 10_000: [66.0, 66.0]}
 )  # fmt: skip
 def test_what_a_teacher_is_worth_in_labels(free, worth):
     """Half-way between two points in accuracy is half-way in the logarithm of the labels."""
-    state = widgets.label_state("CNN", CURVE, [free - 1.0, free + 1.0], 1000)
+    runs = few_labels(free=[free - 1.0, free + 1.0])
+    state = widgets.label_state("CNN", runs, 1000)
     assert state["worth"] == worth and state["gain"] == pytest.approx(free - 46)
-    assert state["free"] == (free - 1, free, free + 1) and state["low"] == [20, 45, 66]
+    assert state["free"] == [(free - 1, free, free + 1)] * 3
+    assert state["labels"] == [(20, 22, 24), (45, 46, 47), (66, 66, 66)]
+    assert state["own_gain"] == pytest.approx(4) and state["more"] == pytest.approx(free - 50)
+
+
+def few_labels(free=(60.0, 62.0), shift=0):
+    """A kind's runs: labels alone, a teacher of these labels (4 points more), one of 50,000."""
+    curve = {n: [a + shift for a in v] for n, v in CURVE.items()}
+    own = {n: [a + 4 for a in v] for n, v in curve.items()}
+    return {"labels": curve, "own": own, "free": dict.fromkeys(CURVE, list(free))}
 
 
 def test_the_label_panel():
-    curves = {"CNN": CURVE, "MLP": {n: [a - 10 for a in v] for n, v in CURVE.items()}}
-    panel = widgets.label_panel(curves, {"CNN": [60.0, 62.0], "MLP": [50.0, 50.0]})
+    panel = widgets.label_panel({"CNN": few_labels(), "MLP": few_labels([50.0, 50.0], -10)})
     picture, line = panel.picture.value, panel.numbers.value
     panel.labelled.set_state({"index": 1})
     assert panel.state["n"] == 1000 and panel.state["gain"] == pytest.approx(15)
@@ -174,13 +183,13 @@ def test_the_label_panel():
     panel.kind.set_state({"index": 1})
     assert panel.state["kind"] == "MLP" and panel.state["labels_only"] == 36
     panel.language.value = 1
-    assert panel.labelled.description == "有标签图像数" and "无标签" in panel.numbers.value
+    assert panel.labelled.description == "有标签图像数" and "再" in panel.numbers.value
     panel.kind.value, panel.labelled.value = "CNN", 100
     assert panel.picture.value == picture
-    with pytest.raises(ValueError, match="of the same kinds"):
-        widgets.label_panel(curves, {"CNN": [60.0]})
+    with pytest.raises(ValueError, match="the same numbers of labels"):
+        widgets.label_panel({"CNN": few_labels() | {"own": {100: [20.0]}}})
     with pytest.raises(ValueError, match="no run with 300 labels"):
-        widgets.label_state("CNN", CURVE, [60.0], 300)
+        widgets.label_state("CNN", few_labels(), 300)
 
 
 def test_the_same_position_gives_the_same_picture():
