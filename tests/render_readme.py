@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 
-from kdlab import experiments, metrics, plots, recipes, teachers
+from kdlab import experiments, guide, metrics, plots, recipes, teachers
 from kdlab.course import ROOT, fewer_colours, find
 
 READMES = (ROOT / "README.md", ROOT / "data" / "README.md")
@@ -69,10 +69,10 @@ def results() -> str:
         title = f"{record['title']} ({unit})"
         for control, arm in compared(name, runs, metric):
             base, mine = (experiments.values(runs, a, metric) for a in (control, arm))
-            gap = ""
-            if len(mine) == len(base) > 1:
-                p = metrics.paired(mine, base)
+            gap, found = "", guide.evidence(name, arm, control, metric)
+            if p := found.gap:
                 gap = f"{p.mean:+.{digits}f} ({p.low:+.{digits}f} to {p.high:+.{digits}f})"
+                gap += ", noise" * (found.verdict == "noise")
             lines.append(
                 f"| {title} | {control}: {spread(base, digits)} "
                 f"| {arm}: {spread(mine, digits)} | {gap} | {len(mine)} |"
@@ -94,9 +94,9 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
     if name == "robust":
         control, others = "adversarial training", ["labels", "soft targets", "ARD", "RSLAD"]
     if name == "leaderboard":
-        taught = [a for a in others if "labels" not in a]
+        taught = [a for a in others if "labels" not in a and "targets" not in a]
         best = max(taught, key=lambda a: statistics.mean(experiments.values(runs, a, metric)))
-        control, others = "labels, the methods' lr", ["soft targets", best, "labels, twice as long"]
+        others = ["soft targets", best, "labels, twice as long", "soft targets, twice as long"]
     if len(others) > 4:  # a grid: the best one
         others = [max(others, key=lambda a: statistics.mean(experiments.values(runs, a, metric)))]
     return [(control, arm) for arm in others]
