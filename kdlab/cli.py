@@ -78,7 +78,7 @@ def course(
     ] = False,
     notebooks: Annotated[Path | None, typer.Option(help="another folder of chapters")] = None,
     build: Annotated[Path | None, typer.Option(help="where the executed notebooks go")] = None,
-    timeout: Annotated[int, typer.Option(help="seconds that one cell may take")] = 600,
+    timeout: Annotated[int, typer.Option(help="seconds that one cell may take")] = 1800,
 ) -> None:
     """Run chapters from top to bottom and print what each showed."""
     from kdlab import course as runner

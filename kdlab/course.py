@@ -78,7 +78,7 @@ def environment() -> dict[str, str]:
 
 
 def execute(
-    path: Path, *, timeout: int = 600, extra: dict[str, str] | None = None
+    path: Path, *, timeout: int = 1800, extra: dict[str, str] | None = None
 ) -> tuple[NotebookNode, Chapter]:
     """Run one notebook in its folder; a failing cell ends it and is told in `Chapter.error`.
 
@@ -217,7 +217,7 @@ def run(
     *,
     build: Path = ROOT / "build" / "notebooks",
     write: bool = False,
-    timeout: int = 600,
+    timeout: int = 1800,
     say: Callable[[str], None] = print,
 ) -> list[Chapter]:
     """Run the chapters one after another, a progress line each; all run, whatever fails.

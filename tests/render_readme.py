@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 
-from kdlab import experiments, guide, metrics, plots, recipes, teachers
+from kdlab import experiments, guide, metrics, plots, recipes, sheets, teachers
 from kdlab.course import ROOT, fewer_colours, find
 
 READMES = (ROOT / "README.md", ROOT / "data" / "README.md")
@@ -38,19 +38,15 @@ def spread(numbers: list[float], digits: int) -> str:
     return f"{statistics.mean(numbers):.{digits}f} ± {statistics.stdev(numbers):.{digits}f}"
 
 
-def record_names() -> list[str]:
-    order = [*experiments.EXPERIMENTS, "bench"]
-    return [name for name in order if (experiments.results_dir() / f"{name}.json").is_file()]
-
-
 def results() -> str:
     """One row an arm of each record, against its control."""
     lines = [
         "| experiment | control | arm | difference, paired (95% interval) | seeds |",
         "|---|---|---|---|---|",
     ]
-    for name in record_names():
-        if name.endswith("-tuning"):  # it chose something, and concludes nothing
+    for name in sheets.record_names():
+        declared = name in (*experiments.EXPERIMENTS, "bench")
+        if not declared or name.endswith("-tuning"):  # one chose something, and concludes nothing
             continue
         record = experiments.load_result(name)
         runs, settings = record["runs"], record["settings"]
@@ -120,7 +116,9 @@ def unseen(record: dict) -> list[str]:
 
 def provenance() -> str:
     """Where each record came from."""
-    return "\n".join(f"- `{name}.json`: {experiments.provenance(name)}" for name in record_names())
+    return "\n".join(
+        f"- `{name}.json`: {experiments.provenance(name)}" for name in sheets.record_names()
+    )
 
 
 def teacher_table() -> str:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 WORKERS = min(2, os.cpu_count() or 1)
 PYTEST = ["pytest", "-q", "-ra", "-n", str(WORKERS), "--dist", "loadfile"]
-NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
+NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=1800"]
 
 
 def step(title: str, arguments: list[str]) -> bool:

@@ -1,9 +1,11 @@
 """kdlab.teachers: the cache of answers, the files, and every teacher that the clone ships."""
 
 import errno
+import gc
 import json
 import math
 import os
+import weakref
 
 import pytest
 import torch
@@ -474,3 +476,32 @@ def test_ladder_rises_in_capacity_and_accuracy():
 
 def test_loading_twice_costs_nothing():
     assert load_teacher(SHIPPED[0]) is load_teacher(SHIPPED[0])
+
+
+# ------------------------------------------------------------------------------ what is left behind
+
+
+def test_only_one_epoch_of_answers_is_held_as_float32():
+    """For 50,000 images and 100 epochs all of them would be 200 MB, in every student's memory."""
+    data = images()
+    answers = answer(net(), data, epochs=3, views=CIFAR_VIEWS, keep=False)
+    ask_epoch = teachers.look_up(answers, data, CIFAR_VIEWS, 0, 3, "cpu")
+    held = [weakref.ref(ask_epoch(epoch)) for epoch in range(3)]
+    gc.collect()
+    assert [one() is None for one in held] == [True, True, False]
+
+
+def test_a_teacher_goes_back_to_where_its_caller_had_it(monkeypatch):
+    """Once it was left on the CPU, wherever it had been. This machine may have no other device, so
+    what is read of the first parameter stands for one."""
+    teacher, moves = net(), []
+    home = next(teacher.parameters()).device
+
+    def to(self, device, *args, **options):
+        moves.append(device)
+        return self
+
+    monkeypatch.setattr(nn.Module, "to", to)
+    monkeypatch.setattr(nn.Module, "cpu", lambda self: pytest.fail("moved to the CPU"))
+    answer(teacher, images(), device="cpu", keep=False)
+    assert moves == ["cpu", home]
