@@ -83,7 +83,8 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
         kinds = dict.fromkeys(run["arm"].split(": ")[0] for run in runs)
         return [(f"{kind}: labels", f"{kind}: distilled") for kind in kinds]
     if name == "small-data":
-        return [(f"{kind}: 1000 labels", f"{kind}: label-free") for kind in recipes.FEW]
+        ways = "teacher of 1000 labels", "label-free"
+        return [(f"{kind}: 1000 labels", f"{kind}: {way}") for kind in recipes.FEW for way in ways]
     if name == "learning-rate":
         return [(f"labels, lr {lr}", f"soft targets, lr {lr}") for lr in ("0.1", "0.2", "0.4")]
     control, *others = dict.fromkeys(run["arm"] for run in runs)
