@@ -79,7 +79,7 @@ class Evidence(NamedTuple):
         """ "better", "worse" (both beyond noise), "noise", or "missing"."""
         if self.gap is None:
             return "missing"
-        if self.corrected > 0.05 and self.gap.pairs > 1:
+        if self.gap.mean == 0 or (self.corrected > 0.05 and self.gap.pairs > 1):
             return "noise"
         return "better" if UNITS[self.metric][2] * self.gap.mean > 0 else "worse"
 

@@ -236,6 +236,7 @@ def paired(treated: Sequence[float], control: Sequence[float]) -> Paired:
     difference = first - second
     n, mean = len(difference), float(difference.mean())
     error = float(difference.std()) / math.sqrt(n)
+    error = 0.0 if error < 1e-9 else error  # equal differences but for the last bit
     half = float(stdtrit(n - 1, 0.975)) * error
     p = 2 * float(stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
     return Paired(mean, mean - half, mean + half, n, p)
@@ -246,7 +247,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     the next times m - 1, and so on, none below the one before it and none above 1.
 
     Where those up to 0.05 are called differences, the chance of even one false call is at most 5%.
+    ValueError for what is no p value.
     """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ValueError(f"p values lie in 0..1, got {list(p_values)}")
     order = sorted(range(len(p_values)), key=lambda n: p_values[n])
     corrected, largest = [0.0] * len(p_values), 0.0
     for tried, n in enumerate(order):

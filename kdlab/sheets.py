@@ -101,7 +101,8 @@ def differences(records: Records = load_result) -> dict[str, list[Evidence]]:
     found = {}
     for name in record_names():
         record = records(name)
-        if name == "deploy" or judged_on(record) == {"validation"}:
+        undertuned = name.startswith("leaderboard-undertuned")  # chapter 06 shows what is wrong
+        if name == "deploy" or undertuned or judged_on(record) == {"validation"}:
             continue
         metric, runs = metric_of(record), record["runs"]
         pairs, of = controls(list(dict.fromkeys(r["arm"] for r in runs))), metric

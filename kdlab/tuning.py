@@ -2,7 +2,8 @@
 
 A search goes in rounds. Every arm gets the same number of settings, spread over its ranges; an arm
 whose best one lies at an edge gets a few more beyond it; the best three of each arm run again with
-new seeds, and the best mean is chosen. Each round is a function of the runs before it.
+new seeds, and the best mean over all its seeds is chosen (the first, which picked the finalists,
+among them: alike for every arm). Each round is a function of the runs before it.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def beyond(
     spaces: Mapping[str, Space], trials: Mapping[str, Recipe], runs: Sequence[Mapping]
 ) -> dict[str, Recipe]:
     """The second round: for each setting of an arm's best trial that lies in the outermost of the
-    parts that its trials divide a range into, four more beyond that end, all else as there."""
+    parts that its trials divide a range into, four more beyond that end, all else as there. Once,
+    and not for the label share, whose ends are its own."""
     more: dict[str, Recipe] = {}
     for arm, (_, ranges) in spaces.items():
         best = trials[next(iter(scores(runs, arm)))]
