@@ -37,7 +37,7 @@ from kdlab.experiments import (
 from kdlab.machine import ROOT
 from kdlab.methods import METHODS
 from kdlab.models import MODELS
-from kdlab.recipes import KD
+from kdlab.recipes import KD, Space
 
 RECORDS = sorted((ROOT / "data" / "results").glob("*.json"))
 TINY = Recipe(  # 200 images, one epoch: real data and a real teacher, in a second
@@ -310,6 +310,27 @@ def test_another_setting_machine_or_commit_begins_anew(fake, monkeypatch, change
         monkeypatch.setattr(experiments, "describe", lambda device: {"processor": "another"})
     assert len(run("fake", seeds=1)["runs"]) == 2
     assert len(fake) == 2
+
+
+def test_a_search_is_recorded_round_by_round_and_taken_up_again(fake, folder, monkeypatch):
+    spaces = {"one": Space(MLP, {"lr": (0.1, 10.0)}), "two": Space(PAIR, {"lr": (0.1, 10.0)})}
+    search = Experiment("Made up", tuning.drawn(spaces, trials=4), spaces)
+    monkeypatch.setitem(EXPERIMENTS, "fake", search)
+    whole = run("fake", seeds=3)
+    counts = Counter((tuning.arm_of(r["arm"]), r["seed"]) for r in whole["runs"])
+    beyond = 4  # errors grow with the rate, so the best one is the smallest, at the edge
+    assert counts == {
+        (arm, seed): 4 + beyond if seed == 100 else 3 for arm in spaces for seed in (100, 101, 102)
+    }
+    assert set(whole["settings"]) == {r["arm"] for r in whole["runs"]}
+    done = len(fake)
+    assert run("fake", seeds=3) == whole and len(fake) == done  # nothing is left to run
+    path = folder / "fake.json"
+    cut = whole | {"runs": [r for r in whole["runs"] if r["seed"] == 100][:5]}
+    path.write_text(json.dumps(cut), "utf-8")
+    assert (
+        run("fake", seeds=3)["runs"] == whole["runs"] and len(fake) == done + len(whole["runs"]) - 5
+    )
 
 
 def test_a_failed_write_leaves_the_old_record(fake, folder, monkeypatch):
