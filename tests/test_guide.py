@@ -258,7 +258,7 @@ def test_a_rule_without_experiments_says_so():
 
 
 def test_advice_whose_comparisons_show_no_gain_says_so():
-    arms = {"labels, the methods' lr": [70, 71, 72], "soft targets": [73, 74.1, 75]}
+    arms = {"labels": [70, 71, 72], "soft targets": [73, 74.1, 75]}
     arms["hard distillation"] = [71, 70, 73]
     advice = guide.weigh(RULES["top-1-only"], lambda name: record(**arms))
     assert advice.status == "unproven" and guide.WORDS["unproven"][1] in advice.page("zh")
