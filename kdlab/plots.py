@@ -497,7 +497,7 @@ def _label_curve(axis: Axes, state: State) -> Callable[[State], list]:
     axis.set(xscale="log", ylim=(10, 80))
     axis.set_xticks(counts, [f"{n:,}" for n in counts])
     axis.minorticks_off()
-    heading = axis.set_title("\n")
+    heading = axis.set_title("")
 
     def move(state: State) -> list:
         for name, line in lines.items():
@@ -508,7 +508,7 @@ def _label_curve(axis: Axes, state: State) -> Callable[[State], list]:
         at = counts.index(state["n"])
         dots.set_data([state["n"]] * 3, [state[name][at][1] for name in lines])
         dots.set_visible(bool(state["marked"]))
-        heading.set_text(f"{state['kind']}\n50,000 labels worth {state['worth']} here")
+        heading.set_text(state["kind"])
         return [*lines.values(), *bands.values(), dots, heading]
 
     move(state)

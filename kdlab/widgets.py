@@ -367,8 +367,7 @@ def label_state(
     `runs`: "labels", "own" (without a label, from a teacher of the same labels) and "free" (from a
     teacher of 50,000) -> number of labels -> accuracies (%), one a seed. In the state each is a
     list of (lowest, mean, highest). `own_gain` is what a larger net makes of the same labels,
-    `more` what labels of others add. `worth` says how many labels would do as well as "free", read
-    off the curve of labels between its points (log scale). `n` marks a number, by default none.
+    `more` what labels of others add. `n` marks a number of labels, by default none.
     """
     counts = sorted(runs["labels"])
     if not counts or (n is not None and n not in counts):
@@ -381,7 +380,6 @@ def label_state(
     }
     at = counts.index(n) if n else 0
     labels, own, free = (found[way][at][1] for way in ("labels", "own", "free"))
-    curve = {m: mean for m, (_, mean, _) in zip(counts, found["labels"], strict=True)}
     return {
         "kind": kind,
         "counts": counts,
@@ -394,21 +392,7 @@ def label_state(
         "own_gain": own - labels,
         "more": free - own,
         "gain": free - labels,
-        "worth": _worth(curve, free),
     }
-
-
-def _worth(fit: Mapping[int, float], wanted: float) -> str:
-    """The number of labels, two digits, at which a curve reaches an accuracy."""
-    counts = list(fit)
-    if wanted >= fit[counts[-1]]:
-        return f"{counts[-1]:,} or more"
-    if wanted <= fit[counts[0]]:
-        return f"{counts[0]:,} or fewer"
-    i = next(i for i, m in enumerate(counts) if fit[m] > wanted)
-    share = (wanted - fit[counts[i - 1]]) / (fit[counts[i]] - fit[counts[i - 1]])
-    reached = counts[i - 1] * (counts[i] / counts[i - 1]) ** share
-    return f"{float(f'{reached:.2g}'):,.0f}"
 
 
 def label_panel(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Panel:

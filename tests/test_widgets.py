@@ -152,19 +152,11 @@ def test_the_epsilon_slider():
 CURVE = {100: [20.0, 24.0], 1000: [45.0, 47.0], 10_000: [66.0, 66.0]}
 
 
-@pytest.mark.parametrize(
-    ("free", "worth"),
-    [(10, "100 or fewer"), (22, "100 or fewer"), (34, "320"), (46, "1,000"), (56, "3,200"),
-     (66, "10,000 or more"), (70, "10,000 or more")],
-)  # fmt: skip
-def test_what_a_teacher_is_worth_in_labels(free, worth):
-    """Half-way between two points in accuracy is half-way in the logarithm of the labels."""
-    runs = few_labels(free=[free - 1.0, free + 1.0])
-    state = widgets.label_state("CNN", runs, 1000)
-    assert state["worth"] == worth and state["gain"] == pytest.approx(free - 46)
-    assert state["free"] == [(free - 1, free, free + 1)] * 3
+def test_what_the_same_labels_and_what_other_labels_add():
+    state = widgets.label_state("CNN", few_labels(), 1000)
+    assert state["free"] == [(60, 61, 62)] * 3 and state["gain"] == pytest.approx(15)
     assert state["labels"] == [(20, 22, 24), (45, 46, 47), (66, 66, 66)]
-    assert state["own_gain"] == pytest.approx(4) and state["more"] == pytest.approx(free - 50)
+    assert state["own_gain"] == pytest.approx(4) and state["more"] == pytest.approx(11)
 
 
 def few_labels(free=(60.0, 62.0), shift=0):
