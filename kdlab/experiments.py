@@ -288,7 +288,8 @@ def run_all(
 
 def ask_first(jobs: Iterable[tuple[Recipe, int]], device: str) -> None:
     """Fill the cache of answers with what these runs will ask named teachers, each thing once."""
-    names = ("teacher", "data", "epochs", "views", "classes", "hold_out", "labelled", "judge")
+    names = ("teacher", "twin", "data", "epochs", "views", "classes", "hold_out", "labelled")
+    names += ("judge",)
     asked = {
         (*(getattr(recipe, name) for name in names), bool(recipe.hard_weight), seed): (recipe, seed)
         for recipe, seed in jobs
