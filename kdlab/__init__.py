@@ -1,3 +1,3 @@
-"""Knowledge distillation, taught by running it. One module, one job: see design in README.md."""
+"""Knowledge distillation, taught by running it. README.md has the map of this package."""
 
 __version__ = "0.1.0"

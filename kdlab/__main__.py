@@ -1,5 +1,5 @@
-"""`python -m kdlab`: see `kdlab.cli`."""
+"""`python -m kdlab`: see `kdlab.desk.cli`."""
 
-from kdlab.cli import app
+from kdlab.desk.cli import app
 
 app(prog_name="python -m kdlab")

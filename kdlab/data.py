@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdlab.sources import BATCH, SOURCES, DataError, data_dir, download, read_parts
+from kdlab.sources import BATCH, SOURCES, DataError, read_parts
 
 __all__ = [
     "CIFAR_VIEWS", "MNIST_JITTER", "NO_VIEWS", "DataError", "Images", "Views", "augment",
-    "balanced", "data_dir", "download", "load", "normalise", "select", "split",
+    "balanced", "load", "normalise", "select", "split",
 ]  # fmt: skip
 
 

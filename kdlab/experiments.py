@@ -1,19 +1,16 @@
-"""Experiments: run on any machine, recorded as JSON, rendered as tables.
+"""Experiments carried out: on any machine, by any engine, recorded run by run.
 
-They are declared in `kdlab.recipes`; a record is what `python -m kdlab run NAME` wrote to
-data/results.
+They are declared in `kdlab.plans`; what was recorded is read by `kdlab.records`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from datetime import date
 from functools import cache, partial
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -21,48 +18,51 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kdlab import metrics, tuning
-from kdlab.data import Images, balanced, data_dir, load, select, split
+from kdlab import metrics, records, tuning
+from kdlab.data import Images, balanced, load, select, split
 from kdlab.engines import ENGINES
-from kdlab.machine import ROOT, cache_dir, cores, describe, peak_memory, reset_peak_memory
-from kdlab.methods import Peers, objective
-from kdlab.models import build
-from kdlab.recipes import (  # noqa: F401 (chapters say experiments.SMALL)
-    BEST,
-    EXPERIMENTS,
-    FAST,
-    FAST_10K,
-    FROM_10K,
-    HINTON,
-    KD,
-    LADDER,
-    MLP,
-    PAIR,
-    PUPIL,
-    SMALL,
-    STUDENTS,
-    TEACHER_SEEDS,
-    TEACHERS,
-    TUNED,
-    Experiment,
-    Recipe,
-    without,
-    written,
-)
+from kdlab.files import atomically, cache_dir, data_dir, digest, write_json
+from kdlab.machine import cores, describe, peak_memory, reset_peak_memory
+from kdlab.methods import objective
+from kdlab.models import Peers, build
+from kdlab.plans import EXPERIMENTS, Arms
+from kdlab.recipes import STUDENTS, TEACHER_SEEDS, TEACHERS, Recipe, settings_of, without
 from kdlab.robust import robust_accuracy
-from kdlab.teachers import (
-    Answers,
-    answer,
-    atomically,
-    digest,
-    freeze,
-    load_teacher,
-    save_teacher,
-    write_json,
-)
-from kdlab.training import fit, labels_only
+from kdlab.teachers import Answers, answer, freeze, load_teacher, save_teacher
+from kdlab.training import Optimizer, fit, labels_only
 
 images_of = cache(load)  # a split, read once a process
+
+
+def arms_of(name: str) -> Arms:
+    """The arms of an experiment; in a search, its first round of trials. KeyError lists the names.
+
+    Where they depend on a search: with what its record has chosen.
+    """
+    if name not in EXPERIMENTS:
+        raise KeyError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
+    _, arms, _, search = EXPERIMENTS[name]
+    return arms(chosen(search)) if search else dict(arms)
+
+
+def chosen(search: str) -> Arms:
+    """Each arm of a search with the settings that its record has chosen, to be run on the test
+    images; where there is no record, with the first that it would try, or those of its space."""
+    arms, spaces = arms_of(search), EXPERIMENTS[search].spaces
+    record = records.read(search) if search in records.names() else {"runs": [], "settings": {}}
+    found = {}
+    for first in arms:
+        if (arm := tuning.arm_of(first)) in found:
+            continue
+        trial = tuning.choose(record["runs"], arm)
+        if arm not in spaces:
+            found[arm] = arms[trial or first]._replace(judge="test")
+        elif trial:
+            values = tuning.values_of(record["settings"][trial], spaces[arm].ranges)
+            found[arm] = tuning.with_settings(spaces[arm].base, values)
+        else:
+            found[arm] = spaces[arm].base
+    return found
 
 
 def training_set(recipe: Recipe, seed: int = 0) -> tuple[Images, Images | None]:
@@ -123,7 +123,7 @@ def trained(recipe: Recipe, seed: int, device: str) -> nn.Module:
     """
     sources = sorted(p for p in Path(__file__).parent.rglob("*.py"))
     code = b"".join(path.read_bytes() for path in sources)
-    key = digest(code + json.dumps([written(recipe), seed, describe(device)]).encode())[:24]
+    key = digest(code + json.dumps([settings_of(recipe), seed, describe(device)]).encode())[:24]
     path = cache_dir() / "nets" / f"{key}.safetensors"
     net = build(recipe.student, len(images_of(recipe.data).classes))
     with suppress(SafetensorError, OSError, RuntimeError):
@@ -148,21 +148,21 @@ def train(
         student.load_state_dict(trained(recipe.start, seed, device).state_dict())
     if recipe.method == "mutual learning":
         student = Peers(student, build(recipe.student, len(data.classes)))
-    names = ("epochs", "views", "batch_size", "optimizer", "lr", "weight_decay")
-    settings = {name: getattr(recipe, name) for name in names}
+    goal, teacher = partial(labels_only, smoothing=recipe.smoothing), None
     if teachers or recipe.method:
-        names = ("temperature", "soft_weight", "hard_weight", "weight")
-        weights = {name: getattr(recipe, name) for name in names}
         teacher = teachers[0] if teachers else None
+        names = ("temperature", "soft_weight", "hard_weight", "weight")
+        weights = dict(zip(names, attrgetter(*names)(recipe), strict=True))
         goal = objective(recipe.method, student=student, teacher=teacher, data=data, **weights)
         if not getattr(goal, "stages", ()):  # only outputs are matched: they come from the cache
             answers = [answers_for(recipe, one, data, seed, device) for one in teachers]
             teacher = answers if len(answers) > 1 else next(iter(answers), None)
-        settings["teacher"] = teacher
-    else:
-        goal = partial(labels_only, smoothing=recipe.smoothing)
-    settings |= {"seed": seed, "view_seed": seed, "device": device, "report": report}
-    history = fit(student, data, goal, **settings)
+    history = fit(
+        student, data, goal, epochs=recipe.epochs, teacher=teacher,
+        views=recipe.views, view_seed=seed, seed=seed, batch_size=recipe.batch_size,
+        optimizer=Optimizer(recipe.optimizer, recipe.lr, recipe.weight_decay),
+        device=device, report=report,
+    )  # fmt: skip
     return student.nets[0] if isinstance(student, Peers) else student, history
 
 
@@ -204,7 +204,7 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
     if recipe.attacked:
         result["robust"] = round(robust_accuracy(student, judged, steps=20), 3)
     if recipe.verify:
-        result |= verification(student, strangers)
+        result |= verification_scores(student, strangers)
     elif recipe.classes:
         result |= unseen_classes(recipe, student, device)
     return result
@@ -215,7 +215,7 @@ def execute_arm(arm: str, recipe: Recipe, seed: int, device: str) -> dict:
     return {"arm": arm, **execute(recipe, seed, device)}
 
 
-def verification(student: nn.Module, strangers: Images) -> dict:
+def verification_scores(student: nn.Module, strangers: Images) -> dict:
     """How well the embedding tells pairs of one class from pairs of two: TAR in percent at false
     accept rates of 1% and 10%, and the area under the ROC curve."""
     scores = metrics.pair_scores(metrics.embeddings(student, strangers), strangers.labels)
@@ -274,7 +274,7 @@ def run_all(
     skip = set(skip)
     jobs = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in skip]
     if engine == "local":  # the workers of a cluster have caches of their own
-        ask_first(((arms[arm], seed) for arm, seed in jobs), device)
+        answer_ahead(((arms[arm], seed) for arm, seed in jobs), device)
     workers = min(workers or cores(), max(1, len(jobs)))
     done = {}
     work = [(arm, arms[arm], seed, device) for arm, seed in jobs]
@@ -286,14 +286,12 @@ def run_all(
     return [done[job] for job in jobs]
 
 
-def ask_first(jobs: Iterable[tuple[Recipe, int]], device: str) -> None:
+def answer_ahead(jobs: Iterable[tuple[Recipe, int]], device: str) -> None:
     """Fill the cache of answers with what these runs will ask named teachers, each thing once."""
-    names = ("teacher", "twin", "data", "epochs", "views", "classes", "hold_out", "labelled")
-    names += ("judge",)
-    asked = {
-        (*(getattr(recipe, name) for name in names), bool(recipe.hard_weight), seed): (recipe, seed)
-        for recipe, seed in jobs
-    }
+    what = attrgetter(
+        "teacher", "twin", "data", "epochs", "views", "classes", "hold_out", "labelled", "judge"
+    )
+    asked = {(what(r), bool(r.hard_weight), seed): (r, seed) for r, seed in jobs}
     for recipe, seed in sorted(asked.values(), key=lambda job: -job[0].epochs):
         for name in names_of_teachers(recipe, seed):
             teacher = load_teacher(name)
@@ -301,7 +299,7 @@ def ask_first(jobs: Iterable[tuple[Recipe, int]], device: str) -> None:
             answer(teacher, judged_images(recipe), device=device)
 
 
-def say(result: Mapping) -> None:
+def print_run(result: Mapping) -> None:
     """One line for a finished run."""
     told = result.get("diverged") or f"{result['errors']} errors ({result['accuracy']:.2f}%)"
     print(f"{result['arm']}, seed {result['seed']}: {told}, {result['seconds']:.0f} s", flush=True)
@@ -316,16 +314,15 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
     """
     if name not in EXPERIMENTS:
         raise ValueError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
-    experiment = EXPERIMENTS[name]
     record = {
         "name": name,
-        "title": experiment.title,
-        **stamp(f"run {name} --seeds {seeds} --device {device}", device),
+        "title": EXPERIMENTS[name].title,
+        **records.stamp(f"run {name} --seeds {seeds} --device {device}", device),
         "settings": {},
         "runs": [],
     }
-    path = results_dir() / f"{name}.json"
-    old = load_result(name) if path.is_file() else {}
+    path = records.results_dir() / f"{name}.json"
+    old = records.read(name) if path.is_file() else {}
     same = all(old.get(key) == record[key] for key in ("machine", "commit"))
     order: dict[str, int] = {}
 
@@ -333,10 +330,11 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
         record["runs"].append(result)
         record["runs"].sort(key=lambda r: (r["seed"], order[r["arm"]]))
         write_json(path, record)
-        say(result)
+        print_run(result)
 
-    for arms, new_seeds in rounds(experiment, seeds, record["runs"]):
-        settings = json.loads(json.dumps({arm: written(recipe) for arm, recipe in arms.items()}))
+    spaces = EXPERIMENTS[name].spaces
+    for arms, new_seeds in rounds(arms_of(name), spaces, seeds, record["runs"]):
+        settings = json.loads(json.dumps({arm: settings_of(r) for arm, r in arms.items()}))
         record["settings"] |= settings
         order |= {arm: len(order) + n for n, arm in enumerate(arms) if arm not in order}
         known = {a for a, s in settings.items() if same and old["settings"].get(a) == s}
@@ -344,14 +342,13 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
         done |= {(r["arm"], r["seed"]): r for r in old.get("runs", ()) if r["arm"] in known}
         record["runs"][:] = done.values()
         run_all(arms, new_seeds, device=device, skip=done, report=keep, **where)
-    return load_result(name)
+    return records.read(name)
 
 
 def rounds(
-    experiment: Experiment, seeds: int, runs: list[dict]
-) -> Iterator[tuple[dict[str, Recipe], list[int]]]:
+    trials: Arms, spaces: Mapping[str, tuning.Space], seeds: int, runs: list[dict]
+) -> Iterator[tuple[Arms, list[int]]]:
     """What is run, arms and seeds, one round after the other; `runs` grows in between."""
-    trials, spaces = dict(experiment.arms), experiment.spaces
     if not spaces:
         yield trials, list(range(seeds))
         return
@@ -389,103 +386,7 @@ def train_teacher(name: str, device: str = "cpu", seed: int | None = None) -> Pa
         "recipe": recipe._asdict(),
         "seed": seed,
         "seconds": round(seconds),
-        **stamp(f"train {name} --device {device}", device),
+        **records.stamp(f"train {name} --device {device}", device),
     }
     folder = data_dir() / ("teachers" if name in TEACHERS else "students")
     return save_teacher(name, model, about, folder)
-
-
-def results_dir() -> Path:
-    """Where the records are."""
-    return ROOT / "data" / "results"
-
-
-def stamp(words: str, device: str = "cpu") -> dict:
-    """How a record was made: the command, the commit of the code, the day and the machine."""
-    made = {"command": f"python -m kdlab {words}", "commit": commit()}
-    return made | {"date": date.today().isoformat(), "machine": describe(device)}
-
-
-def commit() -> str:
-    """The commit of the code that runs ($KDLAB_COMMIT where there is no .git). Where it has been
-    edited, "-dirty" and a digest of the edits follow: other edits are other code.
-
-    Only edits of kdlab and of the teachers count: a record changes data/results by being written.
-    """
-    places = ("kdlab", "data/teachers")
-
-    def git(*words: str) -> bytes:
-        return subprocess.run(("git", *words), cwd=ROOT, capture_output=True).stdout
-
-    try:
-        here = git("rev-parse", "--short=12", "HEAD").decode().strip()
-        if git("status", "--porcelain", "--", *places):
-            new = git("ls-files", "--others", "--exclude-standard", "-z", "--", *places).decode()
-            files = [(ROOT / name).read_bytes() for name in new.split("\0") if name]
-            here += f"-dirty-{digest(b''.join([git('diff', 'HEAD', '--', *places), *files]))[:8]}"
-        return os.environ.get("KDLAB_COMMIT") or here or "unknown"
-    except OSError:
-        return "unknown"
-
-
-def load_result(name: str) -> dict:
-    """A record. FileNotFoundError or, for a damaged one, ValueError says how to make it."""
-    path = results_dir() / f"{name}.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"no record {name!r}: make it with `python -m kdlab run {name}`")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"the record {path.name} is damaged: restore it with `git checkout data/results`, or "
-            f"delete it and run `python -m kdlab run {name}`"
-        ) from error
-
-
-def values(runs: Sequence[Mapping], arm: str, metric: str) -> list[float]:
-    """One arm's values of a metric, in the order of the seeds, without those that diverged."""
-    mine = sorted((r for r in runs if r["arm"] == arm), key=lambda r: r["seed"])
-    return [r[metric] for r in mine if r[metric] is not None]
-
-
-def summarise(runs: Sequence[Mapping], metric: str = "accuracy", control: str | None = None):
-    """A DataFrame: per arm, n seeds, mean, std, and the difference to `control` (the first arm).
-
-    It is paired over the seeds that both arms have, with a 95% Student's interval, its p value, and
-    the p value after Holm's correction over the table; `beyond` noise is what that leaves up to
-    0.05. Where runs have diverged, a column counts them: they have no value and enter no mean.
-    """
-    import pandas as pd
-
-    arms = list(dict.fromkeys(r["arm"] for r in runs))
-    by_seed = pd.DataFrame(runs).pivot(index="seed", columns="arm", values=metric)[arms]
-    by_seed = by_seed.astype(float)
-    rows = pd.DataFrame({"seeds": by_seed.count(), "mean": by_seed.mean(), "std": by_seed.std()})
-    if any("diverged" in r for r in runs):
-        rows["diverged"] = [sum("diverged" in r for r in runs if r["arm"] == arm) for arm in arms]
-    control = control or arms[0]
-    for arm in arms:
-        both = by_seed[[arm, control]].dropna()
-        if arm != control and len(both) > 1:
-            gap = metrics.paired(both[arm].tolist(), both[control].tolist())
-            rows.loc[arm, ["difference", "95% low", "95% high", "p"]] = (*gap[:3], gap.p)
-    if "p" not in rows:
-        return rows.round(2)
-    compared = rows["p"].notna()
-    rows.loc[compared, "Holm"] = metrics.holm(rows.loc[compared, "p"].tolist())
-    rows["beyond"] = rows["Holm"] <= 0.05
-    return rows.round({column: 2 for column in rows if column not in ("p", "Holm")})
-
-
-def table(name: str, metric: str = "accuracy"):
-    """The recorded experiment as a DataFrame."""
-    return summarise(load_result(name)["runs"], metric)
-
-
-def provenance(name: str) -> str:
-    """One line under a recorded table: command, machine, seeds, date, commit."""
-    r = load_result(name)
-    gpu, where = r["machine"]["accelerator"], r["machine"]["processor"]
-    where = where if gpu == "none" else gpu
-    seeds = len({run["seed"] for run in r["runs"]})
-    return f"`{r['command']}` · {where} · {seeds} seeds · {r['date']} · commit {r['commit']}"

@@ -9,13 +9,6 @@ from pathlib import Path
 import psutil
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def cache_dir() -> Path:
-    """Where things that can be made again are kept: $KDLAB_CACHE, or build/cache in the clone."""
-    return Path(os.environ.get("KDLAB_CACHE") or ROOT / "build" / "cache")
-
 
 @cache
 def has_fast_bf16(device: str = "cpu") -> bool:

@@ -1,11 +1,14 @@
 """The published methods as objectives for `fit`, by name: what the leaderboard compares.
 
-Every one is ``hard_weight * CE + soft_weight * T^2 KL + weight * term``; `METHODS` holds the terms.
-A term with weights of its own (projector, discriminator, extra head) is an `nn.Module`: they are
-trained with the student and thrown away with the objective, so a deployed student has none.
+Every one is ``hard_weight * CE + soft_weight * T^2 KL + weight * term``. A term is a function below
+its paper: of logits, batch and setting or, where it names stages, of both nets' features and the
+batch. A term with weights of its own (projector, discriminator, extra head) is an `nn.Module`:
+they are trained with the student and thrown away with the objective, so a deployed student has
+none.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,8 +18,8 @@ from torch import Tensor, nn
 from kdlab import losses, robust
 from kdlab.data import Images
 from kdlab.machine import autocast
-from kdlab.models import forward
-from kdlab.training import Batch, Objective, distil
+from kdlab.models import channels, forward
+from kdlab.training import Batch, Objective, distil, labels_only
 
 EMBEDDING = "flatten"  # the stage in front of the classifier, [B, D]
 
@@ -34,9 +37,41 @@ class Method(NamedTuple):
     """A published method: its term, where it is from, and the weight that its paper or code has."""
 
     make: Callable[[Setting], Objective]
-    function: str
+    function: str  # the loss, or losses, behind it
     reference: str
     weight: float
+
+
+METHODS: dict[str, Method] = {}
+
+
+def method(
+    name: str,
+    reference: str,
+    weight: float = 1.0,
+    *,
+    function: str,
+    stages: Sequence[str] = (),
+    project: bool = False,
+) -> Callable:
+    """Put a term on the list: a function, or a module that is made of a `Setting`.
+
+    With `stages` the function gets two lists of features and the batch; with `project` the
+    student's go through layers of their own to the teacher's width.
+    """
+
+    def listed(term: Callable) -> Callable:
+        def make(setting: Setting) -> Objective:
+            if isinstance(term, type):
+                return term(setting)
+            if stages:
+                return Match(term, stages, projectors(setting, stages) if project else ())
+            return lambda logits, batch: term(logits, batch, setting)
+
+        METHODS[name] = Method(make, function, reference, weight)
+        return term
+
+    return listed
 
 
 class Combined(nn.Module):
@@ -50,6 +85,11 @@ class Combined(nn.Module):
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
         loss = self.weight * self.term(logits, batch) if self.weight else 0.0
         return loss + self.base(logits, batch) if self.base else loss
+
+
+def weighted_labels(weight: float, logits: Tensor, batch: Batch) -> Tensor:
+    """The labels' term of an objective without soft targets."""
+    return weight * labels_only(logits, batch)
 
 
 def objective(
@@ -68,7 +108,7 @@ def objective(
     if soft_weight:
         base = distil(temperature, soft_weight, hard_weight)
     elif hard_weight:
-        base = lambda logits, batch: hard_weight * F.cross_entropy(logits.float(), batch.labels)  # noqa: E731
+        base = partial(weighted_labels, hard_weight)
     if not method:
         return base
     if method not in METHODS:
@@ -77,7 +117,41 @@ def objective(
     return Combined(base, METHODS[method].make(setting), weight)
 
 
-# ---------------------------------------------------------------- terms with weights of their own
+# ---------------------------------------------------------------- logits
+
+
+@method("logit matching", "Ba & Caruana 2014", function="logit_matching_loss")
+def logit_matching(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    return losses.logit_matching_loss(logits, batch.teacher_logits)
+
+
+@method("hard distillation", "Touvron et al. 2021 (DeiT)", 0.5, function="hard_distillation_loss")
+def hard_distillation(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    return losses.hard_distillation_loss(logits, batch.teacher_logits)
+
+
+@method("DKD", "Zhao et al. 2022", function="decoupled_loss")
+def dkd(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    known = batch.teacher_logits, batch.labels
+    return losses.decoupled_loss(logits, *known, temperature=setting.temperature)
+
+
+@method("DIST", "Huang et al. 2022", 2.0, function="dist_loss")
+def dist(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    return losses.dist_loss(logits, batch.teacher_logits, temperature=setting.temperature)
+
+
+@method("logit standardisation", "Sun et al. 2024", 9.0, function="standardised_loss")
+def logit_standardisation(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    return losses.standardised_loss(logits, batch.teacher_logits, setting.temperature)
+
+
+@method("Jensen-Shannon", "Cui et al. 2021 (SSLD)", function="jensen_shannon_loss")
+def jensen_shannon(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    return losses.jensen_shannon_loss(logits, batch.teacher_logits, setting.temperature)
+
+
+# ---------------------------------------------------------------- features of stages
 
 
 class Match(nn.Module):
@@ -99,27 +173,82 @@ class Match(nn.Module):
         return self.loss(ours, theirs, batch)
 
 
-def projected(loss: Callable, *stages: str) -> Callable[[Setting], Match]:
-    """A `Match` whose student features go through 1x1 convolutions (or linear layers)."""
-
-    def make(setting: Setting) -> Match:
-        widths = zip(channels(setting.student, setting.data, stages),
-                     channels(setting.teacher, setting.data, stages), strict=True)  # fmt: skip
-        flat = stages == (EMBEDDING,)
-        layers = [nn.Linear(*w) if flat else nn.Conv2d(*w, 1, bias=False) for w in widths]
-        return Match(loss, stages, layers)
-
-    return make
+def projectors(setting: Setting, stages: Sequence[str]) -> list[nn.Module]:
+    """From the student's width to the teacher's: 1x1 convolutions, linear for the embedding."""
+    nets = setting.student, setting.teacher
+    widths = zip(
+        *(channels(net, setting.data.images.shape[1:], stages) for net in nets), strict=True
+    )
+    flat = tuple(stages) == (EMBEDDING,)
+    return [nn.Linear(*w) if flat else nn.Conv2d(*w, 1, bias=False) for w in widths]
 
 
-@torch.no_grad()
-def channels(model: nn.Module, data: Images, stages: Sequence[str]) -> list[int]:
-    """The number of channels of each stage."""
-    was_training = model.training
-    nothing = torch.zeros(1, *data.images.shape[1:], device=next(model.parameters()).device)
-    features = forward(model.eval(), nothing, stages)[1]
-    model.train(was_training)
-    return [features[stage].shape[1] for stage in stages]
+@method(
+    "hint",
+    "Romero et al. 2015 (FitNets)",
+    100.0,
+    function="hint_loss",
+    stages=["stage2"],
+    project=True,
+)
+def hint(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
+    return losses.hint_loss(ours[0], theirs[0])
+
+
+@method(
+    "attention transfer",
+    "Zagoruyko & Komodakis 2017",
+    1000.0,
+    function="attention_transfer_loss",
+    stages=["stage1", "stage2", "stage3"],
+)
+def attention_transfer(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
+    return sum(map(losses.attention_transfer_loss, ours, theirs))
+
+
+@method(
+    "FSP", "Yim et al. 2017", 50.0, function="fsp_loss", stages=["stage2", "stage3"], project=True
+)
+def fsp(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
+    return losses.fsp_loss(tuple(ours), tuple(theirs))
+
+
+@method(
+    "similarity preserving",
+    "Tung & Mori 2019",
+    3000.0,
+    function="similarity_preserving_loss",
+    stages=["stage3"],
+)
+def similarity_preserving(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
+    return losses.similarity_preserving_loss(ours[0], theirs[0])
+
+
+@method("RKD", "Park et al. 2019", function="rkd_distance_loss, rkd_angle_loss", stages=[EMBEDDING])
+def rkd(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
+    student, teacher = ours[0], theirs[0]
+    distance = losses.rkd_distance_loss(student, teacher)
+    return 25 * distance + 50 * losses.rkd_angle_loss(student, teacher)
+
+
+@method("PKT", "Passalis & Tefas 2018", 30000.0, function="pkt_loss", stages=[EMBEDDING])
+def pkt(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
+    return losses.pkt_loss(ours[0], theirs[0])
+
+
+@method(
+    "contrastive",
+    "after Tian et al. 2020 (CRD)",
+    0.8,
+    function="contrastive_loss",
+    stages=[EMBEDDING],
+    project=True,
+)
+def contrastive(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
+    return losses.contrastive_loss(ours[0], theirs[0], labels=batch.labels)
+
+
+# ---------------------------------------------------------------- a game, and turned images
 
 
 class Reverse(torch.autograd.Function):
@@ -134,51 +263,55 @@ class Reverse(torch.autograd.Function):
         return -gradient
 
 
+@method("discriminator", "after Goodfellow et al. 2014", function="Discriminator")
 class Discriminator(nn.Module):
-    """A judge learns to tell teacher embeddings from projected student ones, the student to deceive
-    it: one minimax game (Goodfellow et al. 2014), in one optimiser by a reversed gradient."""
+    """It learns to tell teacher embeddings from projected student ones, the student to deceive it:
+    one minimax game (Goodfellow et al. 2014), in one optimiser by a reversed gradient."""
 
     stages = (EMBEDDING,)
 
     def __init__(self, setting: Setting):
         super().__init__()
-        nets = setting.student, setting.teacher
-        ours, theirs = (channels(net, setting.data, self.stages)[0] for net in nets)
-        self.project = nn.Linear(ours, theirs)
-        self.judge = nn.Sequential(nn.Linear(theirs, 64), nn.ReLU(), nn.Linear(64, 1))
+        (self.project,) = projectors(setting, self.stages)
+        width = self.project.out_features
+        self.score = nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
         ours = Reverse.apply(self.project(batch.features[EMBEDDING].float()))
-        scores = self.judge(torch.cat([batch.teacher_features[EMBEDDING].float(), ours]))
+        scores = self.score(torch.cat([batch.teacher_features[EMBEDDING].float(), ours]))
         truth = (torch.arange(len(scores), device=scores.device) < len(ours)).float()
         return F.binary_cross_entropy_with_logits(scores.squeeze(1), truth)
 
 
+@method("rotation task", "Gidaris et al. 2018", function="Rotation")
 class Rotation(nn.Module):
     """An extra head names the quarter turn of a rotated image (Gidaris et al. 2018): multi-task
     learning, with no teacher in it."""
 
     def __init__(self, setting: Setting):
         super().__init__()
-        self.head = nn.Linear(*channels(setting.student, setting.data, [EMBEDDING]), 4)
+        self.head = nn.Linear(
+            *channels(setting.student, setting.data.images.shape[1:], [EMBEDDING]), 4
+        )
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
         turned, turns = rotate(batch.images)
         return F.cross_entropy(self.head(embed(batch.student, turned)), turns)
 
 
-class TurnedViews(nn.Module):
-    """The teacher's own similarities between rotated and plain images, after SSKD (Xu et al. 2020),
-    but without their self-supervised training of the teacher's head."""
-
-    stages = (EMBEDDING,)
-
-    def forward(self, logits: Tensor, batch: Batch) -> Tensor:
-        turned = rotate(batch.images)[0]
-        ours = batch.features[EMBEDDING], embed(batch.student, turned)
-        with torch.no_grad():
-            theirs = batch.teacher_features[EMBEDDING], embed(batch.teacher, turned)
-        return losses.view_similarity_loss(ours, theirs)
+@method(
+    "turned views",
+    "after Xu et al. 2020 (SSKD)",
+    function="view_similarity_loss",
+    stages=[EMBEDDING],
+)
+def turned_views(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
+    """The teacher's own similarities between rotated and plain images, but without SSKD's
+    self-supervised training of the teacher's head."""
+    turned = rotate(batch.images)[0]
+    with torch.no_grad():
+        known = theirs[0], embed(batch.teacher, turned)
+    return losses.view_similarity_loss((ours[0], embed(batch.student, turned)), known)
 
 
 def rotate(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -195,167 +328,71 @@ def embed(model: nn.Module, images: Tensor) -> Tensor:
         return forward(model, images, [EMBEDDING])[1][EMBEDDING].float()
 
 
-# ---------------------------------------------------------------- terms that are functions
+# ---------------------------------------------------------------- several nets
 
 
-def soft_control(rob: Callable[[Tensor, Batch, float], Tensor]) -> Callable[[Setting], Objective]:
-    """Soft targets from a teacher that has been robbed of something."""
-
-    def make(setting: Setting) -> Objective:
-        t = setting.temperature
-        return lambda z, b: losses.soft_target_loss(z, rob(b.teacher_logits, b, t), t)
-
-    return make
+@method("mutual learning", "Zhang et al. 2018 (DML)", function="mutual_loss")
+def mutual_learning(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    return losses.mutual_loss(logits, batch.labels)
 
 
-def several(mix: Callable[[Tensor, Tensor, float], Tensor]) -> Callable[[Setting], Objective]:
-    """Soft targets from several teachers, logits [M, B, K]."""
-    return lambda s: lambda z, b: mix(z, b.teacher_logits, s.temperature)
+@method("mean of teachers", "Hinton et al. 2015", function="mixture_loss")
+def mean_of_teachers(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    return losses.mixture_loss(logits, batch.teacher_logits, setting.temperature)
 
 
-def switched_loss(student_logits: Tensor, teachers: Tensor, temperature: float) -> Tensor:
-    """Soft targets of one of M teachers [M, B, K], drawn for each batch (Fukuda et al. 2017)."""
-    one = teachers[int(torch.randint(len(teachers), ()))]
-    return losses.soft_target_loss(student_logits, one, temperature)
+@method("switched teachers", "Fukuda et al. 2017", function="switched_teachers")
+def switched_teachers(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    """Soft targets of one of M teachers [M, B, K], drawn for each batch."""
+    one = batch.teacher_logits[int(torch.randint(len(batch.teacher_logits), ()))]
+    return losses.soft_target_loss(logits, one, setting.temperature)
 
 
-def robustly(kind: str) -> Callable[[Setting], Objective]:
-    """Adversarial training, ARD or RSLAD: the whole objective, on images attacked in each step.
-
-    PGD-5 where the papers take 10 steps: half their cost. The loop has seen the clean images, too,
-    in train mode: batch norm's running statistics are a mixture of both, in all three alike."""
-
-    def make(setting: Setting) -> Objective:
-        data = setting.data
-        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (data.mean, data.std))
-
-        def term(logits: Tensor, b: Batch) -> Tensor:
-            pixels = (b.images * std.to(b.images) + mean.to(b.images)).clamp(0, 1)
-
-            def inner(z: Tensor) -> Tensor:  # what the attack raises
-                if kind == "rslad":
-                    return losses.soft_target_loss(z, b.teacher_logits, 1.0)
-                return F.cross_entropy(z, b.labels)
-
-            attacked = robust.hostile(b.student, pixels, inner, data, steps=5)
-            if kind == "ard":
-                return robust.ard_loss(attacked, logits, b.teacher_logits, b.labels)
-            if kind == "rslad":
-                return robust.rslad_loss(attacked, logits, b.teacher_logits)
-            return robust.adversarial_training_loss(attacked, b.labels)
-
-        return term
-
-    return make
+# ---------------------------------------------------------------- controls
 
 
-def on_logits(loss: Callable[..., Tensor]) -> Callable[[Setting], Objective]:
-    """A loss of (student logits, teacher logits) alone."""
-    return lambda s: lambda z, b: loss(z, b.teacher_logits)
+@method(
+    "permuted dark knowledge", "Furlanello et al. 2018 (DKPP)", function="permute_dark_knowledge"
+)
+def permuted_dark_knowledge(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    permuted = losses.permute_dark_knowledge(batch.teacher_logits)
+    return losses.soft_target_loss(logits, permuted, setting.temperature)
 
 
-def on_stages(loss: Callable, *stages: str) -> Callable[[Setting], Objective]:
-    """A loss of one stage of both nets, summed over the stages."""
-
-    def total(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
-        return sum(loss(s, t) for s, t in zip(ours, theirs, strict=True))
-
-    return lambda s: Match(total, stages)
+@method("same-entropy smoothing", "control", function="same_entropy_smoothing")
+def same_entropy(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    known = batch.teacher_logits, batch.labels
+    smoothed = losses.same_entropy_smoothing(*known, setting.temperature)
+    return losses.soft_target_loss(logits, smoothed, setting.temperature)
 
 
-def _rkd(s: Tensor, t: Tensor) -> Tensor:
-    return 25 * losses.rkd_distance_loss(s, t) + 50 * losses.rkd_angle_loss(s, t)
+# ---------------------------------------------------------------- adversarial images
 
 
-METHODS: dict[str, Method] = {
-    "logit matching": Method(
-        on_logits(losses.logit_matching_loss), "logit_matching_loss", "Ba & Caruana 2014", 1.0
-    ),
-    "hard distillation": Method(
-        on_logits(losses.hard_distillation_loss),
-        "hard_distillation_loss", "Touvron et al. 2021 (DeiT)", 0.5,
-    ),
-    "DKD": Method(
-        lambda s: lambda z, b: losses.decoupled_loss(
-            z, b.teacher_logits, b.labels, temperature=s.temperature
-        ),
-        "decoupled_loss", "Zhao et al. 2022", 1.0,
-    ),
-    "DIST": Method(
-        lambda s: lambda z, b: losses.dist_loss(z, b.teacher_logits, temperature=s.temperature),
-        "dist_loss", "Huang et al. 2022", 2.0,
-    ),
-    "logit standardisation": Method(
-        lambda s: lambda z, b: losses.standardised_loss(z, b.teacher_logits, s.temperature),
-        "standardised_loss", "Sun et al. 2024", 9.0,
-    ),
-    "hint": Method(
-        projected(lambda s, t, _: losses.hint_loss(s[0], t[0]), "stage2"),
-        "hint_loss", "Romero et al. 2015 (FitNets)", 100.0,
-    ),
-    "attention transfer": Method(
-        on_stages(losses.attention_transfer_loss, "stage1", "stage2", "stage3"),
-        "attention_transfer_loss", "Zagoruyko & Komodakis 2017", 1000.0,
-    ),
-    "FSP": Method(
-        projected(lambda s, t, _: losses.fsp_loss(tuple(s), tuple(t)), "stage2", "stage3"),
-        "fsp_loss", "Yim et al. 2017", 50.0,
-    ),
-    "similarity preserving": Method(
-        on_stages(losses.similarity_preserving_loss, "stage3"),
-        "similarity_preserving_loss", "Tung & Mori 2019", 3000.0,
-    ),
-    "RKD": Method(
-        on_stages(_rkd, EMBEDDING), "rkd_distance_loss, rkd_angle_loss", "Park et al. 2019", 1.0
-    ),
-    "PKT": Method(
-        on_stages(losses.pkt_loss, EMBEDDING), "pkt_loss", "Passalis & Tefas 2018", 30000.0
-    ),
-    "contrastive": Method(
-        projected(
-            lambda s, t, b: losses.contrastive_loss(s[0], t[0], labels=b.labels), EMBEDDING
-        ),
-        "contrastive_loss", "after Tian et al. 2020 (CRD)", 0.8,
-    ),
-    "discriminator": Method(Discriminator, "Discriminator", "after Goodfellow et al. 2014", 1.0),
-    "rotation task": Method(Rotation, "Rotation", "Gidaris et al. 2018", 1.0),
-    "turned views": Method(
-        lambda s: TurnedViews(), "view_similarity_loss", "after Xu et al. 2020 (SSKD)", 1.0
-    ),
-    "mutual learning": Method(
-        lambda s: lambda z, b: losses.mutual_loss(z, b.labels), "mutual_loss",
-        "Zhang et al. 2018 (DML)", 1.0,
-    ),
-    "mean of teachers": Method(
-        several(losses.mixture_loss), "mixture_loss", "Hinton et al. 2015", 1.0
-    ),
-    "switched teachers": Method(several(switched_loss), "switched_loss", "Fukuda et al. 2017", 1.0),
-    "permuted dark knowledge": Method(
-        soft_control(lambda v, b, t: losses.permute_dark_knowledge(v)),
-        "permute_dark_knowledge", "Furlanello et al. 2018 (DKPP)", 1.0,
-    ),
-    "same-entropy smoothing": Method(
-        soft_control(lambda v, b, t: losses.same_entropy_smoothing(v, b.labels, t)),
-        "same_entropy_smoothing", "control", 1.0,
-    ),
-    "Jensen-Shannon": Method(
-        lambda s: lambda z, b: losses.jensen_shannon_loss(z, b.teacher_logits, s.temperature),
-        "jensen_shannon_loss", "Cui et al. 2021 (SSLD)", 1.0,
-    ),
-    "adversarial training": Method(
-        robustly("plain"), "adversarial_training_loss", "Madry et al. 2018", 1.0
-    ),
-    "ARD": Method(robustly("ard"), "ard_loss", "Goldblum et al. 2020", 1.0),
-    "RSLAD": Method(robustly("rslad"), "rslad_loss", "Zi et al. 2021", 1.0),
-}  # fmt: skip
+def attacked_logits(batch: Batch, loss: Callable[[Tensor], Tensor], setting: Setting) -> Tensor:
+    """The student's logits on images that raise `loss`: PGD-5, where the papers take 10 steps.
+
+    The loop has seen the clean images, too, in train mode: batch norm's running statistics are a
+    mixture of both, in all three methods alike.
+    """
+    pixels = robust.to_pixels(batch.images, setting.data)
+    return robust.adversarial_logits(batch.student, pixels, loss, setting.data, steps=5)
 
 
-class Peers(nn.Module):
-    """Students that learn together: images -> logits [P, B, K]. One of them is deployed."""
+@method("adversarial training", "Madry et al. 2018", function="adversarial_training_loss")
+def adversarial_training(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    attacked = attacked_logits(batch, partial(F.cross_entropy, target=batch.labels), setting)
+    return robust.adversarial_training_loss(attacked, batch.labels)
 
-    def __init__(self, *nets: nn.Module):
-        super().__init__()
-        self.nets = nn.ModuleList(nets)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.stack([net(images) for net in self.nets])
+@method("ARD", "Goldblum et al. 2020", function="ard_loss")
+def ard(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    attacked = attacked_logits(batch, partial(F.cross_entropy, target=batch.labels), setting)
+    return robust.ard_loss(attacked, logits, batch.teacher_logits, batch.labels)
+
+
+@method("RSLAD", "Zi et al. 2021", function="rslad_loss")
+def rslad(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    soft = partial(losses.soft_target_loss, teacher_logits=batch.teacher_logits, temperature=1.0)
+    attacked = attacked_logits(batch, soft, setting)
+    return robust.rslad_loss(attacked, logits, batch.teacher_logits)

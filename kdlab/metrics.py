@@ -13,18 +13,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.data import Images, normalise
 from kdlab.losses import soften
-from kdlab.models import forward
+from kdlab.models import evaluating, forward
 
 
 @torch.no_grad()
 def predict(model: nn.Module, data: Images, batch_size: int = 1000) -> Tensor:
-    """Logits [N, K] in float32 on the CPU; the model is put in eval mode for it, then back."""
-    was_training = model.training
-    model.eval()
+    """Logits [N, K] in float32 on the CPU; in eval mode."""
     device = next(model.parameters()).device
     parts = data.images.split(batch_size)
-    logits = [model(normalise(part.to(device), data)).float().cpu() for part in parts]
-    model.train(was_training)
+    with evaluating(model):
+        logits = [model(normalise(part.to(device), data)).float().cpu() for part in parts]
     return torch.cat(logits)
 
 
@@ -75,12 +73,10 @@ def cka(first: Tensor, second: Tensor) -> float:
 @torch.no_grad()
 def embeddings(model: nn.Module, data: Images, stage: str = "flatten") -> Tensor:
     """What a stage says of each image, float32 [N, D] on the CPU, in eval mode as `predict`."""
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
     parts = data.images.split(1000)
-    found = [forward(model, normalise(p.to(device), data), [stage])[1][stage] for p in parts]
-    model.train(was_training)
+    with evaluating(model):
+        found = [forward(model, normalise(p.to(device), data), [stage])[1][stage] for p in parts]
     return torch.cat(found).flatten(1).float().cpu()
 
 
@@ -164,11 +160,8 @@ def parameters(model: nn.Module) -> int:
 def flops(model: nn.Module, shape: Sequence[int]) -> int:
     """Floating-point operations of one image's forward pass (a multiply-add counts as two)."""
     device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with evaluating(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, *shape, device=device))
-    model.train(was_training)
     return counter.get_total_flops()
 
 
@@ -193,19 +186,17 @@ def latency(
     """
     if batch_size < 1 or runs < 1 or warm_up < 0:
         raise ValueError(f"batch size and runs must be 1 or more, got {batch_size} and {runs}")
-    was_training, threads = model.training, torch.get_num_threads()
-    images, times = torch.zeros(batch_size, *shape), []
-    model.eval()
+    threads, times = torch.get_num_threads(), []
+    images = torch.zeros(batch_size, *shape)
     torch.set_num_threads(1)
     try:
-        with torch.inference_mode():
+        with evaluating(model), torch.inference_mode():
             for _ in range(warm_up + runs):
                 start = time.perf_counter()
                 model(images)
                 times.append(1000 * (time.perf_counter() - start))
     finally:
         torch.set_num_threads(threads)
-        model.train(was_training)
     counted = torch.tensor(times[warm_up:], dtype=torch.float64)
     return Latency(
         *torch.quantile(counted, torch.tensor([0.5, 0.95], dtype=torch.float64)).tolist()

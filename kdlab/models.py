@@ -6,7 +6,8 @@ feature method needs without a change to the net.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -203,6 +204,17 @@ class Vit(nn.Module):
         return self.head(self.flatten(self.norm(self.blocks(tokens)).mean(dim=1)))
 
 
+class Peers(nn.Module):
+    """Students that learn together: images -> logits [P, B, K]. One of them is deployed."""
+
+    def __init__(self, *nets: nn.Module):
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.stack([net(images) for net in self.nets])
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp-1200": partial(mlp, 1200, dropout=(0.2, 0.5)),
     **{f"mlp-{hidden}": partial(mlp, hidden) for hidden in (800, 30)},
@@ -221,6 +233,28 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "vit-64": partial(Vit, 64, 2),
     "vit-64-conv": partial(Vit, 64, 2, conv_stem=True),
 }
+
+
+@contextmanager
+def evaluating(*models: nn.Module) -> Iterator[None]:
+    """Nets in eval mode for a while, then as they were."""
+    modes = [model.training for model in models]
+    try:
+        for model in models:
+            model.eval()
+        yield
+    finally:
+        for model, mode in zip(models, modes, strict=True):
+            model.train(mode)
+
+
+@torch.no_grad()
+def channels(model: nn.Module, shape: Sequence[int], stages: Sequence[str]) -> list[int]:
+    """The number of channels of each stage; `shape` is one image's, [C, H, W]."""
+    nothing = torch.zeros(1, *shape, device=next(model.parameters()).device)
+    with evaluating(model):
+        features = forward(model, nothing, stages)[1]
+    return [features[stage].shape[1] for stage in stages]
 
 
 def forward(

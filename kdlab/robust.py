@@ -5,6 +5,7 @@ Images are float32 pixels in 0..1 here, [B, C, H, W], and epsilon is in the same
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,20 +14,32 @@ from torch import Tensor, nn
 from kdlab.data import Images
 from kdlab.losses import check_labels, soft_target_loss
 from kdlab.machine import autocast
+from kdlab.models import evaluating
 
 EPSILON = 8 / 255  # of the CIFAR-10 literature
 
 
 def on_pixels(model: nn.Module, data: Images) -> Callable[[Tensor], Tensor]:
     """pixels in 0..1 -> float32 logits, by `data`'s own mean and standard deviation."""
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (data.mean, data.std))
+    mean, std = _statistics(data)
 
     def logits(pixels: Tensor) -> Tensor:
-        images = (pixels - mean.to(pixels.device)) / std.to(pixels.device)
+        images = (pixels - mean.to(pixels)) / std.to(pixels)
         with autocast(pixels.device.type):
             return model(images.contiguous(memory_format=torch.channels_last)).float()
 
     return logits
+
+
+def to_pixels(images: Tensor, data: Images) -> Tensor:
+    """Normalised images back to pixels in 0..1."""
+    mean, std = _statistics(data)
+    return (images * std.to(images) + mean.to(images)).clamp(0, 1)
+
+
+def _statistics(data: Images) -> tuple[Tensor, Tensor]:
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (data.mean, data.std))
+    return mean, std
 
 
 def pgd(
@@ -70,47 +83,41 @@ def attack(
     `settings` are those of `pgd`. Attacking 20 steps and counting is the field's "PGD-20".
     """
     torch.manual_seed(seed)
-    was_training, device = model.training, next(model.parameters()).device
-    model.eval()
-    net, found = on_pixels(model, data), []
-    for images, labels in zip(data.images.split(batch), data.labels.split(batch), strict=True):
-        images, labels = images.to(device), labels.to(device)
-        found.append(pgd(net, images / 255, lambda z, y=labels: F.cross_entropy(z, y), **settings))
-    model.train(was_training)
+    net, found, device = on_pixels(model, data), [], next(model.parameters()).device
+    with evaluating(model):
+        for images, labels in zip(data.images.split(batch), data.labels.split(batch), strict=True):
+            loss = partial(F.cross_entropy, target=labels.to(device))
+            found.append(pgd(net, images.to(device) / 255, loss, **settings))
     return torch.cat(found).cpu()
 
 
 def robust_accuracy(model: nn.Module, data: Images, **settings) -> float:
     """Accuracy in percent on `attack`ed images."""
     found = attack(model, data, **settings)
-    was_training, device = model.training, next(model.parameters()).device
-    model.eval()
-    with torch.no_grad():
-        net = on_pixels(model, data)
+    net, device = on_pixels(model, data), next(model.parameters()).device
+    with evaluating(model), torch.no_grad():
         guesses = torch.cat([net(part.to(device)).argmax(1).cpu() for part in found.split(1000)])
-    model.train(was_training)
     return 100 * float((guesses == data.labels).float().mean())
 
 
-def hostile(
+def adversarial_logits(
     student: nn.Module, pixels: Tensor, loss: Callable[[Tensor], Tensor], data: Images, **settings
 ) -> Tensor:
     """The student's logits, in train mode, on images that PGD found against it in eval mode."""
-    net, was_training = on_pixels(student, data), student.training
-    student.eval()
-    found = pgd(net, pixels, loss, **settings)
-    student.train(was_training)
+    net = on_pixels(student, data)
+    with evaluating(student):
+        found = pgd(net, pixels, loss, **settings)
     return net(found)
 
 
-def adversarial_training_loss(hostile_logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy on the hostile images alone (Madry et al. 2018, eq. 2.1): no teacher."""
-    check_labels(labels, *hostile_logits.shape)
-    return F.cross_entropy(hostile_logits.float(), labels)
+def adversarial_training_loss(attacked_logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy on the attacked images alone (Madry et al. 2018, eq. 2.1): no teacher."""
+    check_labels(labels, *attacked_logits.shape)
+    return F.cross_entropy(attacked_logits.float(), labels)
 
 
 def ard_loss(
-    hostile_logits: Tensor,
+    attacked_logits: Tensor,
     student_logits: Tensor,
     teacher_logits: Tensor,
     labels: Tensor,
@@ -118,17 +125,17 @@ def ard_loss(
     temperature: float = 30.0,
     soft_weight: float = 1.0,
 ) -> Tensor:
-    """ARD: on hostile images what the teacher says of the clean ones, and the labels there
-    (Goldblum et al. 2020, eq. 6): ``a T^2 KL(p || q_hostile) + (1 - a) CE(y, q)``."""
-    soft = soft_target_loss(hostile_logits, teacher_logits, temperature)
+    """ARD: on attacked images what the teacher says of the clean ones, and the labels there
+    (Goldblum et al. 2020, eq. 6): ``a T^2 KL(p || q_attacked) + (1 - a) CE(y, q)``."""
+    soft = soft_target_loss(attacked_logits, teacher_logits, temperature)
     if soft_weight == 1:
         return soft
     return soft_weight * soft + (1 - soft_weight) * F.cross_entropy(student_logits.float(), labels)
 
 
-def rslad_loss(hostile_logits: Tensor, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """RSLAD: the clean teacher's soft labels (T = 1) on hostile and clean images, 5/6 and 1/6
+def rslad_loss(attacked_logits: Tensor, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """RSLAD: the clean teacher's soft labels (T = 1) on attacked and clean images, 5/6 and 1/6
     (Zi et al. 2021, eq. 7; the weights of their code). No hard label; their attack raises this KL.
     """
-    on_hostile = soft_target_loss(hostile_logits, teacher_logits, 1.0)
-    return 5 / 6 * on_hostile + 1 / 6 * soft_target_loss(student_logits, teacher_logits, 1.0)
+    on_attacked = soft_target_loss(attacked_logits, teacher_logits, 1.0)
+    return 5 / 6 * on_attacked + 1 / 6 * soft_target_loss(student_logits, teacher_logits, 1.0)

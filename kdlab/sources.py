@@ -23,6 +23,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from kdlab import files
+from kdlab.files import data_dir
+
 Part = tuple[np.ndarray, np.ndarray]  # images uint8 [N, C, H, W], labels uint8 [N]
 
 
@@ -36,7 +39,7 @@ class Source(NamedTuple):
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    digests: dict[str, str]  # part -> see `digest`
+    digests: dict[str, str]  # part -> see `part_digest`
 
 
 MNIST = Source(
@@ -64,12 +67,6 @@ CIFAR10 = Source(
 SOURCES = {"mnist": MNIST, "cifar10": CIFAR10}
 
 BATCH = 10_000  # images in a part of CIFAR-10
-EMBEDDED = Path(__file__).resolve().parent.parent / "data"
-
-
-def data_dir() -> Path:
-    """The folder that holds the data: `$KDLAB_DATA` if set, otherwise `data/` of the clone."""
-    return Path(os.environ.get("KDLAB_DATA") or EMBEDDED).expanduser()
 
 
 def read_parts(family: str, parts: list[str]) -> list[Part]:
@@ -88,7 +85,7 @@ def read_parts(family: str, parts: list[str]) -> list[Part]:
     return [_read_part(family, part, folders[part]) for part in parts]
 
 
-def digest(images: np.ndarray, labels: np.ndarray) -> str:
+def part_digest(images: np.ndarray, labels: np.ndarray) -> str:
     """sha256 over the pixels and then the labels of a part."""
     return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
 
@@ -100,7 +97,7 @@ def _file_names(family: str, part: str) -> tuple[str, str]:
 
 def _locate(family: str, part: str) -> Path | None:
     """The first folder that has both files of a part."""
-    for folder in (data_dir() / family, EMBEDDED / family):
+    for folder in (data_dir() / family, files.EMBEDDED / family):
         if all((folder / name).is_file() for name in _file_names(family, part)):
             return folder
     return None
@@ -134,7 +131,7 @@ def _read_torchvision(parts: list[str]) -> list[Part]:
 
 def _checked(family: str, part: str, content: Part, origin: object) -> Part:
     """The content, if it is the official one."""
-    if digest(*content) != SOURCES[family].digests[part]:
+    if part_digest(*content) != SOURCES[family].digests[part]:
         told = f"not the official {family} {part} (the digest differs)"
         raise DataError(f"{origin} or its labels are {told}: {_remedy(family)}")
     return content

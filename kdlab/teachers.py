@@ -5,11 +5,7 @@ A teacher is two files in data/teachers/, a student that is deployed two in data
 good it is). Nothing is unpickled.
 """
 
-import hashlib
 import json
-import os
-import re
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache, lru_cache
@@ -21,16 +17,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from kdlab.data import NO_VIEWS, Images, Views, augment, data_dir, normalise
-from kdlab.machine import ROOT, autocast, cache_dir
+from kdlab.data import NO_VIEWS, Images, Views, augment, normalise
+from kdlab.files import EMBEDDED, atomically, cache_dir, data_dir, digest, write_json
+from kdlab.machine import autocast
 from kdlab.models import build, forward
 
-KINDS = ("teachers", "students")
+FOLDERS = ("teachers", "students")
 
 
 def teacher_files(name: str) -> tuple[Path, Path]:
     """Weights and card of a teacher or a deployed student, from $KDLAB_DATA or from the clone."""
-    folders = [root / kind for root in (data_dir(), ROOT / "data") for kind in KINDS]
+    folders = [root / kind for root in (data_dir(), EMBEDDED) for kind in FOLDERS]
     for folder in folders:
         weights, card = folder / f"{name}.safetensors", folder / f"{name}.json"
         if weights.is_file() and card.is_file():
@@ -43,7 +40,7 @@ def teacher_files(name: str) -> tuple[Path, Path]:
 
 def trained_teachers() -> list[str]:
     """Names of the teachers that are here."""
-    folders = {data_dir() / "teachers", ROOT / "data" / "teachers"}
+    folders = {data_dir() / "teachers", EMBEDDED / "teachers"}
     return sorted({f.stem for folder in folders for f in folder.glob("*.safetensors")})
 
 
@@ -110,32 +107,6 @@ def save_teacher(name: str, model: nn.Module, about: dict, folder: Path | None =
     return path
 
 
-def atomically(path: Path, write: Callable[[str], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def write_json(path: Path, content: dict) -> None:
-    """A card or a record, atomically: a run or a setting is one line."""
-    text = re.sub(r"\n( {3,}|  (?=[}\]]))", "", json.dumps(content, indent=1)) + "\n"
-    atomically(path, lambda target: Path(target).write_text(text, "utf-8"))
-
-
-def digest(data: bytes) -> str:
-    """SHA-256 in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
 class Answers(NamedTuple):
     """A teacher's logits for exactly the views that students will see, by (epoch, image)."""
 
@@ -193,7 +164,7 @@ def answer(
     key = answer_key(teacher, data, views, view_seed)
     epochs = min(epochs, views.period or epochs)
     path = cache_dir() / "answers" / f"{digest(repr(key).encode())[:24]}.safetensors"
-    if keep and (known := read_answers(path, key)) and len(known.logits) >= epochs:
+    if keep and (known := _kept(path, key)) and len(known.logits) >= epochs:
         return known
     order = data.index.argsort()
     images, index = data.images[order].to(device), data.index[order].to(device)
@@ -202,7 +173,7 @@ def answer(
     logits = []
     for epoch in range(epochs):
         seen = augment(images, index, views, epoch=epoch, seed=view_seed)
-        parts = [respond(teacher, normalise(part, data))[0] for part in seen.split(500)]
+        parts = [answer_batch(teacher, normalise(part, data))[0] for part in seen.split(500)]
         logits.append(torch.cat(parts))
     teacher.to(home)
     answers = Answers(torch.stack(logits).half().cpu(), index.cpu(), key)
@@ -214,7 +185,7 @@ def answer(
     return answers
 
 
-def read_answers(path: Path, key: dict[str, str]) -> Answers | None:
+def _kept(path: Path, key: dict[str, str]) -> Answers | None:
     """Answers from disk if they are there, whole, and for this very key."""
     with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
         logits, index = file.get_tensor("logits"), file.get_tensor("index")
@@ -224,7 +195,7 @@ def read_answers(path: Path, key: dict[str, str]) -> Answers | None:
 
 
 @torch.no_grad()
-def respond(
+def answer_batch(
     teacher: nn.Module, images: Tensor, stages: Sequence[str] = ()
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The teacher's float32 logits for a batch and its features, in the precision that pays."""
@@ -234,10 +205,10 @@ def respond(
     return logits.float(), features
 
 
-Ask = Callable[[Tensor, Tensor, int], tuple[Tensor | None, dict[str, Tensor]]]
+Answering = Callable[[Tensor, Tensor, int], tuple[Tensor | None, dict[str, Tensor]]]
 
 
-def ask(
+def answering(
     teacher: nn.Module | Answers | Sequence[Answers] | None,
     data: Images,
     views: Views,
@@ -245,23 +216,23 @@ def ask(
     epochs: int,
     device: str,
     stages: Sequence[str] = (),
-) -> Ask:
+) -> Answering:
     """The function (images, places in `data`, epoch) -> (teacher logits, features) for the loop."""
     if isinstance(teacher, nn.Module):
         freeze(teacher).to(device, memory_format=torch.channels_last)
-        return lambda images, picks, epoch: respond(teacher, images, stages)
+        return lambda images, picks, epoch: answer_batch(teacher, images, stages)
     if teacher is not None and stages:
         raise ValueError(f"the stages {stages} need the teacher itself, not its cached answers")
     if teacher is None:
         return lambda images, picks, epoch: (None, {})
     if isinstance(teacher, Answers):
-        row = look_up(teacher, data, views, view_seed, epochs, device)
+        row = _rows(teacher, data, views, view_seed, epochs, device)
         return lambda images, picks, epoch: (row(epoch)[picks], {})
-    rows = [look_up(one, data, views, view_seed, epochs, device) for one in teacher]
+    rows = [_rows(one, data, views, view_seed, epochs, device) for one in teacher]
     return lambda images, picks, epoch: (torch.stack([r(epoch)[picks] for r in rows]), {})
 
 
-def look_up(
+def _rows(
     answers: Answers, data: Images, views: Views, view_seed: int, epochs: int, device: str
 ) -> Callable[[int], Tensor]:
     """The function epoch -> [N, K] in the order of `data`; ValueError for answers of others."""

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdlab.data import NO_VIEWS, Images, Views, augment, normalise
-from kdlab.losses import distillation_loss
+from kdlab.losses import check_labels, distillation_loss
 from kdlab.machine import autocast
 from kdlab.metrics import accuracy, predict
 from kdlab.models import forward
-from kdlab.teachers import Answers, ask
+from kdlab.teachers import Answers, answering
 
 NONE: Mapping[str, Tensor] = MappingProxyType({})
 
@@ -35,6 +35,15 @@ class Batch(NamedTuple):
 
 
 Objective = Callable[[Tensor, Batch], Tensor]
+
+
+class Optimizer(NamedTuple):
+    """How the weights follow the gradient."""
+
+    name: str = "sgd"  # or "adam"
+    lr: float = 0.1  # the highest of the schedule
+    weight_decay: float = 5e-4
+    schedule: str = "one-cycle"  # or "constant"
 
 
 def labels_only(logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
@@ -65,10 +74,7 @@ def fit(
     view_seed: int = 0,
     seed: int = 0,
     batch_size: int = 128,
-    optimizer: str = "sgd",
-    lr: float = 0.1,
-    weight_decay: float = 5e-4,
-    schedule: str = "one-cycle",
+    optimizer: Optimizer = Optimizer(),  # noqa: B008 (a named tuple: it can't be changed)
     validation: Images | None = None,
     device: str = "cpu",
     report: Callable[[dict], None] | None = None,
@@ -78,24 +84,23 @@ def fit(
     `teacher` is a frozen net, asked in each step, or its cached `Answers` (several: `Batch` holds
     them stacked); either way it answers for the very views that the student sees (Beyer et al.
     2022). An objective that matches features names them in its `stages` and needs the net.
-    `seed` orders the batches (and drives dropout), `view_seed` draws the views. `schedule` is
-    "one-cycle" or "constant". `report` is called with each epoch's dict.
-    Raises ValueError for a cache of other images or views, or in place of a net, and
-    FloatingPointError if the loss stops being a number.
+    `seed` orders the batches (and drives dropout), `view_seed` draws the views. `report` is called
+    with each epoch's dict.
+    Raises ValueError for labels out of range, for a cache of other images or views, or in place of
+    a net, and FloatingPointError if the loss stops being a number.
     """
+    check_labels(data.labels, len(data.labels), len(data.classes))
     torch.manual_seed(seed)
     student.to(device, memory_format=torch.channels_last)
     if isinstance(objective, nn.Module):
         objective.to(device).train()
-    stages, net = (
-        getattr(objective, "stages", ()),
-        teacher if isinstance(teacher, nn.Module) else None,
-    )
+    net = teacher if isinstance(teacher, nn.Module) else None
+    stages = getattr(objective, "stages", ())
     data = data._replace(**{k: getattr(data, k).to(device) for k in ("images", "labels", "index")})
-    asked = ask(teacher, data, views, view_seed, epochs, device, stages)
+    answers = answering(teacher, data, views, view_seed, epochs, device, stages)
     steps = math.ceil(len(data.labels) / batch_size)
-    optimiser = make_optimiser(student, objective, optimizer, lr, weight_decay)
-    rate = make_schedule(optimiser, schedule, epochs * steps)
+    descent = make_optimizer(student, objective, optimizer)
+    rate = make_schedule(descent, optimizer.schedule, epochs * steps)
     history = []
     for epoch in range(epochs):
         start, total = time.perf_counter(), torch.zeros((), device=device)
@@ -104,15 +109,24 @@ def fit(
         for picks in shuffled(len(seen), steps, seed=seed, epoch=epoch):
             picks = picks.to(device)
             images = normalise(seen[picks], data).contiguous(memory_format=torch.channels_last)
-            theirs, their_features = asked(images, picks, epoch)
+            teacher_logits, teacher_features = answers(images, picks, epoch)
             with autocast(device):
-                output, features = forward(student, images, stages)
-            known = images, data.labels[picks], data.index[picks], epoch, theirs
-            batch = Batch(*known, features, their_features, student, net)
-            loss = objective(output, batch)
-            optimiser.zero_grad()
+                logits, features = forward(student, images, stages)
+            batch = Batch(
+                images=images,
+                labels=data.labels[picks],
+                index=data.index[picks],
+                epoch=epoch,
+                teacher_logits=teacher_logits,
+                features=features,
+                teacher_features=teacher_features,
+                student=student,
+                teacher=net,
+            )
+            loss = objective(logits, batch)
+            descent.zero_grad()
             loss.backward()
-            optimiser.step()
+            descent.step()
             rate.step()
             total += loss.detach()
         row = {"epoch": epoch + 1, "loss": float(total) / steps}
@@ -133,13 +147,14 @@ def shuffled(n: int, steps: int, *, seed: int, epoch: int) -> Iterator[Tensor]:
     return iter(torch.randperm(n, generator=generator).tensor_split(steps))
 
 
-def make_optimiser(
-    student: nn.Module, objective: Objective, name: str, lr: float, weight_decay: float
+def make_optimizer(
+    student: nn.Module, objective: Objective, settings: Optimizer
 ) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum ("sgd"), or AdamW ("adam"; Adam where weight_decay is 0).
 
     An objective with parameters of its own (a projector) has them trained with the student.
     """
+    name, lr, weight_decay, _ = settings
     weights = list(student.parameters())
     if isinstance(objective, nn.Module):
         weights += objective.parameters()
@@ -152,15 +167,15 @@ def make_optimiser(
 
 
 def make_schedule(
-    optimiser: torch.optim.Optimizer, name: str, steps: int
+    optimizer: torch.optim.Optimizer, name: str, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate: up to the optimiser's in the first quarter, then to zero; or constant."""
+    """The learning rate: up to the optimizer's in the first quarter, then to zero; or constant."""
     rates = torch.optim.lr_scheduler
     if name == "one-cycle":
-        top = optimiser.param_groups[0]["lr"]
+        top = optimizer.param_groups[0]["lr"]
         return rates.OneCycleLR(
-            optimiser, top, total_steps=steps + 1, pct_start=0.25, cycle_momentum=False
+            optimizer, top, total_steps=steps + 1, pct_start=0.25, cycle_momentum=False
         )
     if name == "constant":
-        return rates.ConstantLR(optimiser, factor=1.0)
+        return rates.ConstantLR(optimizer, factor=1.0)
     raise ValueError(f"schedule is 'one-cycle' or 'constant', got {name!r}")

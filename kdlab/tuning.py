@@ -40,9 +40,9 @@ def with_settings(base: Recipe, values: Mapping[str, float]) -> Recipe:
     return base._replace(**values)
 
 
-def settings_of(recipe: Recipe, names: Sequence[str]) -> dict[str, float]:
-    """The inverse of `with_settings`."""
-    return {n: recipe.hard_weight if n == SHARE else getattr(recipe, n) for n in names}
+def values_of(settings: Mapping, names: Sequence[str]) -> dict[str, float]:
+    """The inverse of `with_settings`, from a recipe as a dict."""
+    return {n: settings["hard_weight" if n == SHARE else n] for n in names}
 
 
 def spread(n: int, ranges: int) -> np.ndarray:
@@ -70,8 +70,8 @@ def drawn(spaces: Mapping[str, Space], trials: int = TRIALS) -> dict[str, Recipe
 
 
 def arm_of(trial: str) -> str:
-    """Whose trial it is."""
-    return trial.rpartition(" #")[0]
+    """Whose trial it is: all but the last word of its name."""
+    return trial.rpartition(" ")[0]
 
 
 def scores(runs: Sequence[Mapping], arm: str, seeds: int = 1) -> dict[str, float]:
@@ -95,7 +95,7 @@ def beyond(
     for arm, (_, ranges) in spaces.items():
         best = trials[next(iter(scores(runs, arm)))]
         steps, tried = [], sum(arm_of(trial) == arm for trial in trials)
-        for name, value in settings_of(best, ranges).items():
+        for name, value in values_of(best._asdict(), ranges).items():
             low, high = ranges[name]
             place = 0.5 if name == SHARE else math.log(value / low) / math.log(high / low)
             if place < 1 / tried:
@@ -112,7 +112,7 @@ def finalists(spaces: Mapping[str, Space], runs: Sequence[Mapping]) -> list[str]
     return [trial for arm in spaces for trial in list(scores(runs, arm))[:FINALISTS]]
 
 
-def choose(trials: Mapping[str, Recipe], runs: Sequence[Mapping], arm: str) -> Recipe:
-    """The finalist with the best mean over all its seeds. KeyError for an arm without runs."""
+def choose(runs: Sequence[Mapping], arm: str) -> str | None:
+    """The finalist with the best mean over all its seeds; None for an arm without runs."""
     seeds = len({r["seed"] for r in runs if arm_of(r["arm"]) == arm})
-    return trials[next(iter(scores(runs, arm, seeds)), f"no trials of {arm!r}")]
+    return next(iter(scores(runs, arm, seeds)), None)

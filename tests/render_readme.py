@@ -11,11 +11,13 @@ from pathlib import Path
 
 import nbformat
 
-from kdlab import experiments, guide, metrics, plots, recipes, sheets, teachers
-from kdlab.course import ROOT, fewer_colours, find
+from kdlab import metrics, plans, records, teachers
+from kdlab.desk.course import fewer_colours, find
+from kdlab.files import ROOT
+from kdlab.show import figures, sheets
 
 READMES = (ROOT / "README.md", ROOT / "data" / "README.md")
-PICTURE = experiments.results_dir() / "cifar-gain.png"
+PICTURE = records.results_dir() / "cifar-gain.png"
 
 
 def chapters() -> str:
@@ -45,10 +47,10 @@ def results() -> str:
         "|---|---|---|---|---|",
     ]
     for name in sheets.record_names():
-        declared = name in (*experiments.EXPERIMENTS, "bench")
+        declared = name in (*plans.EXPERIMENTS, "bench")
         if not declared or name.endswith("-tuning"):  # one chose something, and concludes nothing
             continue
-        record = experiments.load_result(name)
+        record = records.read(name)
         runs, settings = record["runs"], record["settings"]
         if any("unseen" in run for run in runs):
             lines += unseen(record)
@@ -64,8 +66,8 @@ def results() -> str:
             metric, unit, digits = "errors", "test errors", 1
         title = f"{record['title']} ({unit})"
         for control, arm in compared(name, runs, metric):
-            base, mine = (experiments.values(runs, a, metric) for a in (control, arm))
-            gap, found = "", guide.evidence(name, arm, control, metric)
+            base, mine = (records.values(runs, a, metric) for a in (control, arm))
+            gap, found = "", records.compare(name, arm, control, metric)
             if p := found.gap:
                 gap = f"{p.mean:+.{digits}f} ({p.low:+.{digits}f} to {p.high:+.{digits}f})"
                 gap += ", noise" * (found.verdict == "noise")
@@ -83,8 +85,9 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
         kinds = dict.fromkeys(run["arm"].split(": ")[0] for run in runs)
         return [(f"{kind}: labels", f"{kind}: distilled") for kind in kinds]
     if name == "small-data":
-        ways = "teacher of 1000 labels", "label-free"
-        return [(f"{kind}: 1000 labels", f"{kind}: {way}") for kind in recipes.FEW for way in ways]
+        steps = "1000 labels", "teacher of 1000 labels", "label-free"
+        pairs = zip(steps, steps[1:], strict=False)
+        return [(f"{kind}: {a}", f"{kind}: {b}") for a, b in pairs for kind in plans.FEW]
     if name == "learning-rate":
         return [(f"labels, lr {lr}", f"soft targets, lr {lr}") for lr in ("0.1", "0.2", "0.4")]
     control, *others = dict.fromkeys(run["arm"] for run in runs)
@@ -92,10 +95,10 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
         control, others = "adversarial training", ["labels", "soft targets", "ARD", "RSLAD"]
     if name == "leaderboard":
         taught = [a for a in others if "labels" not in a and "targets" not in a]
-        best = max(taught, key=lambda a: statistics.mean(experiments.values(runs, a, metric)))
+        best = max(taught, key=lambda a: statistics.mean(records.values(runs, a, metric)))
         others = ["soft targets", best, "labels, twice as long", "soft targets, twice as long"]
     if len(others) > 4:  # a grid: the best one
-        others = [max(others, key=lambda a: statistics.mean(experiments.values(runs, a, metric)))]
+        others = [max(others, key=lambda a: statistics.mean(records.values(runs, a, metric)))]
     return [(control, arm) for arm in others]
 
 
@@ -104,10 +107,10 @@ def unseen(record: dict) -> list[str]:
     lines, runs = [], record["runs"]
     for arm in dict.fromkeys(run["arm"] for run in runs):
         before, after = (
-            experiments.values(runs, arm, metric)
+            records.values(runs, arm, metric)
             for metric in ("unseen errors", "unseen errors shifted")
         )
-        total = experiments.values(runs, arm, "unseen")[0]
+        total = records.values(runs, arm, "unseen")[0]
         lines.append(
             f"| {record['title']} (errors on the {total:,} unseen test images) "
             f"| {arm}: {spread(before, 1)} | with the shift: {spread(after, 1)} | | {len(after)} |"
@@ -118,7 +121,7 @@ def unseen(record: dict) -> list[str]:
 def provenance() -> str:
     """Where each record came from."""
     return "\n".join(
-        f"- `{name}.json`: {experiments.provenance(name)}" for name in sheets.record_names()
+        f"- `{name}.json`: {records.provenance(name)}" for name in sheets.record_names()
     )
 
 
@@ -161,11 +164,11 @@ def render(text: str) -> str:
 
 def picture() -> bytes:
     """The gain on CIFAR-10, a dot a run."""
-    runs = experiments.load_result("cifar-gain")["runs"]
+    runs = records.read("cifar-gain")["runs"]
     arms = {"labels only": "labels"}
     arms |= {f"taught by a\n{arm}": arm for arm in ("teacher of 10k", "teacher of 50k")}
-    drawing = plots.paired_dots(
-        {label: experiments.values(runs, arm, "accuracy") for label, arm in arms.items()},
+    drawing = figures.paired_dots(
+        {label: records.values(runs, arm, "accuracy") for label, arm in arms.items()},
         ylabel="CIFAR-10 test accuracy, %",
         title="Same student, same images: a teacher adds points",
     )

@@ -14,16 +14,17 @@ import hashlib
 import json
 from collections.abc import Iterator
 
-from kdlab import interview
-from kdlab.teachers import write_json
+from kdlab.files import write_json
+from kdlab.interview import bank
+from kdlab.words import LANGUAGES
 
-LOCK = interview.BANK / "translations.json"
+LOCK = bank.BANK / "translations.json"
 Seals = dict[str, str]  # {"dark-knowledge/short": "<hash of en> <hash of zh>"}
 
 
 def texts(node, name: str) -> Iterator[tuple[str, dict]]:
     """Every bilingual text below a node, with its name: item id or chapter, then the fields."""
-    if isinstance(node, dict) and set(node) == set(interview.LANGUAGES):
+    if isinstance(node, dict) and set(node) == set(LANGUAGES):
         yield name, node
     elif isinstance(node, dict):
         for key, child in node.items():
@@ -41,13 +42,13 @@ def digest(text: str) -> str:
 def current() -> Seals:
     """The seals that the bank's texts would have now."""
     found = {}
-    for chapter in interview.chapters():
-        bank = interview.load(chapter)
-        parts = [({"title": bank["title"], "seed": bank["seed"]}, chapter)]
-        parts += [(item, item["id"]) for item in bank["items"]]
+    for chapter in bank.chapters():
+        whole = bank.chapter_bank(chapter)
+        parts = [({"title": whole["title"], "seed": whole["seed"]}, chapter)]
+        parts += [(item, item["id"]) for item in whole["items"]]
         for part, name in parts:
             for place, text in texts(part, name):
-                found[place] = " ".join(digest(text[code]) for code in interview.LANGUAGES)
+                found[place] = " ".join(digest(text[code]) for code in LANGUAGES)
     return found
 
 
@@ -59,7 +60,7 @@ def one_sided(old: Seals, new: Seals) -> dict[str, str]:
     """Texts of which one language changed alone: {name: "en" or "zh"}."""
     changed = {}
     for name in old.keys() & new.keys():
-        sides = zip(interview.LANGUAGES, old[name].split(), new[name].split(), strict=True)
+        sides = zip(LANGUAGES, old[name].split(), new[name].split(), strict=True)
         differ = [code for code, before, now in sides if before != now]
         if len(differ) == 1:
             changed[name] = differ[0]

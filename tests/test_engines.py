@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from kdlab import experiments
+from kdlab import records
 from kdlab.engines import ENGINES
 from kdlab.experiments import run_all
-from kdlab.machine import ROOT
+from kdlab.files import ROOT
 from kdlab.recipes import MLP
 
 NO_RAY = importlib.util.find_spec("ray") is None
@@ -75,12 +75,12 @@ def test_killed_in_the_middle_nothing_finished_is_lost_or_repeated(tmp_path):
     """kill -9 of `run` after its first finished run, then the same command again."""
     script = f"""
 import sys
-from kdlab import experiments
-from kdlab.recipes import EXPERIMENTS, Experiment
+from kdlab import experiments, records
+from kdlab.plans import EXPERIMENTS, Experiment
 from tests.test_engines import TINY
 from pathlib import Path
-experiments.results_dir = lambda: Path({str(tmp_path)!r})
-experiments.commit = lambda: "0123456789ab"
+records.results_dir = lambda: Path({str(tmp_path)!r})
+records.commit = lambda: "0123456789ab"
 if __name__ == "__main__":
     arms = {{"one": TINY, "two": TINY._replace(lr=1e-3)}}
     EXPERIMENTS["killed"] = Experiment("Killed", arms)
@@ -108,4 +108,4 @@ if __name__ == "__main__":
     runs = json.loads(record.read_text())["runs"]
     assert len(runs) == 4 and len(said.splitlines()) == 4 - len(kept)
     assert all(run in runs for run in kept), "a finished run was done again"
-    assert experiments.summarise(runs, "errors").loc["one", "seeds"] == 2
+    assert records.summarise(runs, "errors").loc["one", "seeds"] == 2

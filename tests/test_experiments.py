@@ -12,32 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdlab import engines, experiments, recipes, tuning
+from kdlab import engines, experiments, plans, recipes, records, tuning
 from kdlab.data import DataError, Views, load, select
-from kdlab.experiments import (
-    EXPERIMENTS,
-    MLP,
-    PAIR,
-    TEACHERS,
-    Experiment,
-    Recipe,
-    commit,
-    execute,
-    load_result,
-    provenance,
-    run,
-    run_all,
-    summarise,
-    table,
-    train,
-    training_set,
-    values,
-    written,
-)
-from kdlab.machine import ROOT
+from kdlab.experiments import arms_of, execute, run, run_all, train, training_set
+from kdlab.files import ROOT
 from kdlab.methods import METHODS
 from kdlab.models import MODELS
-from kdlab.recipes import KD, Space
+from kdlab.plans import EXPERIMENTS, Experiment, Space
+from kdlab.recipes import KD, MLP, PAIR, TEACHERS, Recipe, settings_of
+from kdlab.records import commit, provenance, read, summarise, table, values
 
 RECORDS = sorted((ROOT / "data" / "results").glob("*.json"))
 TINY = Recipe(  # 200 images, one epoch: real data and a real teacher, in a second
@@ -49,7 +32,7 @@ TAUGHT = TINY._replace(teacher="mnist-mlp-1200", temperature=20.0, soft_weight=1
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Records and caches of this test alone."""
-    monkeypatch.setattr(experiments, "results_dir", lambda: tmp_path / "results")
+    monkeypatch.setattr(records, "results_dir", lambda: tmp_path / "results")
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "results"
 
@@ -93,7 +76,7 @@ def fake(folder, monkeypatch):
     arms = {"one": MLP._replace(lr=1.0), "two": MLP._replace(lr=2.0)}
     monkeypatch.setattr(experiments, "execute", execute)
     monkeypatch.setattr(engines, "ProcessPoolExecutor", Inline)
-    monkeypatch.setattr(experiments, "commit", lambda: "0123456789ab")
+    monkeypatch.setattr(records, "commit", lambda: "0123456789ab")
     monkeypatch.setitem(EXPERIMENTS, "fake", Experiment("Made up", arms))
     return calls
 
@@ -190,7 +173,7 @@ def test_a_choice_never_opens_the_test_images(folder, monkeypatch):
 
     monkeypatch.setattr(experiments, "images_of", load_but_no_test)
     recipe = TAUGHT._replace(judge="validation", hold_out=59_900)
-    experiments.ask_first([(recipe, 0)], "cpu")
+    experiments.answer_ahead([(recipe, 0)], "cpu")
     asked = len(list((folder.parent / "cache" / "answers").iterdir()))
     assert asked == 2  # about what it trains on, and what it is judged on
     assert 0 < execute(recipe)["agreement"] <= 100
@@ -246,7 +229,7 @@ def test_an_error_in_a_run_is_raised_and_the_rest_cancelled(fake, monkeypatch):
     monkeypatch.setattr(experiments, "execute", breaks)
     Inline.cancelled = False
     with pytest.raises(ValueError, match="no data set 'nope'"):
-        run_all(EXPERIMENTS["fake"].arms, [0])
+        run_all(arms_of("fake"), [0])
     assert Inline.cancelled
 
 
@@ -256,12 +239,12 @@ def test_an_error_in_a_run_is_raised_and_the_rest_cancelled(fake, monkeypatch):
 def test_record_is_written_run_by_run(fake, folder, monkeypatch):
     sizes = []
     monkeypatch.setattr(
-        experiments, "say", lambda result: sizes.append(len(load_result("fake")["runs"]))
+        experiments, "print_run", lambda result: sizes.append(len(read("fake")["runs"]))
     )
     record = run("fake", seeds=2)
     assert sizes == [1, 2, 3, 4]
     assert sorted(map(str, fake)) == sorted(map(str, [(1.0, 0), (2.0, 0), (1.0, 1), (2.0, 1)]))
-    assert record == load_result("fake")
+    assert record == read("fake")
     assert record["command"] == "python -m kdlab run fake --seeds 2 --device cpu"
     assert record["settings"]["two"]["lr"] == 2.0
     assert record["commit"] == "0123456789ab" and record["title"] == "Made up"
@@ -273,17 +256,15 @@ def test_interrupted_runs_are_taken_up_again(fake, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(experiments, "say", interrupt)
+        patch.setattr(experiments, "print_run", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run("fake", seeds=2)
-    (kept,) = load_result("fake")["runs"]
+    (kept,) = read("fake")["runs"]
     fake.clear()
     record = run("fake", seeds=2)
-    done = {(EXPERIMENTS["fake"].arms[r["arm"]].lr, r["seed"]) for r in record["runs"]}
+    done = {(arms_of("fake")[r["arm"]].lr, r["seed"]) for r in record["runs"]}
     assert len(record["runs"]) == 4 == len(done)
-    assert len(fake) == 3 and set(fake) == done - {
-        (EXPERIMENTS["fake"].arms[kept["arm"]].lr, kept["seed"])
-    }
+    assert len(fake) == 3 and set(fake) == done - {(arms_of("fake")[kept["arm"]].lr, kept["seed"])}
     assert kept in record["runs"]
 
 
@@ -302,12 +283,12 @@ def test_another_setting_machine_or_commit_begins_anew(fake, monkeypatch, change
     run("fake", seeds=2)
     fake.clear()
     if changed == "settings":
-        arms = {k: r._replace(epochs=7) for k, r in EXPERIMENTS["fake"].arms.items()}
+        arms = {k: r._replace(epochs=7) for k, r in arms_of("fake").items()}
         monkeypatch.setitem(EXPERIMENTS, "fake", Experiment("Made up", arms))
     elif changed == "commit":
-        monkeypatch.setattr(experiments, "commit", lambda: "ba9876543210")
+        monkeypatch.setattr(records, "commit", lambda: "ba9876543210")
     else:
-        monkeypatch.setattr(experiments, "describe", lambda device: {"processor": "another"})
+        monkeypatch.setattr(records, "describe", lambda device: {"processor": "another"})
     assert len(run("fake", seeds=1)["runs"]) == 2
     assert len(fake) == 2
 
@@ -345,23 +326,23 @@ def test_a_failed_write_leaves_the_old_record(fake, folder, monkeypatch):
         patch.setattr(Path, "write_text", full)
         with pytest.raises(OSError, match="No space"):
             run("fake", seeds=2)
-    assert load_result("fake") == before
+    assert read("fake") == before
     assert [f.name for f in folder.iterdir()] == ["fake.json"]
 
 
 def test_missing_and_damaged_records_say_what_to_do(folder):
     with pytest.raises(FileNotFoundError, match="python -m kdlab run trio"):
-        load_result("trio")
+        read("trio")
     folder.mkdir()
     (folder / "trio.json").write_text('{"name": "trio", "ru')
     with pytest.raises(ValueError, match=r"trio\.json is damaged.*git checkout data/results"):
-        load_result("trio")
+        read("trio")
 
 
 def test_commit_is_marked_for_edited_code_but_not_for_a_written_record(tmp_path, monkeypatch):
     """Or a run could never be taken up again: the record that it writes is a tracked file."""
     monkeypatch.delenv("KDLAB_COMMIT", raising=False)
-    monkeypatch.setattr(experiments, "ROOT", tmp_path)
+    monkeypatch.setattr(records, "ROOT", tmp_path)
     assert commit() == "unknown"
     for name in ("kdlab/losses.py", "data/results/trio.json"):
         (tmp_path / name).parent.mkdir(parents=True)
@@ -433,7 +414,7 @@ def test_another_control_and_metric():
 
 @pytest.mark.parametrize("name", [p.stem for p in RECORDS if p.stem in EXPERIMENTS])
 def test_table_of_every_record(name):
-    rows, record = table(name), load_result(name)
+    rows, record = table(name), read(name)
     assert set(rows.index) == {r["arm"] for r in record["runs"]}
     for arm, row in rows.iterrows():
         mine = values(record["runs"], arm, "accuracy")
@@ -465,12 +446,12 @@ def test_provenance_of_every_record(path):
 )
 def test_no_record_is_stale(path):
     record = json.loads(path.read_text("utf-8"))
-    arms = EXPERIMENTS[path.stem].arms
-    declared = json.loads(json.dumps({arm: experiments.written(r) for arm, r in arms.items()}))
+    arms = arms_of(path.stem)
+    declared = json.loads(json.dumps({arm: settings_of(r) for arm, r in arms.items()}))
 
     def filled(known):  # a setting that came later has its default
         nested = {k: filled(v) for k, v in known.items() if isinstance(v, dict)}
-        return experiments.Recipe._field_defaults | known | nested
+        return Recipe._field_defaults | known | nested
 
     settings = {arm: filled(known) for arm, known in record["settings"].items()}
     settings = json.loads(json.dumps(settings))
@@ -494,9 +475,9 @@ def test_no_record_is_stale(path):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_can_be_carried_out(name):
-    experiment = EXPERIMENTS[name]
-    assert experiment.title and len(experiment.arms) >= 2
-    for arm, recipe in experiment.arms.items():
+    arms = arms_of(name)
+    assert EXPERIMENTS[name].title and len(arms) >= 2
+    for arm, recipe in arms.items():
         assert recipe.student in MODELS, arm
         for teacher in names_of(recipe.teacher):
             assert teacher in TEACHERS and TEACHERS[teacher].student in MODELS, arm
@@ -514,7 +495,7 @@ def names_of(teacher):
 
 
 def test_the_leaderboard_has_every_method_on_one_pair_at_one_budget():
-    board = EXPERIMENTS["leaderboard"].arms
+    board = arms_of("leaderboard")
     assert set(METHODS) - {"adversarial training", "ARD", "RSLAD", "Jensen-Shannon"} <= {
         r.method for r in board.values()
     }
@@ -544,10 +525,10 @@ def test_a_teacher_can_be_trained_first_and_several_can_teach(folder):
 
 
 def test_settings_of_a_nested_teacher_are_recorded():
-    nested = written(TINY._replace(teacher=TINY))
+    nested = settings_of(TINY._replace(teacher=TINY))
     assert nested["teacher"]["student"] == TINY.student
-    assert json.loads(json.dumps(nested)) == json.loads(json.dumps(written(TINY))) | {
-        "teacher": json.loads(json.dumps(written(TINY)))
+    assert json.loads(json.dumps(nested)) == json.loads(json.dumps(settings_of(TINY))) | {
+        "teacher": json.loads(json.dumps(settings_of(TINY)))
     }
 
 
@@ -563,7 +544,7 @@ def test_strangers_are_verified_and_only_known_classes_are_classified(folder):
     test = experiments.images_of("cifar10-10k", "test")
     strangers = experiments.of_classes(test, (2, 3))
     assert set(strangers.labels.tolist()) == {2, 3} and len(strangers.labels) == 2000
-    assert experiments.verification(student, strangers)["tar"] == result["tar"]
+    assert experiments.verification_scores(student, strangers)["tar"] == result["tar"]
     judged = execute(recipe._replace(judge="validation"))
     assert judged["tar"] != result["tar"]  # on other images
 
@@ -573,11 +554,11 @@ def test_a_run_begins_where_another_has_ended(folder):
     still = CIFAR._replace(start=CIFAR, lr=1e-12, weight_decay=0.0)
     after = experiments.train(still)[0].state_dict()
     assert all(torch.allclose(after[k], v, atol=1e-6) for k, v in first.items() if "weight" in k)
-    assert written(still)["start"]["student"] == "cnn3-8"
+    assert settings_of(still)["start"]["student"] == "cnn3-8"
 
 
 def test_no_net_was_told_the_classes_that_are_verified():
-    arms = EXPERIMENTS["verification"].arms
+    arms = arms_of("verification")
     for arm, recipe in arms.items():
         told = recipe.classes if recipe.hard_weight else ()
         assert recipe.verify and not set(recipe.verify) & set(told), arm
@@ -591,7 +572,7 @@ def test_no_net_was_told_the_classes_that_are_verified():
 
 
 def test_ssld_adds_one_ingredient_at_a_time_and_its_controls_are_not_cut_short():
-    arms = EXPERIMENTS["ssld"].arms
+    arms = arms_of("ssld")
     steps = {arm: r.epochs * (10_000 - r.hold_out) for arm, r in arms.items()}
     long = {"labels", "+ twice as long", "+ 8,000 unlabelled", "own teacher, all images"}
     assert len({steps[arm] for arm in long}) == 1
@@ -609,11 +590,11 @@ def test_an_unknown_engine_is_named():
 
 def test_settings_are_chosen_on_validation_images_alone():
     """A grid over temperature and weight is a choice: it must not look at the test images."""
-    assert {r.judge for r in EXPERIMENTS["temperature-weight"].arms.values()} == {"validation"}
+    assert {r.judge for r in arms_of("temperature-weight").values()} == {"validation"}
 
 
 def test_arms_differ_in_what_their_names_say_alone():
-    labels, *taught = EXPERIMENTS["cifar-gain"].arms.values()
+    labels, *taught = arms_of("cifar-gain").values()
     names = ("teacher", "temperature", "soft_weight", "hard_weight")
     for recipe in taught:
         assert recipe._replace(**{n: getattr(labels, n) for n in names}) == labels
@@ -675,43 +656,60 @@ def test_answers_for_labelled_and_for_all_images_are_both_asked_before(folder, m
         experiments, "answers_for", lambda r, teacher, data, *rest: asked.append(len(data.labels))
     )
     monkeypatch.setattr(experiments, "answer", lambda *args, **options: None)
-    experiments.ask_first([(few, 0), (few._replace(hard_weight=0.5), 0)], "cpu")
+    experiments.answer_ahead([(few, 0), (few._replace(hard_weight=0.5), 0)], "cpu")
     assert sorted(asked) == [50, 200]
 
 
-def test_what_is_chosen_was_best_on_validation(tmp_path, monkeypatch):
+def test_what_is_chosen_was_best_on_validation(folder, monkeypatch):
     """By the mean of the finalists; without a record, the base of the space."""
-    monkeypatch.setattr(recipes, "ROOT", tmp_path)
-    spaces = {"labels": recipes.Space(PAIR, {"lr": (0.05, 0.8)})}
-    assert recipes.settled(spaces, "trials") == {"labels": PAIR}
-    settings = {f"labels #{n}": written(PAIR._replace(lr=n / 10)) for n in (1, 2, 3)}
+    spaces = {"labels": Space(PAIR, {"lr": (0.05, 0.8)})}
+    search = Experiment("Made up", plans.trials(spaces, 3), spaces)
+    monkeypatch.setitem(EXPERIMENTS, "search", search)
+    monkeypatch.setitem(EXPERIMENTS, "made-up", Experiment("Made up", dict, search="search"))
+    assert experiments.chosen("search") == arms_of("made-up") == {"labels": PAIR}
+    settings = {f"labels #{n}": settings_of(PAIR._replace(lr=n / 10)) for n in (1, 2, 3)}
     scores = {1: (50, 52), 2: (60,), 3: (51, 51.5)}  # the second was no finalist
     runs = [
         {"arm": f"labels #{n}", "seed": seed, "accuracy": score}
         for n, mine in scores.items()
         for seed, score in enumerate(mine, 100)
     ]
-    path = tmp_path / "data" / "results" / "trials.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"settings": settings, "runs": runs}), "utf-8")
-    assert recipes.settled(spaces, "trials")["labels"] == PAIR._replace(lr=0.3)
+    folder.mkdir()
+    (folder / "search.json").write_text(json.dumps({"settings": settings, "runs": runs}), "utf-8")
+    assert arms_of("made-up")["labels"] == PAIR._replace(lr=0.3)
+
+
+def test_a_choice_among_named_candidates_is_run_on_the_test_images(folder, monkeypatch):
+    search = Experiment("Made up", plans.ssld_trials())
+    monkeypatch.setitem(EXPERIMENTS, "ssld-tuning", search)
+    runs = [{"arm": arm, "seed": 0, "accuracy": len(arm)} for arm in search.arms]
+    folder.mkdir()
+    (folder / "ssld-tuning.json").write_text(json.dumps({"settings": {}, "runs": runs}), "utf-8")
+    found = experiments.chosen("ssld-tuning")
+    assert list(found) == ["labels", "KL", "JS"] and found["labels"].lr == 0.05
+    assert {r.judge for r in found.values()} == {"test"}
+
+
+def test_an_unknown_experiment_lists_the_names():
+    with pytest.raises(KeyError, match="no experiment 'x': there are trio, .*, small-data"):
+        arms_of("x")
 
 
 def test_as_many_trials_with_a_teacher_as_without():
-    trials, spaces = EXPERIMENTS["architectures-tuning"].arms, recipes.kind_spaces()
+    trials, spaces = arms_of("architectures-tuning"), plans.kind_spaces()
     counts = Counter(tuning.arm_of(trial) for trial in trials)
     assert set(counts) == set(spaces) and set(counts.values()) == {6}
     assert {r.judge for r in trials.values()} == {"validation"}
-    for kind in (*recipes.KINDS, *recipes.LONGER):
+    for kind in (*plans.KINDS, *plans.LONGER):
         labels, taught = spaces[f"{kind}: labels"], spaces[f"{kind}: distilled"]
         assert labels.ranges["lr"] == taught.ranges["lr"]
 
 
 def test_each_kind_is_compared_at_one_budget():
     """Both arms have the same net, images and updates; objective and rate are each arm's own."""
-    arms = EXPERIMENTS["architectures"].arms
+    arms = arms_of("architectures")
     names = ("student", "data", "epochs", "batch_size", "optimizer", "weight_decay", "views")
-    for kind in (*recipes.KINDS, *recipes.LONGER):
+    for kind in (*plans.KINDS, *plans.LONGER):
         alone, taught = arms[f"{kind}: labels"], arms[f"{kind}: distilled"]
         assert all(getattr(alone, name) == getattr(taught, name) for name in names)
         assert taught.teacher == recipes.FAST_10K  # it saw these images and no other
@@ -720,10 +718,10 @@ def test_each_kind_is_compared_at_one_budget():
         assert arms[f"{kind}: teacher of 50k"] == of_50k
 
 
-@pytest.mark.parametrize("n", recipes.SHARES)
+@pytest.mark.parametrize("n", plans.SHARES)
 def test_few_labels_get_as_many_updates(n):
-    for kind in recipes.FEW:
-        arms = EXPERIMENTS["small-data"].arms
+    for kind in plans.FEW:
+        arms = arms_of("small-data")
         few, free = arms[f"{kind}: {n} labels"], arms[f"{kind}: label-free"]
         updates = few.epochs * math.ceil(n / few.batch_size)
         assert updates == pytest.approx(free.epochs * 79, rel=0.01)
@@ -731,9 +729,9 @@ def test_few_labels_get_as_many_updates(n):
         assert free.teacher == recipes.FAST
 
 
-@pytest.mark.parametrize("n", recipes.SHARES[:-1])
+@pytest.mark.parametrize("n", plans.SHARES[:-1])
 def test_a_teacher_of_few_labels_has_those_of_its_student_and_no_others(n):
-    arms, (kind, *kinds) = EXPERIMENTS["small-data"].arms, recipes.FEW
+    arms, (kind, *kinds) = arms_of("small-data"), plans.FEW
     alone, taught = arms[f"{kind}: {n} labels"], arms[f"{kind}: teacher of {n} labels"]
     teacher = taught.teacher
     assert not taught.hard_weight and not taught.labelled and not teacher.teacher

@@ -14,12 +14,13 @@ import zipfile
 import pytest
 from typer.testing import CliRunner
 
-from kdlab import interview
-from kdlab.cli import app
-from kdlab.interview import exports, trainer
+from kdlab.desk.cli import app
+from kdlab.interview import bank, exports
+from kdlab.words import LANGUAGES
 
 HAN = re.compile("[\u4e00-\u9fff]")
-ITEMS = trainer.catalogue()
+ITEMS = bank.items()
+EDITIONS = (*LANGUAGES, "both")
 
 
 def notes(package, tmp_path) -> dict[str, list]:
@@ -34,10 +35,10 @@ def notes(package, tmp_path) -> dict[str, list]:
 @pytest.fixture(scope="module")
 def decks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("decks")
-    return {code: exports.export("anki", code, folder)[0] for code in exports.LANGUAGES}
+    return {code: exports.write_bank("anki", code, folder)[0] for code in EDITIONS}
 
 
-@pytest.mark.parametrize("code", exports.LANGUAGES)
+@pytest.mark.parametrize("code", EDITIONS)
 def test_a_deck_has_every_item_once_in_its_language(decks, tmp_path, code):
     found = notes(decks[code], tmp_path)
     assert sorted(fields[0] for fields in found.values()) == sorted(ITEMS)
@@ -46,6 +47,7 @@ def test_a_deck_has_every_item_once_in_its_language(decks, tmp_path, code):
             assert text and "$" not in re.sub(r"(?s)<code.*?</code>", "", text), text
             assert text.count(r"\(") == text.count(r"\)")
             assert text.count(r"\[") == text.count(r"\]")
+            assert "<script" not in text and 'class="math"' not in text
             if code != "en":
                 assert HAN.search(text)
             else:
@@ -54,7 +56,7 @@ def test_a_deck_has_every_item_once_in_its_language(decks, tmp_path, code):
 
 def test_the_answer_does_not_repeat_the_short_one(decks, tmp_path):
     for fields in notes(decks["both"], tmp_path).values():
-        for code in interview.LANGUAGES:
+        for code in LANGUAGES:
             short = ITEMS[fields[0]]["short"][code].strip()
             plain = html.unescape("".join(fields[1:]))
             if not re.search("[$`*_]", short):
@@ -67,21 +69,18 @@ def test_ids_and_guids_never_change(decks, tmp_path):
 
     guid = genanki.guid_for("kdlab", "en", "dark-knowledge")
     assert notes(decks["en"], tmp_path)[guid][0] == "dark-knowledge" and guid == "e+WZ0TCqAT"
-    assert exports._number("model en") == 1816806000
-    assert exports._number("deck zh 1") == 1793446393
-    numbers = [exports._number(f"deck {c} {n}") for c in exports.LANGUAGES for n in range(9)]
+    assert exports.lasting_id("model en") == 1816806000
+    assert exports.lasting_id("deck zh 1") == 1793446393
+    numbers = [exports.lasting_id(f"deck {c} {n}") for c in EDITIONS for n in range(9)]
     assert len(set(numbers)) == 27 and all(0 < n < 2**31 for n in numbers)
 
 
 def changed_bank(monkeypatch):
     """The bank with other words in one item of the first chapter."""
-    first = copy.deepcopy(interview.load(interview.chapters()[0]))
+    real = bank.chapter_bank
+    first = copy.deepcopy(real(1))
     first["items"][0]["full"]["en"] = "Rewritten since the last export."
-    real = interview.load
-    monkeypatch.setattr(
-        interview, "load", lambda n: first if n in (first["chapter"], real(n)["notebook"])
-        and real(n)["chapter"] == first["chapter"] else real(n),
-    )  # fmt: skip
+    monkeypatch.setattr(bank, "chapter_bank", lambda n: first if real(n) == real(1) else real(n))
     return first["items"][0]["id"]
 
 
@@ -95,7 +94,7 @@ def test_anki_imports_the_deck_and_updates_it(decks, tmp_path, monkeypatch):
         col.import_anki_package(ImportAnkiPackageRequest(package_path=str(decks["en"])))
         assert col.note_count() == col.card_count() == len(ITEMS)
         names = [deck.name for deck in col.decks.all_names_and_ids()]
-        assert sum(name.startswith("kdlab en::") for name in names) == len(trainer.chapter_titles())
+        assert sum(name.startswith("kdlab en::") for name in names) == len(bank.chapter_titles())
         card = col.get_card(col.find_cards("Id:dark-knowledge")[0])
         assert "dark knowledge" in card.question() and "chapter-01" in card.note().tags
         assert r"\(" in card.answer() or "math" in card.answer()
@@ -108,7 +107,7 @@ def test_anki_imports_the_deck_and_updates_it(decks, tmp_path, monkeypatch):
 
         name = changed_bank(monkeypatch)
         time.sleep(1.1)  # Anki compares whole seconds
-        newer = exports.export("anki", "en", tmp_path)[0]
+        newer = exports.write_bank("anki", "en", tmp_path)[0]
         col.import_anki_package(ImportAnkiPackageRequest(package_path=str(newer)))
         assert col.note_count() == col.card_count() == len(ITEMS)
         note = col.get_note(col.find_notes(f"Id:{name}")[0])
@@ -121,9 +120,18 @@ def test_anki_imports_the_deck_and_updates_it(decks, tmp_path, monkeypatch):
         col.close()
 
 
-@pytest.mark.parametrize("code", exports.LANGUAGES)
-def test_the_booklet_has_every_question_and_its_answer_at_the_end(code):
-    page = exports.booklet_html(code)
+@pytest.fixture(scope="module")
+def booklets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("booklets")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exports, "browser", lambda: None)
+        paths = {code: exports.write_bank("booklet", code, folder) for code in EDITIONS}
+    return {code: path.read_text(encoding="utf-8") for code, (path,) in paths.items()}
+
+
+@pytest.mark.parametrize("code", EDITIONS)
+def test_the_booklet_has_every_question_and_its_answer_at_the_end(booklets, code):
+    page = booklets[code]
     assert page.index('id="questions"') < page.index('id="answers"')
     for name, item in ITEMS.items():
         for part, other in (("q", "a"), ("a", "q")):
@@ -131,7 +139,7 @@ def test_the_booklet_has_every_question_and_its_answer_at_the_end(code):
             assert page.count(f'href="#{other}-{name}"') == 1
         assert page.index(f'id="q-{name}"') < page.index('id="answers"')
         assert page.index(f'id="a-{name}"') > page.index('id="answers"')
-        for language in interview.LANGUAGES:
+        for language in LANGUAGES:
             source = item["sources"][0].split(",")[0]
             assert html.escape(source, quote=False) in page
             begins = re.split(r"[$`*\n_<\\\"'\u201c]", item["short"][language].strip())[0]
@@ -139,8 +147,8 @@ def test_the_booklet_has_every_question_and_its_answer_at_the_end(code):
                 assert (html.escape(begins) in page) == (code in (language, "both")), name
 
 
-def test_the_booklet_needs_nothing_beside_itself():
-    page = exports.booklet_html("both")
+def test_the_booklet_needs_nothing_beside_itself(booklets):
+    page = booklets["both"]
     assert not re.search(
         r"<script|<link|src=|url\(|https?://(?!www\.w3\.org)[^\s<]*\.(js|css)", page
     )
@@ -150,7 +158,7 @@ def test_the_booklet_needs_nothing_beside_itself():
 
 
 def test_booklet_formulas_are_mathml():
-    found = exports.booklet_part(r"If $p_t < 1$ then" + "\n\n$$\n\\frac{a}{b}\n$$\n")
+    found = exports.as_html(r"If $p_t < 1$ then" + "\n\n$$\n\\frac{a}{b}\n$$\n", exports.mathml)
     assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="inline"' in found
     assert 'display="block"' in found and "<mfrac>" in found
     assert "&lt;" in found or "&#x0003C;" in found
@@ -158,24 +166,24 @@ def test_booklet_formulas_are_mathml():
 
 def test_the_pdf_is_printed_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(exports, "browser", lambda: None)
-    assert [p.suffix for p in exports.export("booklet", "en", tmp_path)] == [".html"]
+    assert [p.suffix for p in exports.write_bank("booklet", "en", tmp_path)] == [".html"]
     broken = tmp_path / "browser"
     broken.write_text("#!/bin/sh\necho no display >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setattr(exports, "browser", lambda: str(broken))
     with pytest.raises(OSError, match="could not print .*no display.*print it yourself"):
-        exports.export("booklet", "en", tmp_path)
-    assert not list(tmp_path.glob("*.pdf")) and not list(tmp_path.glob("*.tmp"))
+        exports.write_bank("booklet", "en", tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"browser", "kdlab-interview-en.html"}
 
 
-@pytest.mark.parametrize("code", exports.LANGUAGES)
+@pytest.mark.parametrize("code", EDITIONS)
 def test_csv_reads_back(tmp_path, code):
-    (path,) = exports.export("csv", code, tmp_path)
+    (path,) = exports.write_bank("csv", code, tmp_path)
     assert path.read_bytes()[:3] == b"\xef\xbb\xbf"  # or Excel takes the Chinese for Latin-1
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     assert list(rows) == list(ITEMS)
-    codes = interview.LANGUAGES if code == "both" else (code,)
+    codes = LANGUAGES if code == "both" else (code,)
     for name, row in rows.items():
         for language in codes:
             assert row[f"full_{language}"] == ITEMS[name]["full"][language].strip()
@@ -184,10 +192,10 @@ def test_csv_reads_back(tmp_path, code):
 
 
 def test_json_reads_back(tmp_path):
-    (path,) = exports.export("json", "both", tmp_path)
+    (path,) = exports.write_bank("json", "both", tmp_path)
     found = json.loads(path.read_text(encoding="utf-8"))["items"]
     assert found == json.loads(json.dumps(list(ITEMS.values())))
-    (path,) = exports.export("json", "zh", tmp_path)
+    (path,) = exports.write_bank("json", "zh", tmp_path)
     item = json.loads(path.read_text(encoding="utf-8"))["items"][0]
     assert HAN.search(item["question"]) and HAN.search(item["wrong_answers"][0]["why"])
 
@@ -205,8 +213,8 @@ def test_the_command(tmp_path):
 
 def test_the_command_is_quick_to_start():
     """No torch, no Anki, no browser before they are needed."""
-    code = ("import sys, kdlab.cli; from kdlab.interview import exports, quiz, sessions; "
+    code = ("import sys, kdlab.desk.cli; from kdlab.interview import exports, quiz, sessions; "
             "print(sorted({'torch', 'genanki', 'fsrs', 'pandas', 'rich', 'ipywidgets',"
-            " 'latex2mathml', 'matplotlib'} & set(sys.modules)))")  # fmt: skip
+            " 'latex2mathml', 'matplotlib', 'pylatexenc'} & set(sys.modules)))")  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

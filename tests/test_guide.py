@@ -7,7 +7,10 @@ import re
 import pytest
 import yaml
 
-from kdlab import experiments, guide, interview
+from kdlab import experiments, plans, recipes, records
+from kdlab.files import EMBEDDED
+from kdlab.show import guide
+from kdlab.words import say
 
 BOOK = guide.rulebook()
 RULES = {rule["id"]: rule for rule in BOOK["rules"]}
@@ -42,7 +45,7 @@ def record(**arms):
 
 def compared(record, arm="b", over="a", **more):
     spec = {"record": "by-hand", "arm": arm, "over": over, **more}
-    return guide.compare(spec, lambda name: record)
+    return guide.evidence(spec, lambda name: record)
 
 
 def nothing(name):
@@ -91,15 +94,15 @@ def test_rules_are_named_once():
 
 @pytest.mark.parametrize(("rule", "spec"), SPECS, ids=lambda x: x if isinstance(x, str) else "")
 def test_evidence_names_arms_that_exist(rule, spec):
-    if spec["record"] in experiments.EXPERIMENTS:
-        arms = set(experiments.EXPERIMENTS[spec["record"]].arms)
+    if spec["record"] in plans.EXPERIMENTS:
+        arms = set(experiments.arms_of(spec["record"]))
     else:
         try:
-            arms = {run["arm"] for run in guide.runs_of(experiments.load_result(spec["record"]))}
+            arms = {run["arm"] for run in records.runs_of(records.read(spec["record"]))}
         except FileNotFoundError:
             pytest.skip(f"{spec['record']} is neither declared nor recorded here")
     assert {spec["arm"], spec["over"]} <= arms
-    assert spec.get("metric", "accuracy") in guide.UNITS
+    assert spec.get("metric", "accuracy") in records.MORE_IS_BETTER
 
 
 def test_no_result_is_typed_into_the_rulebook():
@@ -110,14 +113,16 @@ def test_no_result_is_typed_into_the_rulebook():
 
 
 def test_the_first_setting_is_that_of_the_course():
-    kd = experiments.KD
+    kd = recipes.KD
     said = RULES["soft-targets"]["start"]["en"]
     assert f"T = {kd['temperature']:g}, soft weight {kd['soft_weight']}" in said
     assert f"hard weight {kd['hard_weight']}" in said
 
 
 def test_each_text_is_in_its_language():
-    terms = yaml.safe_load((interview.BANK / "terminology.yaml").read_text(encoding="utf-8"))
+    terms = yaml.safe_load(
+        (EMBEDDED / "interview" / "terminology.yaml").read_text(encoding="utf-8")
+    )
     for pair in texts(BOOK):
         english, chinese = str(pair["en"]), str(pair["zh"])
         assert english.strip() and chinese.strip()
@@ -169,7 +174,7 @@ def test_before_and_after_of_one_arm():
 def test_what_can_not_be_compared_is_missing(by_hand):
     found = compared(by_hand)
     assert found.verdict == "missing" and found.holds
-    assert "not recorded" in found.words() and "还没有记录" in found.words("zh")
+    assert "not recorded" in guide.line(found) and "还没有记录" in guide.line(found, "zh")
 
 
 @pytest.mark.parametrize(
@@ -193,16 +198,16 @@ def test_a_file_that_was_measured_once_has_no_interval():
     model = {"arm": "net", "seed": 0, "accuracy": 90.0, "accuracy int8": 89.9}
     model |= {"float32": form | {"bytes": 4000}, "int8": form | {"bytes": 1000}}
     spec = {"record": "deploy", "arm": "net int8", "over": "net", "metric": "kB", "is": "better"}
-    found = guide.compare(spec, lambda name: {"runs": [model]})
-    assert found.number() == "-3.00 kB" and found.verdict == "better" and found.holds
-    assert "measured once" in found.words() and found.strength != found.strength
+    found = guide.evidence(spec, lambda name: {"runs": [model]})
+    assert guide.number(found) == "-3.00 kB" and found.verdict == "better" and found.holds
+    assert "measured once" in guide.line(found) and found.strength != found.strength
 
 
 def test_numbers_in_both_languages():
     found = compared(record(a=[70, 71, 72], b=[73, 74.1, 75]))
-    assert re.fullmatch(r"\+3\.03 points \(\+2\.\d\d to \+3\.\d\d\)", found.number())
-    assert re.fullmatch(r"\+3\.03 个百分点（\+2\.\d\d 至 \+3\.\d\d）", found.number("zh"))
-    assert found.short().startswith("b − a: +3.03") and "noise" not in found.short()
+    assert re.fullmatch(r"\+3\.03 points \(\+2\.\d\d to \+3\.\d\d\)", guide.number(found))
+    assert re.fullmatch(r"\+3\.03 个百分点（\+2\.\d\d 至 \+3\.\d\d）", guide.number(found, "zh"))
+    assert guide.short(found).startswith("b − a: +3.03") and "noise" not in guide.short(found)
 
 
 # ------------------------------------------------------------------------------- the guide refuses
@@ -210,7 +215,7 @@ def test_numbers_in_both_languages():
 
 def swapped(name):
     """The records, in "cifar-gain" with labels and teacher exchanged."""
-    record = experiments.load_result(name)
+    record = records.read(name)
     swap = {"labels": "teacher of 10k", "teacher of 10k": "labels"}
     for run in record["runs"] if name == "cifar-gain" else ():
         run["arm"] = swap.get(run["arm"], run["arm"])
@@ -220,7 +225,7 @@ def swapped(name):
 def test_a_record_that_says_the_opposite_withholds_the_advice():
     first = guide.recommend(records=swapped)[0]
     assert first.rule["id"] == "soft-targets" and first.status == "withheld"
-    assert guide.WORDS["withheld"][0] in first.page()
+    assert say("guide.withheld", "en") in first.page()
     assert any("soft-targets" in sentence for sentence in guide.contradictions(swapped))
 
 
@@ -235,18 +240,18 @@ def test_without_records_advice_is_open_and_says_so():
 def test_a_verdict_counts_what_the_record_compares():
     """What alone is beyond noise is what chance gives as one of forty rows."""
     arms = {"labels": [70.0, 71.0, 72.0, 73.0], "taught": [71.0, 72.5, 72.7, 74.4]}
-    alone = guide.compare(
+    alone = guide.evidence(
         {"record": "r", "arm": "taught", "over": "labels"}, lambda name: record(**arms)
     )
     assert alone.verdict == "better" and alone.corrected == alone.gap.p < 0.05
     arms |= {f"other {n}": [70.0 + n % 3, 72.0, 71.0, 73.0] for n in range(39)}
-    among = guide.compare(
+    among = guide.evidence(
         {"record": "r", "arm": "taught", "over": "labels"}, lambda name: record(**arms)
     )
     assert among.gap == alone.gap and among.verdict == "noise" and among.strength < 1
     assert among.corrected == pytest.approx(40 * alone.gap.p)
     kinds = {f"{kind}: {way}": v for kind in "ab" for way, v in list(arms.items())[:2]}
-    of_kinds = guide.compare(
+    of_kinds = guide.evidence(
         {"record": "r", "arm": "b: taught", "over": "b: labels"}, lambda name: record(**kinds)
     )
     assert of_kinds.corrected == pytest.approx(2 * alone.gap.p)  # two kinds, two comparisons
@@ -261,7 +266,7 @@ def test_advice_whose_comparisons_show_no_gain_says_so():
     arms = {"labels": [70, 71, 72], "soft targets": [73, 74.1, 75]}
     arms["hard distillation"] = [71, 70, 73]
     advice = guide.weigh(RULES["top-1-only"], lambda name: record(**arms))
-    assert advice.status == "unproven" and guide.WORDS["unproven"][1] in advice.page("zh")
+    assert advice.status == "unproven" and say("guide.unproven", "zh") in advice.page("zh")
     arms["hard distillation"] = [73, 74, 75.1]
     advice = guide.weigh(RULES["top-1-only"], lambda name: record(**arms))
     assert advice.status == "supported"
@@ -271,7 +276,7 @@ def test_candidates_are_chosen_by_the_record():
     arms = {"soft targets": [70, 71, 72], "DKD": [73, 74.1, 75], "DIST": [66, 67, 68.1]}
     arms |= {"logit matching": [71, 70, 73]}
     advice = guide.weigh(RULES["other-logit-losses"], lambda name: record(**arms))
-    told = guide.chosen_words(advice.among)
+    told = guide.ranking(advice.among)
     found = re.search(
         "better, beyond noise: (.*). within noise: (.*). worse, beyond noise: (.*)\\.", told
     )
@@ -283,13 +288,13 @@ def test_candidates_are_chosen_by_the_record():
 
 def test_the_best_setting_is_that_of_the_validation_images():
     by_hand = record(**{"x w=1": [70, 71], "x w=2": [72, 73], "other": [90, 90]})
-    spec = {"record": "tuning", "arms": "x"}
-    assert guide.best_setting(spec, lambda name: by_hand) == ("tuning", "x w=2", 2)
+    best = records.best_setting("tuning", "x", lambda name: by_hand)
+    assert best == ("tuning", "x w=2", 2)
     for setting in by_hand["settings"].values():
         setting["judge"] = "test"
     with pytest.raises(ValueError, match="judged on test images"):
-        guide.best_setting(spec, lambda name: by_hand)
-    assert guide.best_setting(spec, nothing) is None
+        records.best_setting("tuning", "x", lambda name: by_hand)
+    assert records.best_setting("tuning", "x", nothing) is None
 
 
 @pytest.mark.parametrize(

@@ -17,40 +17,43 @@ import torch.nn.functional as F
 import yaml
 
 from kdlab import interview, losses
+from kdlab.files import EMBEDDED, NOTEBOOKS
+from kdlab.interview import bank
+from kdlab.words import LANGUAGES
 
-CHECKED = [name for name, item in interview.items().items() if "check" in item]
+CHECKED = [name for name, item in bank.items().items() if "check" in item]
 AT_LEAST = {"derivation": 20, "bug": 20, "estimate": 15, "design": 15}  # of 150 items
 CODE = re.compile(r"(?s)```python\n(.*?)```")
 
 
 def problems() -> list[str]:
     """What is wrong with the bank, a sentence each: schema, ids, terms, anchors, functions."""
-    schema = json.loads((interview.BANK / "schema.json").read_text(encoding="utf-8"))
-    terms = yaml.safe_load((interview.BANK / "terminology.yaml").read_text(encoding="utf-8"))
+    schema = json.loads((bank.BANK / "schema.json").read_text(encoding="utf-8"))
+    terms = yaml.safe_load((bank.BANK / "terminology.yaml").read_text(encoding="utf-8"))
     found, seen = [], set()
-    for name in interview.chapters():
-        for error in jsonschema.Draft202012Validator(schema).iter_errors(interview.load(name)):
+    for name in bank.chapters():
+        for error in jsonschema.Draft202012Validator(schema).iter_errors(bank.chapter_bank(name)):
             place = "/".join(map(str, error.absolute_path))
             found.append(f"{name}.yaml, {place}: {error.message}")
     if found:  # the checks below rely on the schema
         return found
-    for name in interview.chapters():
-        for item in interview.load(name)["items"]:
+    for name in bank.chapters():
+        for item in bank.chapter_bank(name)["items"]:
             found += [f"{name}.yaml: the id {item['id']} is used twice"] * (item["id"] in seen)
             seen.add(item["id"])
             asked = [f["item"] for f in item["follow_ups"] if "item" in f]
             found += [
                 f"{item['id']}: no item {other} to follow up"
                 for other in asked
-                if other not in interview.items()
+                if other not in bank.items()
             ]
-        for text, term in ((t, term) for t in _texts(interview.load(name)) for term in terms):
+        for text, term in ((t, term) for t in _texts(bank.chapter_bank(name)) for term in terms):
             found += [
                 f"{name}.yaml: {bad} instead of {term['zh']} in {text[:40]!r}"
                 for bad in term["not"]
                 if bad in text
             ]
-        found += [f"{name}.yaml: {trouble}" for trouble in _unresolved(interview.load(name))]
+        found += [f"{name}.yaml: {trouble}" for trouble in _unresolved(bank.chapter_bank(name))]
     return found
 
 
@@ -62,10 +65,11 @@ def _texts(node) -> Iterator[str]:
         yield node
 
 
-def _unresolved(bank: dict) -> Iterator[str]:
+def _unresolved(chapter: dict) -> Iterator[str]:
     """Anchors that are not exactly one cell of their notebook, functions that do not exist."""
-    for place in (p for e in bank["items"] + bank["seed"]["corrections"] for p in e["shown_in"]):
-        notebook = interview.ROOT / "notebooks" / f"{place['notebook']}.ipynb"
+    entries = chapter["items"] + chapter["seed"]["corrections"]
+    for place in (place for entry in entries for place in entry["shown_in"]):
+        notebook = NOTEBOOKS / f"{place['notebook']}.ipynb"
         there = notebook.exists()
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"] if there else []
         count = [t for c in cells for t in c["metadata"].get("tags", [])].count(place["anchor"])
@@ -81,9 +85,9 @@ def test_the_bank_has_no_problems():
     assert problems() == []
 
 
-@pytest.mark.parametrize("chapter", interview.chapters())
+@pytest.mark.parametrize("chapter", bank.chapters())
 def test_each_corner_has_six_to_twelve_cards_of_every_level(chapter):
-    items = interview.load(chapter)["items"]
+    items = bank.chapter_bank(chapter)["items"]
     page = interview.corner(chapter, "en")
     cards = page.markdown.count("<details>")
     assert 6 <= cards <= 12 and cards == min(12, len(items)) and f"({cards})" in repr(page)
@@ -91,12 +95,10 @@ def test_each_corner_has_six_to_twelve_cards_of_every_level(chapter):
 
 
 def test_a_corner_shows_the_first_twelve_items_of_a_long_chapter(monkeypatch):
-    first, *rest = interview.load(1)["items"]
+    real, first = bank.chapter_bank, bank.chapter_bank(1)["items"][0]
     copies = [{**first, "question": {"en": f"Item {n}?", "zh": f"第 {n} 题"}} for n in range(19)]
-    long = {**interview.load(1), "items": copies}
-    real = interview.load
-    monkeypatch.setattr(interview, "load", lambda n: long if "1" in str(n) else real(n))
-    monkeypatch.setattr(interview, "items", lambda: {item["id"]: item for item in [first, *rest]})
+    long = {**real(1), "items": copies + real(1)["items"]}
+    monkeypatch.setattr(bank, "chapter_bank", lambda n: long if "1" in str(n) else real(n))
     page = interview.corner(1).markdown
     assert "Item 11?" in page and "第 11 题" in page and "Item 12?" not in page
 
@@ -104,45 +106,51 @@ def test_a_corner_shows_the_first_twelve_items_of_a_long_chapter(monkeypatch):
 @pytest.mark.parametrize("name", CHECKED)
 def test_what_an_item_claims_is_true(name):
     names = {"math": math, "torch": torch, "F": F, "losses": losses}
-    assert eval(interview.items()[name]["check"], names), name
+    assert eval(bank.items()[name]["check"], names), name
 
 
-@pytest.mark.parametrize("name", interview.items())
+@pytest.mark.parametrize("name", bank.items())
 def test_the_short_answer_fits_thirty_seconds(name):
-    short = interview.items()[name]["short"]
+    short = bank.items()[name]["short"]
     assert len(short["en"].split()) <= 90
     assert len(re.findall("[\u4e00-\u9fff]", short["zh"])) <= 150
 
 
 def test_no_question_has_bold_words_within_its_bold_print():
-    asked = {name: item["question"] for name, item in interview.items().items()}
-    assert not [name for name, q in asked.items() if any("**" in interview._ask(q[c]) for c in q)]
+    asked = {name: item["question"].values() for name, item in bank.items().items()}
+    bold = {n: [t for t in texts if "**" in t.partition("\n\n")[0]] for n, texts in asked.items()}
+    assert not any(bold.values()), bold
 
 
-@pytest.mark.parametrize("name", interview.items())
+def test_every_item_has_at_least_two_wrong_answers():
+    """Multiple choice asks with them: `trainer.options`."""
+    assert [n for n, item in bank.items().items() if len(item["wrong_answers"]) < 2] == []
+
+
+@pytest.mark.parametrize("name", bank.items())
 def test_no_text_is_left_in_the_other_language(name):
-    item = interview.items()[name]
+    item = bank.items()[name]
     for field in ("question", "short", "full"):
         english = re.sub("`[^`]*`", "", item[field]["en"])
         assert not re.search("[\u4e00-\u9fff]", english), (name, field)
         assert re.search("[\u4e00-\u9fff]", item[field]["zh"]), (name, field)
 
 
-@pytest.mark.skipif(len(interview.chapters()) < 8, reason="fewer than eight chapters have a file")
+@pytest.mark.skipif(len(bank.chapters()) < 8, reason="fewer than eight chapters have a file")
 def test_the_bank_is_large_and_of_every_kind():
-    items = interview.items().values()
+    items = bank.items().values()
     kinds = Counter(item["kind"] for item in items)
     assert len(items) >= 150
     assert {kind: kinds[kind] for kind, least in AT_LEAST.items() if kinds[kind] < least} == {}
-    for chapter in interview.chapters():
-        assert len(interview.load(chapter)["items"]) >= 12, chapter
+    for chapter in bank.chapters():
+        assert len(bank.chapter_bank(chapter)["items"]) >= 12, chapter
 
 
 def test_mathematics_code_and_arithmetic_are_checked_by_a_machine():
     """What has a formula or is to be computed has a `check`, or a cell with an assert shows it."""
     unchecked = [
         name
-        for name, item in interview.items().items()
+        for name, item in bank.items().items()
         if (item["kind"] in ("derivation", "bug", "estimate") or "$" in item["full"]["en"])
         and "check" not in item
         and not any(_asserted(place) for place in item["shown_in"])
@@ -152,16 +160,16 @@ def test_mathematics_code_and_arithmetic_are_checked_by_a_machine():
 
 def _asserted(place: dict) -> bool:
     """Whether the cell that carries this anchor has an assert."""
-    notebook = interview.ROOT / "notebooks" / f"{place['notebook']}.ipynb"
+    notebook = NOTEBOOKS / f"{place['notebook']}.ipynb"
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     anchored = [cell for cell in cells if place["anchor"] in cell["metadata"].get("tags", [])]
     return any("assert " in "".join(cell["source"]) for cell in anchored)
 
 
-@pytest.mark.parametrize("name", interview.items())
+@pytest.mark.parametrize("name", bank.items())
 def test_code_is_short_parses_and_is_the_same_in_both_languages(name):
-    for place, text in seals.texts(interview.items()[name], name):
-        english, chinese = (CODE.findall(text[language]) for language in interview.LANGUAGES)
+    for place, text in seals.texts(bank.items()[name], name):
+        english, chinese = (CODE.findall(text[language]) for language in LANGUAGES)
         assert [ast.dump(ast.parse(code)) for code in english] == [
             ast.dump(ast.parse(code)) for code in chinese
         ], place
@@ -187,9 +195,9 @@ def alike(questions: dict[str, str], limit: float = 0.5) -> list[tuple[str, str]
     ]
 
 
-@pytest.mark.parametrize("language", interview.LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_no_two_questions_are_nearly_the_same(language):
-    asked = {name: item["question"][language] for name, item in interview.items().items()}
+    asked = {name: item["question"][language] for name, item in bank.items().items()}
     assert alike(asked) == []
 
 
@@ -237,9 +245,9 @@ def test_sealing_refuses_a_change_of_one_language(monkeypatch, tmp_path, capsys)
     assert "2 sealed anew, 0 gone" in capsys.readouterr().out
 
 
-def bank(**changes):
+def changed(**changes):
     """The first chapter with one item changed."""
-    chapter = dict(interview.load(1))
+    chapter = dict(bank.chapter_bank(1))
     first = {**chapter["items"][0], **changes}
     return {**chapter, "items": [first, *chapter["items"][1:]]}
 
@@ -266,25 +274,25 @@ def bank(**changes):
     ],
 )
 def test_a_mistake_in_the_bank_is_named(monkeypatch, changes, trouble):
-    real = interview.load
-    monkeypatch.setattr(interview, "load", lambda n: bank(**changes) if "01" in str(n) else real(n))
+    real = bank.chapter_bank
+    wrong = changed(**changes)
+    monkeypatch.setattr(bank, "chapter_bank", lambda n: wrong if "01" in str(n) else real(n))
     assert any(re.search(trouble, found) for found in problems()), problems()
 
 
 def test_a_missing_anchor_is_named(monkeypatch, tmp_path):
-    (tmp_path / "notebooks").mkdir()
     cells = '{"cells": [{"metadata": {"tags": ["dark-knowledge"]}}, {"metadata": {}}]}'
-    (tmp_path / "notebooks" / "01_principle.ipynb").write_text(cells)
-    monkeypatch.setattr(interview, "ROOT", tmp_path)
+    (tmp_path / "01_principle.ipynb").write_text(cells)
+    monkeypatch.setitem(globals(), "NOTEBOOKS", tmp_path)
     found = "\n".join(problems())
     assert "01_principle has 0 cells tagged mnist-trio" in found
     assert "tagged dark-knowledge" not in found
 
 
-@pytest.mark.parametrize("language", [None, "en", "zh"])
+@pytest.mark.parametrize("language", ["both", "en", "zh"])
 def test_pages_render(language):
     for page in (interview.corner(1, language), interview.seed_question(2, language),
-                 interview.card("dark-knowledge", language)):  # fmt: skip
+                 interview.card_page("dark-knowledge", language)):  # fmt: skip
         html = page._repr_html_()
         assert html.count("<details>") == html.count("</details>") > 0
         assert "<script" not in html and "style=" not in html
@@ -296,7 +304,7 @@ def test_pages_render(language):
 
 
 def test_both_languages_of_a_card_have_their_own_hidden_answer():
-    page = interview.card("dark-knowledge")
+    page = interview.card_page("dark-knowledge")
     assert page.markdown.count("<details>") == 2
     assert page.markdown.index("<details>") > page.markdown.index("什么是暗知识")
 
@@ -312,15 +320,45 @@ def test_unknown_names_are_one_clear_sentence():
     with pytest.raises(ValueError, match="no interview questions for chapter 99"):
         interview.corner(99)
     with pytest.raises(ValueError, match="no item"):
-        interview.card("nothing")
-    with pytest.raises(ValueError, match="'en', 'zh' or None"):
+        interview.card_page("nothing")
+    with pytest.raises(ValueError, match="'en', 'zh' or 'both'"):
         interview.corner(1, "fr")
 
 
-@pytest.mark.parametrize("language", [None, "en", "zh"])
+@pytest.mark.parametrize("language", ["both", "en", "zh"])
 def test_code_in_a_question_stays_code(language):
     """The words are bold, the code below is a block; a follow-up repeats only the words."""
-    page = interview.card("bug-class-order", language)
+    page = interview.card_page("bug-class-order", language)
     html = page._repr_html_()
-    assert "**" not in html and html.count("<pre><code") == (2 if language is None else 1)
+    assert "**" not in html and html.count("<pre><code") == (2 if language == "both" else 1)
     assert "\n" not in page.title and "listdir" not in page.title
+
+
+def test_items_are_found_by_what_they_are_and_begin_with_the_basic_ones():
+    assert {i["chapter"] for i in bank.find_items(chapters=[2])} == {2}
+    assert {i["level"] for i in bank.find_items(levels=[1, 3], chapters=[2, 5])} == {1, 3}
+    found = bank.find_items(topics=["temperature"])
+    assert found and all("temperature" in i["tags"] for i in found)
+    levels = [i["level"] for i in bank.find_items()]
+    assert levels == sorted(levels) and len(levels) == len(bank.items())
+    chapters = [i["chapter"] for i in bank.find_items()[: len(bank.chapter_titles())]]
+    assert len(set(chapters)) > 1  # they take turns
+    with pytest.raises(ValueError, match="fits tags .*nothing.* of .*temperature"):
+        bank.find_items(topics=["nothing"])
+
+
+def test_every_item_of_every_chapter_is_there():
+    count = sum(len(bank.chapter_bank(name)["items"]) for name in bank.chapters())
+    assert len(bank.items()) == count
+    assert {i["chapter"] for i in bank.items().values()} == set(bank.chapter_titles())
+
+
+def test_the_fixed_words_say_the_same_in_both_languages():
+    words = yaml.safe_load((EMBEDDED / "words.yaml").read_text(encoding="utf-8"))
+    for section in ("interview", "trainer", "session", "quiz", "control", "booklet"):
+        for name, said in words[section].items():
+            fields = [sorted(re.findall(r"\{(\w+)", said[code])) for code in LANGUAGES]
+            assert fields[0] == fields[1], (section, name)
+            if (section, name) != ("quiz", "keys"):  # it names the other language
+                assert not re.search("[\u4e00-\u9fff]", said["en"]), (section, name)
+                assert re.search("[\u4e00-\u9fff]", said["zh"]), (section, name)

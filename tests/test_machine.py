@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from kdlab import machine
-from kdlab.machine import ROOT, autocast, cache_dir, cores, describe, has_fast_bf16, processor
+from kdlab.files import ROOT, cache_dir
+from kdlab.machine import autocast, cores, describe, has_fast_bf16, processor
 
 
 def test_description_has_what_a_record_needs_and_no_names():

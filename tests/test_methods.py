@@ -11,10 +11,10 @@ from torch import nn
 from kdlab import losses, methods, robust
 from kdlab.data import Images
 from kdlab.losses import soft_target_loss
-from kdlab.methods import METHODS, Combined, Discriminator, Peers, Reverse, objective, rotate
-from kdlab.models import build, forward
+from kdlab.methods import METHODS, Combined, Discriminator, Reverse, objective, rotate
+from kdlab.models import Peers, build, channels, forward
 from kdlab.teachers import answer, freeze
-from kdlab.training import Batch, fit
+from kdlab.training import Batch, Optimizer, fit
 
 OWN_WEIGHTS = {"hint", "FSP", "contrastive", "discriminator", "rotation task"}
 NEED_FEATURES = {"hint", "attention transfer", "FSP", "similarity preserving", "RKD", "PKT",
@@ -49,7 +49,7 @@ def run(method, teacher, given=None, weight=None, **options):
                      hard_weight=float(method not in WHOLE),
                      weight=METHODS[method].weight if weight is None else weight)  # fmt: skip
     before = {k: v.clone() for k, v in goal.named_parameters()}
-    settings = {"epochs": 1, "batch_size": 32, "optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0}
+    settings = {"epochs": 1, "batch_size": 32, "optimizer": Optimizer("adam", 1e-3, 0.0)}
     history = fit(student, DATA, goal, teacher=given, **(settings | options))
     return student, goal, before, history[-1]["loss"]
 
@@ -176,27 +176,27 @@ def game():
     """A discriminator, and a batch with its student's and its teacher's embeddings."""
     student, teacher = net("cnn3-16"), freeze(net())
     ours, theirs = (torch.randn(6, w, generator=torch.Generator().manual_seed(w)) for w in (64, 32))
-    judge = Discriminator(methods.Setting(student, teacher, DATA, 4.0))
+    against = Discriminator(methods.Setting(student, teacher, DATA, 4.0))
     ours.requires_grad_()
-    return judge, ours, batch_for(
+    return against, ours, batch_for(
         torch.zeros(6, 10), features={"flatten": ours}, teacher_features={"flatten": theirs}
     )  # fmt: skip
 
 
-def test_the_judge_calls_the_teacher_one(game):
-    judge, ours, batch = game
-    truth = judge.judge(batch.teacher_features["flatten"]).sigmoid()
-    lies = judge.judge(judge.project(ours)).sigmoid()
+def test_the_discriminator_calls_the_teacher_one(game):
+    against, ours, batch = game
+    truth = against.score(batch.teacher_features["flatten"]).sigmoid()
+    lies = against.score(against.project(ours)).sigmoid()
     expected = -(truth.log().sum() + (1 - lies).log().sum()) / 12
-    assert torch.allclose(judge(None, batch), expected)
+    assert torch.allclose(against(None, batch), expected)
 
 
-def test_the_judge_descends_and_the_student_climbs(game, monkeypatch):
-    judge, ours, batch = game
+def test_the_discriminator_descends_and_the_student_climbs(game, monkeypatch):
+    against, ours, batch = game
 
     def gradients():
-        wanted = [ours, *judge.project.parameters(), *judge.judge.parameters()]
-        return torch.autograd.grad(judge(None, batch), wanted)
+        wanted = [ours, *against.project.parameters(), *against.score.parameters()]
+        return torch.autograd.grad(against(None, batch), wanted)
 
     game_gradients = gradients()
     monkeypatch.setattr(Reverse, "apply", lambda x: x)
@@ -240,7 +240,7 @@ def test_channels_are_those_of_the_stages_and_the_mode_stays():
         model = net("cnn3-16").train(training)
         before = {k: v.clone() for k, v in model.state_dict().items()}
         stages = ["stage1", "stage2", "stage3", "flatten"]
-        assert methods.channels(model, DATA, stages) == [16, 32, 64, 64]
+        assert channels(model, DATA.images.shape[1:], stages) == [16, 32, 64, 64]
         assert all(m.training == training for m in model.modules())
         assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
@@ -257,41 +257,40 @@ def test_switched_teachers_picks_one_of_them_a_batch():
     z, *teachers = 3 * torch.randn(4, 6, 10, generator=torch.Generator().manual_seed(0))
     alone = [float(soft_target_loss(z, v, 2.0)) for v in teachers]
     torch.manual_seed(0)
-    drawn = [float(methods.switched_loss(z, torch.stack(teachers), 2.0)) for _ in range(90)]
+    batch, setting = batch_for(torch.stack(teachers)), methods.Setting(None, None, DATA, 2.0)
+    drawn = [float(methods.switched_teachers(z, batch, setting)) for _ in range(90)]
     assert set(drawn) == set(alone)
     assert min(drawn.count(one) for one in alone) > 15
 
 
 @pytest.mark.parametrize(
-    ("method", "rob"),
+    ("method", "change"),
     [
         ("permuted dark knowledge", lambda v, y: losses.permute_dark_knowledge(v)),
         ("same-entropy smoothing", lambda v, y: losses.same_entropy_smoothing(v, y, 3.0)),
     ],
 )
-def test_controls_are_soft_targets_of_a_robbed_teacher(method, rob):
+def test_controls_are_soft_targets_of_a_changed_teacher(method, change):
     z, v = 3 * torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
     batch = batch_for(v)
     goal = goal_of(method, temperature=3.0, hard_weight=0.0, weight=0.5)
     torch.manual_seed(7)
     ours = goal(z, batch)
     torch.manual_seed(7)
-    expected = 0.5 * soft_target_loss(z, rob(v, batch.labels), 3.0)
+    expected = 0.5 * soft_target_loss(z, change(v, batch.labels), 3.0)
     assert torch.allclose(ours, expected)
 
 
 def test_match_projects_the_student_alone():
     student, teacher = net("cnn3-16"), net()
     setting = methods.Setting(student, teacher, DATA, 4.0)
-    convolutions = methods.projected(lambda s, t, b: None, "stage2", "stage3")(setting)
-    assert [tuple(p.weight.shape) for p in convolutions.projectors] == [
-        (32, 32, 1, 1),
-        (32, 64, 1, 1),
-    ]
-    assert isinstance(
-        methods.projected(lambda s, t, b: None, "flatten")(setting).projectors[0], nn.Linear
-    )
-    plain = methods.on_stages(losses.hint_loss, "stage1", "stage2")(setting)
-    ours, theirs = ({k: torch.randn(2, 3, 4, 4) for k in ("stage1", "stage2")} for _ in range(2))
+    convolutions = methods.projectors(setting, ["stage2", "stage3"])
+    assert [tuple(p.weight.shape) for p in convolutions] == [(32, 32, 1, 1), (32, 64, 1, 1)]
+    assert isinstance(methods.projectors(setting, ["flatten"])[0], nn.Linear)
+    plain = METHODS["attention transfer"].make(setting)
+    assert not len(plain.projectors)
+    stages = ("stage1", "stage2", "stage3")
+    ours, theirs = ({k: torch.randn(2, 3, 4, 4) for k in stages} for _ in range(2))
     loss = plain(None, batch_for(torch.zeros(2, 10), features=ours, teacher_features=theirs))
-    assert torch.allclose(loss, sum(losses.hint_loss(ours[k], theirs[k]) for k in ours))
+    expected = sum(losses.attention_transfer_loss(ours[k], theirs[k]) for k in stages)
+    assert torch.allclose(loss, expected)

@@ -16,8 +16,9 @@ from kdlab.data import CIFAR_VIEWS, Images, normalise
 from kdlab.methods import objective
 from kdlab.metrics import predict
 from kdlab.models import build
+from kdlab.recipes import PAIR, PUPIL
 from kdlab.teachers import answer, load_teacher, save_teacher
-from kdlab.training import distil, fit, labels_only
+from kdlab.training import Optimizer, distil, fit, labels_only
 
 T = 4.0
 CHAPTER = list((Path(__file__).resolve().parents[1] / "notebooks").glob("05_*.ipynb"))
@@ -60,7 +61,7 @@ def moved(model, before):
 
 
 def train(student, goal, data=None, **options):
-    settings = {"epochs": 2, "batch_size": 16, "lr": 0.05} | options
+    settings = {"epochs": 2, "batch_size": 16, "optimizer": Optimizer(lr=0.05)} | options
     return fit(student, noise() if data is None else data, goal, **settings)
 
 
@@ -250,7 +251,7 @@ def test_unequal_views():
     assert len(seen["labels"]) == 6
     both = zip(seen["labels"], seen["distilled"], strict=True)
     assert all(torch.equal(a, b) for one, other in both for a, b in zip(one, other, strict=True))
-    assert experiments.PUPIL._replace(teacher="") == experiments.PAIR
+    assert PUPIL._replace(teacher="") == PAIR
 
 
 def test_best_of_forty(monkeypatch):
@@ -261,7 +262,7 @@ def test_best_of_forty(monkeypatch):
         return noise()
 
     monkeypatch.setattr(experiments, "images_of", images_of)
-    recipe = experiments.PAIR._replace(epochs=1, hold_out=16, judge="validation")
+    recipe = PAIR._replace(epochs=1, hold_out=16, judge="validation")
     ours, held_out = experiments.training_set(recipe)
     assert len(held_out.labels) == 16 and not set(ours.index.tolist()) & set(
         held_out.index.tolist()

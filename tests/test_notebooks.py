@@ -35,7 +35,7 @@ from urllib.parse import unquote
 import nbformat
 import pytest
 
-from kdlab import course
+from kdlab.desk import course
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -410,7 +410,7 @@ def test_hidden_solutions_pass_their_checks(path, tmp_path):
     nbformat.write(
         nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, code))), solved
     )
-    ran, chapter = course.execute(solved)
+    ran, chapter = course.run_notebook(solved)
     assert chapter.error is None, chapter.error
     for cell in ran.cells:
         if check_calls(cell.source):

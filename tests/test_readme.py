@@ -6,7 +6,7 @@ import pytest
 import render_readme as readme
 from PIL import Image
 
-from kdlab.course import ROOT
+from kdlab.files import ROOT
 
 
 @pytest.mark.parametrize("path", readme.READMES, ids=lambda path: path.parent.name)

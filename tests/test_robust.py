@@ -17,8 +17,8 @@ from kdlab.losses import soft_target_loss
 from kdlab.methods import objective
 from kdlab.metrics import accuracy, predict
 from kdlab.models import build
-from kdlab.robust import EPSILON, attack, hostile, on_pixels, pgd, robust_accuracy
-from kdlab.training import Batch, fit, labels_only
+from kdlab.robust import EPSILON, adversarial_logits, attack, on_pixels, pgd, robust_accuracy
+from kdlab.training import Batch, Optimizer, fit, labels_only
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,14 @@ def faint(n=256, seed=0):
 def trained(objective=labels_only, data=None, epochs=4):
     torch.manual_seed(0)
     student = build("cnn3-16", 4)
-    fit(student, data or faint(), objective, epochs=epochs, batch_size=32, lr=0.05)
+    fit(
+        student,
+        data or faint(),
+        objective,
+        epochs=epochs,
+        batch_size=32,
+        optimizer=Optimizer(lr=0.05),
+    )
     return student
 
 
@@ -215,13 +222,15 @@ def test_impossible_settings_are_refused(options):
 # --------------------------------------------------------------------------- training with attacks
 
 
-def test_hostile_attacks_in_eval_mode_and_answers_in_train_mode(judged):
+def test_attacks_are_made_in_eval_mode_and_answers_in_train_mode(judged):
     student = trained(data=faint(32), epochs=1).train()
     student.zero_grad(set_to_none=True)
     pixels, labels = judged.images[:64] / 255, judged.labels[:64]
     modes, counts = [], student.stage1[1].num_batches_tracked.clone()
     student.stage1.register_forward_pre_hook(lambda m, given: modes.append(m.training))
-    logits = hostile(student, pixels, lambda z: F.cross_entropy(z, labels), judged, steps=3)
+    logits = adversarial_logits(
+        student, pixels, lambda z: F.cross_entropy(z, labels), judged, steps=3
+    )
     assert modes == [False] * 3 + [True] and all(m.training for m in student.modules())
     assert int(student.stage1[1].num_batches_tracked - counts) == 1
     assert all(w.grad is None for w in student.parameters())
@@ -242,7 +251,7 @@ def test_each_method_attacks_what_it_trains_on(method, monkeypatch):
         seen.update(pixels=pixels, inner=inner)
         return net(images + 0.1)
 
-    monkeypatch.setattr(robust, "hostile", fake)
+    monkeypatch.setattr(robust, "adversarial_logits", fake)
     goal = objective(method, student=student, teacher=teacher, data=data, hard_weight=0.0)
     student.eval()
     z, attacked = student(images), student(images + 0.1)
@@ -267,7 +276,15 @@ def hardened():
             torch.manual_seed(0)
             student, teacher = build("cnn3-16", 4), found.get("adversarial training")
             goal = objective(method, student=student, teacher=teacher, data=data, hard_weight=0.0)
-            fit(student, data, goal, epochs=4, teacher=teacher, batch_size=32, lr=0.05)
+            fit(
+                student,
+                data,
+                goal,
+                epochs=4,
+                teacher=teacher,
+                batch_size=32,
+                optimizer=Optimizer(lr=0.05),
+            )
             found[method] = student.eval()
     return found
 

@@ -11,19 +11,18 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab import teachers
+from kdlab import files, teachers
 from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Images, Views, augment, load, normalise, select
-from kdlab.experiments import LADDER, TEACHERS
-from kdlab.machine import ROOT
+from kdlab.files import ROOT, atomically
 from kdlab.metrics import errors, parameters, predict
 from kdlab.models import build
+from kdlab.recipes import LADDER, TEACHERS
 from kdlab.teachers import (
     answer,
+    answer_batch,
     answer_key,
-    atomically,
     card,
     load_teacher,
-    respond,
     save_teacher,
     trained_teachers,
 )
@@ -128,7 +127,7 @@ def test_each_image_gets_its_own_answer_whatever_the_order(views):
     for epoch in range(3):
         picks = torch.randperm(20, generator=generator)[:13]
         view = augment(data.images[picks], data.index[picks], views, epoch=epoch, seed=4)
-        truth = respond(teacher, normalise(view, data))[0]
+        truth = answer_batch(teacher, normalise(view, data))[0]
         ours = cached.for_images(data.index[picks], epoch)
         assert ours.dtype == torch.float16
         assert torch.allclose(ours.float(), truth, atol=0.02)
@@ -360,7 +359,8 @@ def test_a_failed_save_leaves_the_old_teacher(saved, monkeypatch):
         return write
 
     for suffix in (".safetensors", ".json"):
-        monkeypatch.setattr(teachers, "atomically", fails_at(suffix))
+        for module in (teachers, files):
+            monkeypatch.setattr(module, "atomically", fails_at(suffix))
         with pytest.raises(OSError, match="No space"):
             save_teacher("tiny", build("cnn3-16"), {"name": "tiny", "model": "cnn3-16"})
         load_teacher.cache_clear()
@@ -485,7 +485,7 @@ def test_only_one_epoch_of_answers_is_held_as_float32():
     """For 50,000 images and 100 epochs all of them would be 200 MB, in every student's memory."""
     data = images()
     answers = answer(net(), data, epochs=3, views=CIFAR_VIEWS, keep=False)
-    ask_epoch = teachers.look_up(answers, data, CIFAR_VIEWS, 0, 3, "cpu")
+    ask_epoch = teachers._rows(answers, data, CIFAR_VIEWS, 0, 3, "cpu")
     held = [weakref.ref(ask_epoch(epoch)) for epoch in range(3)]
     gc.collect()
     assert [one() is None for one in held] == [True, True, False]

@@ -8,21 +8,21 @@ import subprocess
 import sys
 import time
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from kdlab import interview, plots
-from kdlab.cli import app
-from kdlab.interview import panels, progress, quiz, sessions, trainer
+from kdlab.desk.cli import app
+from kdlab.files import ROOT, environment
+from kdlab.interview import bank, panels, progress, quiz, readiness, trainer
+from kdlab.show import figures
+from kdlab.words import LANGUAGES
 
-ROOT = Path(__file__).resolve().parents[1]
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
 HAN = re.compile("[\u4e00-\u9fff]")
-ITEMS = trainer.catalogue()
+ITEMS = bank.items()
 
 
 @pytest.fixture(autouse=True)
@@ -35,26 +35,8 @@ def file(tmp_path, monkeypatch):
 # ---------------------------------------------------------------- selection and cards
 
 
-def test_every_item_of_every_chapter_is_there():
-    assert len(ITEMS) == sum(len(interview.load(name)["items"]) for name in interview.chapters())
-    assert {i["chapter"] for i in ITEMS.values()} == set(trainer.chapter_titles())
-
-
-def test_select_filters_and_begins_with_the_basics():
-    assert {i["chapter"] for i in trainer.select(chapters=[2])} == {2}
-    assert {i["kind"] for i in trainer.select(kinds=["bug"], levels=[2])} == {"bug"}
-    found = trainer.select(topics=["temperature"])
-    assert found and all("temperature" in i["tags"] for i in found)
-    levels = [i["level"] for i in trainer.select()]
-    assert levels == sorted(levels) and len(levels) == len(ITEMS)
-    chapters = [i["chapter"] for i in trainer.select()[: len(trainer.chapter_titles())]]
-    assert len(set(chapters)) > 1  # they take turns
-    with pytest.raises(ValueError, match="no question fits .* the bank has chapters"):
-        trainer.select(topics=["nothing"])
-
-
 def test_due_comes_before_new_and_new_before_what_is_nearly_due():
-    pool = trainer.select(chapters=[1])
+    pool = bank.find_items(chapters=[1])
     a, b, c = (item["id"] for item in pool[:3])
     cards = {a: progress.after(None, 3, NOON), b: progress.after(None, 1, NOON)}  # 10 and 1 min
     assert trainer.next_item(pool, {}, NOON)["id"] == a
@@ -65,51 +47,29 @@ def test_due_comes_before_new_and_new_before_what_is_nearly_due():
     assert trainer.next_item(pool[:1], cards, NOON, last=a)["id"] == a  # there is no other
     known = {a: progress.after(None, 4, NOON)}
     assert trainer.next_item(pool[:1], known, NOON) is None
-    assert trainer.counts(pool, cards, NOON) == {"due": 0, "new": len(pool) - 2, "later": 2}
+    assert trainer.due_and_new(pool, cards, NOON) == {"due": 0, "new": len(pool) - 2}
 
 
 # ---------------------------------------------------------------- multiple choice
 
 
 @pytest.mark.parametrize("name", ITEMS)
-def test_one_choice_is_right_and_the_rest_are_wrong_answers_with_reasons(name):
-    options = trainer.choices(name)
-    right = [option for option in options if option.right]
-    assert len(right) == 1
-    for code, text in right[0].text.items():  # whole sentences from its beginning
+def test_one_option_is_right_and_the_rest_are_the_items_own_wrong_answers_with_reasons(name):
+    found, wrong = trainer.options(ITEMS[name]), ITEMS[name]["wrong_answers"][:2]
+    (right,) = [option for option in found if option["right"]]
+    for code, text in right["answer"].items():  # whole sentences from its beginning
         short = " ".join(ITEMS[name]["short"][code].split())
         assert short.startswith(text) and text[-1] in ".!?。！？)）`$"
-        assert short in " ".join(right[0].why[code].split())
-    assert 3 <= len(options) <= 4
-    texts = [option.text["en"] for option in options]
-    assert len(set(texts)) == len(texts)
-    own = [wrong["answer"] for wrong in ITEMS[name]["wrong_answers"]]
-    for option in options:
-        assert option.why["en"].strip() and HAN.search(option.why["zh"])
-        if option.right or option.text in own:
-            continue
-        sources = [  # borrowed: the reason says from where
-            other
-            for other in ITEMS.values()
-            if all(interview.question(other["id"], c).title in option.why[c] for c in option.why)
-        ]
-        assert len(sources) == 1 and sources[0]["kind"] in ("concept", "derivation")
-        (other,) = sources
-        shared = set(other["tags"]) & set(ITEMS[name]["tags"])
-        same_chapter = other["chapter"] == ITEMS[name]["chapter"]
-        if option.text in [wrong["answer"] for wrong in other["wrong_answers"]]:
-            assert "wrongly" in option.why["en"] and (shared or same_chapter)
-        else:
-            assert "another question" in option.why["en"] and same_chapter and not shared
-            assert other["short"]["en"].split()[:4] == option.text["en"].split()[:4]
-        assert len(option.text["en"].split()) >= 5
-    assert all(wrong["en"] in texts for wrong in own[:3])
+        assert short in " ".join(right["why"][code].split())
+    rest = [(o["answer"], o["why"]) for o in found if not o["right"]]
+    assert sorted(map(str, rest)) == sorted(str((w["answer"], w["why"])) for w in wrong)
+    assert len(found) == 1 + len(wrong) == len({option["answer"]["en"] for option in found})
 
 
 def test_length_does_not_give_the_right_choice_away():
-    found = [trainer.choices(name) for name in list(ITEMS)[::2]]
-    for code in interview.LANGUAGES:
-        longest = [max(options, key=lambda o: len(o.text[code])).right for options in found]
+    found = [trainer.options(item) for item in ITEMS.values()]
+    for code in LANGUAGES:
+        longest = [max(options, key=lambda o: len(o["answer"][code]))["right"] for options in found]
         assert sum(longest) < 0.7 * len(found), code
 
 
@@ -126,16 +86,15 @@ def test_length_does_not_give_the_right_choice_away():
     ],
 )  # fmt: skip
 def test_the_opening_of_an_answer_is_whole_sentences(text, language, head):
-    assert trainer.opening(text, language) == head
+    assert trainer.opening_of(text, language) == head
 
 
 def test_the_order_is_seeded_and_spread():
-    orders = [trainer.choices("dark-knowledge", seed) for seed in range(40)]
-    assert trainer.choices("dark-knowledge", 7) == orders[7]
-    places = [[o.right for o in order].index(True) for order in orders]
-    assert set(places) == {0, 1, 2, 3} and max(map(places.count, range(4))) < 20
-    with pytest.raises(ValueError, match="no item 'nothing'"):
-        trainer.choices("nothing")
+    item = ITEMS["dark-knowledge"]
+    orders = [trainer.options(item, seed) for seed in range(40)]
+    assert trainer.options(item, 7) == orders[7]
+    places = [[o["right"] for o in order].index(True) for order in orders]
+    assert set(places) == {0, 1, 2} and max(map(places.count, range(3))) < 24
 
 
 # ---------------------------------------------------------------- mock interview
@@ -177,7 +136,7 @@ def test_what_fits_nothing_is_one_clear_sentence():
 
 
 def test_the_rubric_is_whole_and_bilingual():
-    terms = yaml.safe_load((interview.BANK / "terminology.yaml").read_text(encoding="utf-8"))
+    terms = yaml.safe_load((bank.BANK / "terminology.yaml").read_text(encoding="utf-8"))
     assert len(trainer.rubric()) == 5
     for entry in trainer.rubric():
         assert len(entry["marks"]) == 4
@@ -186,34 +145,25 @@ def test_the_rubric_is_whole_and_bilingual():
             assert not [bad for term in terms for bad in term["not"] if bad in text["zh"]]
 
 
-def test_words_are_there_in_both_languages():
-    for words in (trainer.WORDS, sessions.WORDS, quiz.WORDS, panels.LABELS):
-        for name, (english, chinese) in words.items():
-            if isinstance(english, str) and name not in ("keys", "outcome"):
-                assert not HAN.search(english) and HAN.search(chinese), name
-                fields = [sorted(re.findall(r"\{(\w+)", text)) for text in (english, chinese)]
-                assert fields[0] == fields[1], name
-
-
-@pytest.mark.parametrize("language", [None, "en", "zh"])
+@pytest.mark.parametrize("language", ["both", "en", "zh"])
 def test_the_paper_interview_reads_without_a_kernel(language):
     asked = trainer.mock(15, seed=2)
     page = trainer.mock_page(asked, language)
     found = page._repr_html_()
     assert found.count("<details>") == found.count("</details>")
-    assert found.count("<details>") == len(asked) * (2 if language is None else 1)
+    assert found.count("<details>") == len(asked) * (2 if language == "both" else 1)
     assert found.count("<table>") == 1 and found.count("<tr>") == 6
     assert "**" not in re.sub(r"(?s)<code.*?</code>", "", found)
     for item in asked:
-        assert interview.question(item["id"], language).markdown in page.markdown
+        assert bank.laid_out("question", item, language) in page.markdown
     assert bool(HAN.search(page.markdown)) == (language != "en")
 
 
 def test_the_score_weighs_by_level_and_names_what_was_missed():
     names = {n: next(i["id"] for i in ITEMS.values() if i["level"] == n) for n in (1, 2, 3)}
     found = trainer.score({names[1]: 4, names[2]: 1, names[3]: 4})
-    assert found["score"] == pytest.approx(4 / 6) and found["missed"] == [names[2]]
-    assert found["levels"] == {1: 1.0, 2: 0.0, 3: 1.0}
+    assert found["score"] == pytest.approx(4 / 6) and found["missed"] == [ITEMS[names[2]]]
+    assert found["level"] == {1: 1.0, 2: 0.0, 3: 1.0}
     page = trainer.report_page({names[2]: 1}, {"clear": 1, "correct": 4}, "en").markdown
     anchor = ITEMS[names[2]]["shown_in"][0]["anchor"]
     assert "0%" in page and "Weakest: Clear" in page and anchor in page and "Not yet" in page
@@ -231,51 +181,52 @@ def answer_some():
 
 def test_statistics_count_what_was_answered():
     answer_some()
-    table = trainer.statistics("chapter", NOON + DAY)
+    table = readiness.readiness_table("chapter", NOON + DAY)
     assert table["items"].sum() == len(ITEMS) and table["seen"].sum() == 3
     assert list(table.loc[2, ["seen", "answers"]]) == [2, 3]
     assert table.loc[2, "right"] == pytest.approx(1 / 3) and table.loc[1, "right"] == 1
     assert 0.9 < table.loc[1, "ready"] * table.loc[1, "items"] <= 1  # one item, nearly certain
-    later = trainer.statistics("chapter", NOON + 200 * DAY)
+    later = readiness.readiness_table("chapter", NOON + 200 * DAY)
     assert later.loc[1, "ready"] < table.loc[1, "ready"]
-    assert trainer.statistics("topic", NOON).loc["temperature", "items"] == trainer.topics()[
-        "temperature"]  # fmt: skip
+    tagged = sum("temperature" in item["tags"] for item in ITEMS.values())
+    assert readiness.readiness_table("topic", NOON).loc["temperature", "items"] == tagged
     with pytest.raises(ValueError, match="not by 'colour'"):
-        trainer.statistics("colour")
+        readiness.readiness_table("colour")
 
 
 @pytest.mark.parametrize("by", ["chapter", "level", "kind", "topic"])
-@pytest.mark.parametrize("language", interview.LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_statistics_as_a_page_and_a_plot(by, language):
     for answered in (False, True):
         if answered:
             answer_some()
-        page = trainer.statistics_page(by, language, NOON + DAY)
-        table = trainer.statistics(by, NOON + DAY)
+        page = readiness.readiness_page(by, language, NOON + DAY)
+        table = readiness.readiness_table(by, NOON + DAY)
         assert page._repr_html_().count("<tr>") == len(table) + 2
         assert f"| {len(ITEMS)} |" in page.markdown.splitlines()[-1]
-        names = [trainer.group_name(by, group, language) for group in table.index]
-        made = plots.progress_bars(table, names, language)
+        names = [bank.group_name(by, group, language) for group in table.index]
+        made = figures.progress_bars(table, names, language)
         assert len(made.axes[0].patches) == 2 * len(table)
         title = f"{(table['ready'] * table['items']).sum() / table['items'].sum():.0%}"
         assert title in made.get_suptitle()
 
 
 def test_without_a_chinese_font_a_plot_speaks_english(monkeypatch):
-    monkeypatch.setattr(plots, "_chinese_font", lambda: None)
-    table = trainer.statistics("kind")
-    made = plots.progress_bars(table, ["概念"] * len(table), "zh")
+    monkeypatch.setattr(figures, "chinese_font", lambda: None)
+    table = readiness.readiness_table("kind")
+    made = figures.progress_bars(table, ["概念"] * len(table), "zh")
     words = [text.get_text() for text in made.axes[0].get_yticklabels()]
     assert words == list(table.index) and not HAN.search(made.get_suptitle())
 
 
-@pytest.mark.parametrize("hours", [0.5, 1, 1.5, 2, 2.5, 3, 4, 6, 8, 12])
+@pytest.mark.parametrize("hours", [0.5, 0.7, *range(1, 13), 1.5, 1.6, 2.5, 4.1])
 @pytest.mark.parametrize("answered", [False, True])
 def test_an_evening_adds_up_to_its_hours(hours, answered):
     if answered:
         answer_some()
     steps = trainer.evening(hours, now=NOON + 2 * DAY)
-    assert sum(step.minutes for step in steps) == round(60 * hours)
+    total = round(60 * hours)
+    assert sum(step.minutes for step in steps) == total
     assert [step.start for step in steps] == [
         sum(s.minutes for s in steps[:n]) for n in range(len(steps))
     ]
@@ -284,13 +235,22 @@ def test_an_evening_adds_up_to_its_hours(hours, answered):
     assert len(asked) == len(set(asked)) > 0
     kinds = [step.kind for step in steps]
     assert kinds[-1] in ("again", "stop") and ("interview" in kinds) == (hours >= 2)
-    assert (kinds[0] == "weak") == answered and "break" not in (kinds[0], kinds[-1])
+    assert (kinds[0] == "weak") == answered
+    assert "break" not in (kinds[0], kinds[-1]) and ("break" in kinds) == (hours > 1.6)
     since = 0
     for step in steps:
         since = 0 if step.kind in ("break", "stop") else since + step.minutes
         assert since <= 130
+    drills = [step for step in steps if step.kind == "drill"]
+    assert [step.chapter for step in drills] == sorted(step.chapter for step in drills)
+    for chapter in {step.chapter for step in drills}:  # basic before senior
+        levels = [i["level"] for step in drills if step.chapter == chapter for i in step.items]
+        assert levels == sorted(levels)
+    overviews = [step.chapter for step in steps if step.kind == "overview"]
+    assert overviews == (sorted({step.chapter for step in drills}) if hours >= 1.5 else [])
+    assert [s.minutes >= total // 10 for s in steps if s.kind == "again"] == [True]
     if hours == 3 and not answered:
-        assert {s.chapter for s in steps if s.kind == "drill"} == set(trainer.chapter_titles())
+        assert {s.chapter for s in steps if s.kind == "drill"} == set(bank.chapter_titles())
 
 
 def test_an_evening_begins_with_the_weak_and_leaves_out_the_known():
@@ -300,7 +260,7 @@ def test_an_evening_begins_with_the_weak_and_leaves_out_the_known():
     assert [item["id"] for item in steps[0].items][0] == "why-t-squared"
     asked = [item["id"] for step in steps for item in step.items]
     assert "dark-knowledge" not in asked and "write-the-loss" not in asked
-    weak = trainer.weak_topics(now)
+    weak = readiness.weak_topics(now)
     assert set(weak) <= set(ITEMS["why-t-squared"]["tags"]) and "t-squared" in weak
     page = trainer.evening_page(3, "en", now=now)
     assert "Weak points first (" in page.markdown and "19:00" in page.markdown
@@ -322,27 +282,27 @@ def test_cards_in_the_terminal(file):
     said = typed("", "3", "l", "", "7", "1", "q")
     assert "What is knowledge distillation" in said and "Say" not in said
     assert "请输入其中之一" in said and "本次答了 2 题" in said
-    assert [(a.grade, a.mode) for a in progress.answers()] == [(3, "card"), (1, "card")]
+    assert [(a.grade, a.mode) for a in progress.answer_log()] == [(3, "card"), (1, "card")]
     assert str(file) in said.replace("\n", "")
 
 
 def test_the_end_of_the_input_stops_and_keeps(file):
     done = CliRunner().invoke(app, ["quiz"], input="\n4\n")
     assert done.exit_code == 0 and "1 answered now" in done.output
-    assert len(progress.answers()) == 1
+    assert len(progress.answer_log()) == 1
 
 
 def test_multiple_choice_in_the_terminal():
-    right = {o.text["en"]: o for o in trainer.choices("kd-in-a-minute", "5-0")}
-    letter = "abcd"[[o.right for o in right.values()].index(True)]
-    other = next(x for x in "abcd" if x != letter)
+    found = trainer.options(ITEMS["kd-in-a-minute"], "5-0")
+    letter = "abc"[[option["right"] for option in found].index(True)]
+    other = next(x for x in "abc" if x != letter)
     said = typed(letter, "", "q", arguments=["choice", "--seed", "5"])
     assert "Right." in said
-    assert progress.answers()[0][2:] == (trainer.RECOGNISED, "choice")
-    os.remove(progress.file())
+    assert progress.answer_log()[0][2:] == (trainer.RECOGNISED, "choice")
+    os.remove(progress.progress_file())
     said = typed(other, "", "q", arguments=["choice", "--seed", "5"])
     assert f"Not {other}. Right is {letter}." in said
-    assert progress.answers()[0].grade == progress.AGAIN
+    assert progress.answer_log()[0].grade == progress.AGAIN
 
 
 def test_a_mock_interview_in_the_terminal():
@@ -352,14 +312,14 @@ def test_a_mock_interview_in_the_terminal():
     assert f"Question {len(asked)} of {len(asked)}" in said and "评分表：14/20" in said
     (past,) = progress.interviews()
     assert past.score == pytest.approx(2 / 3) and list(past.rubric.values()) == [1, 2, 3, 4, 4]
-    assert [a.item for a in progress.answers()] == [item["id"] for item in asked]
+    assert [a.item for a in progress.answer_log()] == [item["id"] for item in asked]
     assert "67%" in typed(arguments=["stats"])
 
 
 def test_a_mock_interview_broken_off_keeps_its_answers():
     said = typed("", "", "1", "q", arguments=["mock", "--minutes", "10", "--seed", "4"])
     assert "Stopped early" in said and "0%" in said
-    assert len(progress.answers()) == 1 and progress.interviews() == []
+    assert len(progress.answer_log()) == 1 and progress.interviews() == []
     assert "Stopped early" in typed("q", arguments=["mock"])
 
 
@@ -372,8 +332,8 @@ def test_plan_and_statistics_in_the_terminal():
     ("arguments", "told"),
     [
         (["dance"], "no mode 'dance'"),
-        (["-l", "fr"], "the language of a quiz is 'en' or 'zh'"),
-        (["--chapter", "42"], "no question fits"),
+        (["-l", "fr"], "the language is 'en', 'zh' or 'both'"),
+        (["--chapter", "42"], "no question of the bank fits chapter [42] of [1, 2"),
         (["tomorrow", "--hours", "99"], "between half an hour and 12 hours"),
     ],
 )
@@ -399,12 +359,12 @@ def test_the_quiz_in_a_real_terminal(file, request):
     import select
 
     master, slave = pty.openpty()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen(
         [sys.executable, "-m", "kdlab", "quiz", "--chapter", "1"],
-        stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True,
-        preexec_fn=own_terminal,
-    )  # fmt: skip
+        **{"stdin": slave, "stdout": slave, "stderr": slave, "preexec_fn": own_terminal},
+        env=environment(TERM="xterm", COLUMNS="100"),
+        start_new_session=True,
+    )
     request.addfinalizer(process.kill)
     os.close(slave)
     seen = b""
@@ -440,7 +400,7 @@ def test_the_quiz_in_a_real_terminal(file, request):
     until("本次答了 1 题", nudge=ctrl_c)
     assert process.wait(60) == 0
     os.close(master)
-    assert len(progress.answers()) == 1
+    assert len(progress.answer_log()) == 1
 
 
 @pytest.mark.parametrize(
@@ -448,13 +408,27 @@ def test_the_quiz_in_a_real_terminal(file, request):
     [
         (r"$\mathrm{KL}(p\,\|\,q)$", "`KL(p ‖ q)`"),
         (r"$e^{\Delta/T}$", "`e^{Δ/T}`"),
-        (r"$\frac{a}{b}$", r"`\frac{a}{b}`"),  # as it is: nothing may be lost
+        (r"$\log\frac{q(y)}{p(y)}$", "`log(q(y)/p(y))`"),  # not (log q(y))/p(y)
+        (r"$\tfrac{1}{2K}\sum_i (z_i - v_i)^2$", "`(1/(2K)) ∑_i (z_i - v_i)^2`"),
+        (r"$\frac{a - b}c \ge 0$", "`((a - b)/c) ≥ 0`"),
+        (r"$p^{(T)}_{b,k} \approx 64\,000$", "`p^{(T)}_{b,k} ≈ 64 000`"),
+        (r"$f''(x)$", "`f''(x)`"),
+        ("$$\nT\\log q\n$$", "\n\n`T log q`\n\n"),
         ("`$HOME` and $T$", "`$HOME` and `T`"),
         ("```\ncost = '$5'\n```", "```\ncost = '$5'\n```"),
     ],
 )
 def test_formulas_in_a_terminal(latex, shown):
     assert quiz.readable(latex) == shown
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_no_formula_of_the_bank_is_left_in_latex(code):
+    for item in ITEMS.values():
+        shown = quiz.readable(bank.laid_out("card", item, code))
+        text = re.sub(r"(?s)```.*?```", "", shown)
+        assert "$" not in re.sub("`[^`]*`", "", text), item["id"]
+        assert not re.search(r"\\(frac|mathrm|sum|log|big|[,;|])", text), item["id"]
 
 
 # ---------------------------------------------------------------- in JupyterLab
@@ -474,7 +448,7 @@ def test_cards_on_a_panel():
     panel.language.value = "zh"
     assert buttons(panel)[2] == "会 (10 分钟)" and "常见的错误回答" in panel.body.value
     panel.buttons[2].click()
-    assert [a.grade for a in progress.answers()] == [3] and buttons(panel) == ["看答案"]
+    assert [a.grade for a in progress.answer_log()] == [3] and buttons(panel) == ["看答案"]
     panel.chapter.value = 1
     assert panel.screen.page("en").startswith("**") and panel.chapter.label.startswith("01 ")
     panel.language.value = "en"
@@ -499,7 +473,7 @@ def test_two_panels_see_each_others_answers():
     for panel in (one, two):
         panel.answer("")
         panel.answer("4")
-    first, second = progress.answers()
+    first, second = progress.answer_log()
     assert first.item == second.item  # both had shown it already
     one.answer("")
     one.answer("4")
@@ -509,12 +483,11 @@ def test_two_panels_see_each_others_answers():
 
 def test_multiple_choice_on_a_panel():
     panel = panels.multiple_choice(seed=1)
-    name = trainer.next_item(trainer.select(), {})["id"]
-    options = trainer.choices(name, "1-0")
-    right = [o.right for o in options].index(True)
-    assert buttons(panel) == list("abcd"[: len(options)])
-    panel.answer("abcd"[right])
-    assert "Right." in panel.body.value and progress.answers()[0].mode == "choice"
+    name = trainer.next_item(bank.find_items(), {})["id"]
+    found = trainer.options(ITEMS[name], "1-0")
+    assert buttons(panel) == list("abc"[: len(found)])
+    panel.answer("abc"[[option["right"] for option in found].index(True)])
+    assert "Right." in panel.body.value and progress.answer_log()[0].mode == "choice"
     panel.language.value = "zh"
     assert "答对了" in panel.body.value
     panel.answer("")
@@ -528,7 +501,7 @@ def test_a_mock_interview_on_a_panel():
     assert panel.minutes.disabled and panel.chapters.disabled
     for n, item in enumerate(asked, 1):
         assert f"Question {n} of {len(asked)}" in panel.status.value
-        assert interview.question(item["id"], "en").markdown == panel.screen.page("en")
+        assert bank.laid_out("question", item, "en") == panel.screen.page("en")
         panel.answer("")
         panel.answer("2")
     for mark in "12344":
@@ -576,11 +549,11 @@ def test_a_panel_through_kernel_messages(file):
     """What a browser sends, to a real kernel: a click, the language switch, a slider."""
     sys.path.insert(0, str(ROOT / "tests"))
     from jupyter_client.manager import KernelManager
-    from test_widgets import conversation, drag
+    from test_panels import conversation, drag
 
     manager = KernelManager(kernel_name="python3")
     manager.kernel_spec.argv[0] = sys.executable
-    manager.start_kernel(env={**os.environ, "PYTHONPATH": str(ROOT)})
+    manager.start_kernel(env=environment())
     client = manager.client()
     client.start_channels()
     try:
@@ -611,7 +584,7 @@ print(json.dumps({'button': cards.buttons[0].model_id, 'body': cards.body.model_
         assert "Wrong answers" in shown(click(), "body")
         assert "常见的错误回答" in shown(drag(client, ids["language"], 1, "index"), "body")
         click()
-        assert [answer.grade for answer in progress.answers()] == [1]
+        assert [answer.grade for answer in progress.answer_log()] == [1]
         assert "5 h" in shown(drag(client, ids["hours"], 5.0), "plan")
     finally:
         client.stop_channels()

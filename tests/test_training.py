@@ -11,7 +11,7 @@ from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Images, Views, augment, normalise,
 from kdlab.losses import soft_target_loss
 from kdlab.metrics import predict
 from kdlab.teachers import answer
-from kdlab.training import Batch, distil, fit, labels_only, shuffled
+from kdlab.training import Batch, Optimizer, distil, fit, labels_only, shuffled
 
 
 def images(n=30, seed=0):
@@ -52,8 +52,9 @@ def same(one, other):
     return all(torch.equal(v, other[k]) for k, v in one.items())
 
 
-def train(student, objective=labels_only, data=None, **options):
-    options = {"epochs": 3, "batch_size": 8, "lr": 0.05} | options
+def train(student, objective=labels_only, data=None, optimizer="sgd", lr=0.05, **options):
+    descent = Optimizer(optimizer, lr, schedule=options.pop("schedule", "one-cycle"))
+    options = {"epochs": 3, "batch_size": 8, "optimizer": descent} | options
     history = fit(student, images() if data is None else data, objective, **options)
     return [row["loss"] for row in history]
 

@@ -5,9 +5,10 @@ from collections import Counter
 
 import pytest
 
-from kdlab import recipes, tuning
+from kdlab import tuning
 from kdlab.experiments import rounds
-from kdlab.recipes import KD, LEADERBOARD, PAIR, PUPIL, Experiment
+from kdlab.plans import EXPERIMENTS, LEADERBOARD
+from kdlab.recipes import KD, PAIR, PUPIL
 from kdlab.tuning import FINALISTS, TRIALS, Space
 
 SPACES = {
@@ -23,8 +24,7 @@ def run(arm, seed, accuracy):
 def searched(quality, seeds=3):
     """A whole search in which a trial of this recipe and seed has this quality: settings, runs."""
     runs, trials = [], {}
-    experiment = Experiment("Made up", tuning.drawn(SPACES), SPACES)
-    for arms, new_seeds in rounds(experiment, seeds, runs):
+    for arms, new_seeds in rounds(tuning.drawn(SPACES), SPACES, seeds, runs):
         trials |= arms
         runs += [run(arm, seed, quality(r, seed)) for seed in new_seeds for arm, r in arms.items()]
     return trials, runs
@@ -48,7 +48,10 @@ def test_a_share_of_labels_divides_the_objective_between_labels_and_teacher():
     hard = PUPIL._replace(method="hard distillation", weight=0.5, hard_weight=0.5)
     hard = tuning.with_settings(hard, {"label_share": 0.25, "lr": 0.2})
     assert (hard.hard_weight, hard.soft_weight, hard.weight, hard.lr) == (0.25, 0.0, 0.75, 0.2)
-    assert tuning.settings_of(hard, ["lr", "label_share"]) == {"lr": 0.2, "label_share": 0.25}
+    assert tuning.values_of(hard._asdict(), ["lr", "label_share"]) == {
+        "lr": 0.2,
+        "label_share": 0.25,
+    }
 
 
 def test_rates_are_even_in_the_logarithm_and_shares_in_themselves():
@@ -57,10 +60,11 @@ def test_rates_are_even_in_the_logarithm_and_shares_in_themselves():
 
 
 def test_every_arm_of_the_board_gets_as_many_trials_and_draws_from_the_same_rates():
-    counts = Counter(tuning.arm_of(trial) for trial in recipes.leaderboard_trials())
+    trials = EXPERIMENTS["leaderboard-tuning"].arms
+    counts = Counter(tuning.arm_of(trial) for trial in trials)
     assert set(counts.values()) == {TRIALS} and set(counts) == set(LEADERBOARD)
     assert {space.ranges["lr"] for space in LEADERBOARD.values()} == {(0.05, 0.8)}
-    assert {r.judge for r in recipes.leaderboard_trials().values()} == {"validation"}
+    assert {r.judge for r in trials.values()} == {"validation"}
 
 
 def test_three_finalists_of_each_arm_run_again_with_seeds_that_are_new():
@@ -70,7 +74,7 @@ def test_three_finalists_of_each_arm_run_again_with_seeds_that_are_new():
         assert Counter(r["seed"] for r in mine) == {100: TRIALS, 101: FINALISTS, 102: FINALISTS}
         best = sorted({r["arm"] for r in mine}, key=lambda a: abs(math.log(trials[a].lr / 0.2)))
         assert {r["arm"] for r in mine if r["seed"] == 101} == set(best[:FINALISTS])
-        assert tuning.choose(trials, runs, arm) == trials[best[0]]
+        assert tuning.choose(runs, arm) == best[0]
 
 
 def test_a_best_trial_at_an_edge_gets_four_more_beyond_it():
@@ -80,7 +84,7 @@ def test_a_best_trial_at_an_edge_gets_four_more_beyond_it():
         assert [r.lr for r in further] == [1.2, 1.8, 2.6, 4.0]
         top = max((trials[f"{arm} #{n}"] for n in range(1, TRIALS + 1)), key=lambda r: r.lr)
         assert all(r._replace(lr=top.lr) == top for r in further)
-        assert tuning.choose(trials, runs, arm).lr == 4.0
+        assert trials[tuning.choose(runs, arm)].lr == 4.0
     assert not any(trial.endswith(f"#{TRIALS + 5}") for trial in trials)
 
 
@@ -94,14 +98,13 @@ def test_the_mean_over_all_seeds_decides_and_not_the_first_one():
     trials, runs = searched(quality)
     finalists = {r["arm"] for r in runs if r["seed"] == 101 and tuning.arm_of(r["arm"]) == "labels"}
     mean = {a: sum(r["accuracy"] for r in runs if r["arm"] == a) for a in finalists}
-    assert tuning.choose(trials, runs, "labels") == trials[max(mean, key=mean.get)]
+    assert tuning.choose(runs, "labels") == max(mean, key=mean.get)
 
 
-def test_a_trial_that_diverged_is_the_worst_and_an_unknown_arm_is_named():
+def test_a_trial_that_diverged_is_the_worst_and_an_arm_without_runs_has_no_choice():
     runs = [run("labels #1", 100, None), run("labels #2", 100, 10.0)]
     assert list(tuning.scores(runs, "labels")) == ["labels #2", "labels #1"]
-    with pytest.raises(KeyError, match="no trials of 'x'"):
-        tuning.choose({}, runs, "x")
+    assert tuning.choose(runs, "x") is None
 
 
 def test_names_that_begin_alike_are_told_apart():

@@ -12,31 +12,24 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    import fsrs
+    from fsrs import Card, Scheduler
 
 AGAIN, HARD, GOOD, EASY = 1, 2, 3, 4
-MIGRATIONS = (  # step n makes version n + 1 of the file; never edit one, append
-    """CREATE TABLE answers (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        item TEXT NOT NULL,
-        at TEXT NOT NULL,
-        grade INTEGER NOT NULL CHECK (grade BETWEEN 1 AND 4)
-    )""",
-    "ALTER TABLE answers ADD COLUMN mode TEXT NOT NULL DEFAULT 'card'",
-    """CREATE TABLE interviews (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        at TEXT NOT NULL,
-        minutes REAL NOT NULL,
-        score REAL NOT NULL,
-        rubric TEXT NOT NULL
-    )""",
-)
+VERSION = 3  # of the file, its PRAGMA user_version
+SCHEMA = f"""BEGIN IMMEDIATE;
+    CREATE TABLE IF NOT EXISTS answers (id INTEGER PRIMARY KEY AUTOINCREMENT, item TEXT NOT NULL,
+        at TEXT NOT NULL, grade INTEGER NOT NULL CHECK (grade BETWEEN 1 AND 4),
+        mode TEXT NOT NULL DEFAULT 'card');
+    CREATE TABLE IF NOT EXISTS interviews (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL,
+        minutes REAL NOT NULL, score REAL NOT NULL, rubric TEXT NOT NULL);
+    PRAGMA user_version = {VERSION};
+    COMMIT"""
 
 
 class ProgressError(Exception):
@@ -57,21 +50,20 @@ class Interview(NamedTuple):
     rubric: dict[str, int]  # criterion -> mark
 
 
-def file() -> Path:
+def progress_file() -> Path:
     """Where the progress is kept: $KDLAB_PROGRESS, or kdlab/progress.sqlite3 in the user's data."""
     import platformdirs
 
-    if chosen := os.environ.get("KDLAB_PROGRESS"):
-        return Path(chosen).expanduser()
-    return Path(platformdirs.user_data_dir("kdlab", appauthor=False)) / "progress.sqlite3"
+    folder = Path(platformdirs.user_data_dir("kdlab", appauthor=False))
+    return Path(os.environ.get("KDLAB_PROGRESS") or folder / "progress.sqlite3").expanduser()
 
 
 def record(item: str, grade: int, mode: str = "card", *, now: datetime | None = None) -> None:
     """Keep one answer, on the disk when this returns. ValueError for a grade outside 1 to 4."""
     if grade not in (AGAIN, HARD, GOOD, EASY):
         raise ValueError(f"a grade is 1 (again), 2 (hard), 3 (good) or 4 (easy), got {grade!r}")
+    values = (item, utc(now).isoformat(), int(grade), mode)
     with _opened() as db:
-        values = (item, _moment(now).isoformat(), int(grade), mode)
         db.execute("INSERT INTO answers (item, at, grade, mode) VALUES (?, ?, ?, ?)", values)
 
 
@@ -79,12 +71,12 @@ def record_interview(
     minutes: float, score: float, rubric: dict[str, int], *, now: datetime | None = None
 ) -> None:
     """Keep the outcome of one mock interview."""
+    values = (utc(now).isoformat(), minutes, score, json.dumps(rubric))
     with _opened() as db:
-        values = (_moment(now).isoformat(), minutes, score, json.dumps(rubric))
         db.execute("INSERT INTO interviews (at, minutes, score, rubric) VALUES (?,?,?,?)", values)
 
 
-def answers() -> list[Answer]:
+def answer_log() -> list[Answer]:
     """Every answer ever given, in order; none where there is no file yet."""
     rows = _read("SELECT item, at, grade, mode FROM answers ORDER BY id")
     return [Answer(item, datetime.fromisoformat(at), *rest) for item, at, *rest in rows]
@@ -96,44 +88,43 @@ def interviews() -> list[Interview]:
     return [Interview(datetime.fromisoformat(r[0]), r[1], r[2], json.loads(r[3])) for r in rows]
 
 
-def cards(given: Iterable[Answer] | None = None) -> dict[str, "fsrs.Card"]:
+def cards(given: Iterable[Answer] | None = None) -> dict[str, "Card"]:
     """The FSRS card of each item that was ever answered: its `due`, `state`, `stability`."""
     found = {}
-    for answer in answers() if given is None else given:
+    for answer in answer_log() if given is None else given:
         found[answer.item] = after(found.get(answer.item), answer.grade, answer.at)
     return found
 
 
-def after(card: "fsrs.Card | None", grade: int, now: datetime) -> "fsrs.Card":
+def after(card: "Card | None", grade: int, now: datetime) -> "Card":
     """The card after one more answer (None: a new one). A clock that was set back is ignored."""
     import fsrs
 
-    now = now.astimezone(timezone.utc)
-    if card is None:
-        card = fsrs.Card(card_id=0, due=now)
-    elif card.last_review:
-        now = max(now, card.last_review)
+    card = card or fsrs.Card(card_id=0, due=utc(now))
+    now = max(utc(now), card.last_review or utc(now))
     return _scheduler().review_card(card, fsrs.Rating(grade), now)[0]
 
 
-def recall(card: "fsrs.Card | None", now: datetime | None = None) -> float:
-    """The probability, by FSRS in whole days, that a card is remembered; 0 for one never seen."""
-    return _scheduler().get_card_retrievability(card, _moment(now)) if card else 0.0
+def recall(card: "Card | None", now: datetime | None = None, days: float = 0) -> float:
+    """The probability, by FSRS, that a card is remembered some days from now; 0 for one unseen."""
+    moment = utc(now) + timedelta(days)
+    return _scheduler().get_card_retrievability(card, moment) if card else 0.0
+
+
+def utc(moment: datetime | None = None) -> datetime:
+    """A moment in UTC; None is now."""
+    return (moment or datetime.now(timezone.utc)).astimezone(timezone.utc)
 
 
 @cache
-def _scheduler() -> "fsrs.Scheduler":
+def _scheduler() -> "Scheduler":
     import fsrs
 
     return fsrs.Scheduler(enable_fuzzing=False)  # the same answers, the same schedule
 
 
-def _moment(now: datetime | None) -> datetime:
-    return (now or datetime.now(timezone.utc)).astimezone(timezone.utc)
-
-
 def _read(query: str) -> list[tuple]:
-    if not file().exists():
+    if not progress_file().exists():
         return []
     with _opened() as db:
         return db.execute(query).fetchall()
@@ -141,37 +132,21 @@ def _read(query: str) -> list[tuple]:
 
 @contextmanager
 def _opened() -> Iterator[sqlite3.Connection]:
-    """The file, made or brought to the newest version first; each statement commits itself."""
-    path = file()
+    """The file, made first where there is none; each statement commits itself."""
+    path = progress_file()
+    kept = "or name another in KDLAB_PROGRESS: this one is kept as it is"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as db:
-            _migrate(db, path)
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:  # of several processes that find it so, one makes the tables
+                db.executescript(SCHEMA)
+            elif version != VERSION:
+                told = f"the progress file {path} has version {version}, this kdlab reads {VERSION}"
+                raise ProgressError(f"{told}; update the clone (git pull), {kept}")
             yield db
     except (sqlite3.Error, OSError) as error:
+        told = f"the progress file {path} cannot be used ({error})"
         raise ProgressError(
-            f"the progress file {path} cannot be used ({error}); free the disk or its lock, "
-            "move a damaged file away, or name another in KDLAB_PROGRESS: what it holds is kept"
+            f"{told}; free the disk or its lock, move a damaged file, {kept}"
         ) from error
-
-
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
-    version = "PRAGMA user_version"
-    if db.execute(version).fetchone()[0] == len(MIGRATIONS):
-        return
-    db.execute("BEGIN IMMEDIATE")  # one process migrates, the others find it done
-    try:
-        done = db.execute(version).fetchone()[0]
-        if done > len(MIGRATIONS):
-            raise ProgressError(
-                f"the progress file {path} has version {done}, this kdlab knows up to "
-                f"{len(MIGRATIONS)}; update the clone (git pull), the file is untouched"
-            )
-        for step in MIGRATIONS[done:]:
-            db.execute(step)
-        db.execute(f"{version} = {len(MIGRATIONS)}")
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise

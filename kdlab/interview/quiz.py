@@ -1,93 +1,97 @@
 """The trainer in a terminal (`python -m kdlab quiz`): it shows the screens of `sessions`.
 
-At every prompt `l` switches the language and `q` stops. Formulas stay LaTeX, lightened where no
-meaning can be lost.
+At every prompt `l` switches the language and `q` stops. Formulas are shown in Unicode.
 """
 
 import re
+from functools import cache
 
-from kdlab import interview
-from kdlab.interview.sessions import Screen, Session, Stop
-
-WORDS = {  # (English, 中文)
-    "enter": ("Enter: {label}", "回车：{label}"),
-    "keys": ("l: 中文 · q: stop", "l：English · q：结束"),
-    "unknown": ("Please type one of: {valid}", "请输入其中之一：{valid}"),
-}
-SYMBOLS = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "epsilon": "ε", "lambda": "λ", "sigma": "σ",
-    "delta": "δ", "Delta": "Δ", "theta": "θ", "eta": "η", "ne": "≠", "dots": "…",
-    "tau": "τ", "pi": "π", "mu": "μ", "partial": "∂", "nabla": "∇", "sum": "Σ", "log": "log",
-    "exp": "exp", "max": "max", "min": "min", "cdot": "·", "times": "×", "approx": "≈", "to": "→",
-    "le": "≤", "ge": "≥", "pm": "±", "infty": "∞", "in": "∈", "ll": "≪", "gg": "≫", "|": "‖",
-    "%": "%", "quad": " ", "qquad": "  ", "big": "", "Big": "", "left": "", "right": "",
-    ",": " ", ";": " ", "!": "", "lVert": "‖", "rVert": "‖",
-}  # fmt: skip
+from kdlab.interview.sessions import Screen, Sitting, Stop
+from kdlab.words import codes, say
 
 
-def play(session: Session, language: str = "en") -> None:
-    """Carry a session through to its last screen, asking on standard input.
+def play(sitting: Sitting, language: str = "en") -> None:
+    """Carry a sitting through to its last screen, asking on standard input.
 
-    The end of the input and Ctrl-C stop it as `q` does.
+    The end of the input and Ctrl-C stop it as `q` does. ValueError for an unknown language.
     """
-    if language not in interview.LANGUAGES:
-        raise ValueError(f"the language of a quiz is 'en' or 'zh', got {language!r}")
-    screen = next(session)
-    show(screen, language)
-    while screen.options:
-        key = _ask(screen, language)
-        if key == "l":
-            language = "zh" if language == "en" else "en"
-        else:
-            screen = session.throw(Stop()) if key == "q" else session.send(key)
-        show(screen, language)
-
-
-def show(screen: Screen, language: str) -> None:
-    """Print a screen."""
     from rich.console import Console
     from rich.markdown import Markdown
 
+    codes(language)
     console = Console(width=None if Console().is_terminal else 100)
-    if screen.status:
-        console.print("\n" + screen.status(language), style="dim", highlight=False)
-    console.print("", Markdown(readable(screen.page(language)), code_theme="ansi_light"))
+    screen = next(sitting)
+    while True:
+        if screen.status:
+            console.print("\n" + screen.status(language), style="dim", highlight=False)
+        console.print("", Markdown(readable(screen.page(language)), code_theme="ansi_light"))
+        if not screen.options:
+            return
+        if (key := _ask(screen, language, console)) == "l":
+            language = "zh" if language == "en" else "en"
+        else:
+            screen = sitting.throw(Stop()) if key == "q" else sitting.send(key)
 
 
-def _ask(screen: Screen, language: str) -> str:
+def _ask(screen: Screen, language: str, console) -> str:
     """A key of the screen, "l" or "q"."""
-
-    def say(name: str, **values) -> str:
-        return WORDS[name][interview.LANGUAGES.index(language)].format(**values)
+    from rich.prompt import Prompt
+    from rich.text import Text
 
     labels = {key: label(language) for key, label in screen.options.items()}
-    shown = [
-        key if key == label else f"{key} {label}" if key else say("enter", label=label)
-        for key, label in labels.items()
-    ]
-    valid = [*labels, "l", "q"]
-    while True:
-        try:
-            said = input(f"\n{' · '.join(shown)}   [{say('keys')}] ").strip().lower()
-        except (EOFError, KeyboardInterrupt):
-            return "q"
-        if said in valid:
-            return said
-        print(say("unknown", valid=", ".join(key or "Enter" for key in valid)))
+    shown = (" ".join(dict.fromkeys([key or "Enter:", label])) for key, label in labels.items())
+    line = Text(f"\n{' · '.join(shown)}   [{say('quiz.keys', language)}]")
+    valid, told = [*labels, *"lq"], ", ".join(key or "Enter" for key in [*labels, *"lq"])
+    prompt = Prompt(line, console=console, choices=[*valid, *"LQ"], show_choices=False)
+    prompt.prompt_suffix, prompt.illegal_choice_message = (
+        " ",
+        say("quiz.unknown", language, valid=told),
+    )
+    try:
+        return prompt().lower()
+    except (EOFError, KeyboardInterrupt):
+        return "q"
 
 
 def readable(markdown: str) -> str:
-    """Markdown for a terminal: formulas as code, their LaTeX without what only sets type."""
+    """Markdown for a terminal: its formulas as code, in Unicode."""
 
     def formula(match: re.Match) -> str:
-        if match["code"]:
-            return match["code"]
-        text = (match["block"] or match["inline"]).strip()
-        text = re.sub(r"\\(?:mathrm|text|operatorname|mathbf)\{([^{}]*)\}", r"\1", text)
-        text = re.sub(r"\\([A-Za-z]+|[|%,;!])", lambda m: SYMBOLS.get(m[1], m[0]), text)
-        text = re.sub(r"\s+", " ", text).replace("`", "'")
-        return f"\n\n`{text}`\n\n" if match["block"] else f"`{text}`"
+        if not (latex := match["block"] or match["inline"]):
+            return match[0]
+        found = unicode_formula(latex).replace("`", "'")
+        return f"\n\n`{found}`\n\n" if match["block"] else f"`{found}`"
 
-    code = r"(?P<code>```.*?```|`[^`]*`)"
-    formulas = r"\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+?)\$"
+    code, formulas = "```.*?```|`[^`]*`", r"\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+?)\$"
     return re.sub(f"{code}|{formulas}", formula, markdown, flags=re.S)
+
+
+def unicode_formula(latex: str) -> str:
+    """A formula as one line of text; braces and brackets keep what belongs together."""
+    latex = re.sub(r"\\[td]frac(?![a-z])", r"\\frac", latex)
+    apart = r"(?<=[A-Za-z0-9)}])(?=\\(?!right|rVert|[Bb]ig)[A-Za-z])"  # T\log q is T log q
+    return " ".join(_translator().latex_to_text(f"${re.sub(apart, ' ', latex)}$").split())
+
+
+@cache
+def _translator():
+    """A pylatexenc.latex2text.LatexNodes2Text that loses no meaning."""
+    from pylatexenc import latex2text
+
+    token = r"(∂ )?([\d.]+|\w)([_^](\w|\{[^{}]*\}))*|\w+\([^()]*\)"
+
+    def fraction(node, l2tobj) -> str:
+        over, under = (l2tobj.node_arg_to_text(node, place).strip() for place in (0, 1))
+        over = f"({over})" if re.search("[-+/=]", over) else over
+        both = f"{over}/{under}" if re.fullmatch(token, under) else f"{over}/({under})"
+        return both if re.fullmatch(r"\w+/\w+", both) else f"({both})"
+
+    symbols = {"|": "‖", "arg": "arg ", "frac": fraction}
+    macros = [latex2text.MacroTextSpec(name, text) for name, text in symbols.items()]
+    known = latex2text.get_default_latex_context_db()
+    known = known.filter_context(exclude_categories=["nonascii-specials"])  # f'' quotes nothing
+    known.add_context_category("formulas", macros=macros, prepend=True)
+    spaces = {"between-macro-and-chars": False, "between-latex-constructs": True}
+    spaces = {**spaces, "after-comment": True, "in-equations": {**spaces, "after-comment": True}}
+    options = {"math_mode": "text", "keep_braced_groups": True, "strict_latex_spaces": spaces}
+    return latex2text.LatexNodes2Text(known, **options)

@@ -1,57 +1,21 @@
 """A sitting of the trainer as a generator: it yields a `Screen` and is sent the answer's key.
 
-The terminal (`quiz`) and JupyterLab (`panels`) only show screens and return
-keys, so both do the same. An answer is kept before the next screen comes; `Stop`, thrown in, leads
-to the last screen, which has no options. A language is an argument of a page: it may change any
-time.
+The terminal (`quiz`) and JupyterLab (`panels`) only show screens and return keys, so both do the
+same. An answer is kept before the next screen comes; `Stop`, thrown in, leads to the last screen,
+which has no options. A language is an argument of a page: it may change any time.
 """
 
 import time
-from collections.abc import Callable, Collection, Generator, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
-from kdlab import interview
 from kdlab.interview import progress, trainer
+from kdlab.interview.bank import Item, laid_out
+from kdlab.interview.readiness import readiness_page
+from kdlab.words import say
 
 Words = Callable[[str], str]  # language -> Markdown
-WORDS = {  # (English, 中文)
-    "reveal": ("Show the answer", "看答案"),
-    "reveal hint": ("Say your answer aloud first.", "先把答案说出口。"),
-    "next": ("Next", "下一题"),
-    "begin": ("Begin", "开始"),
-    "how it goes": (
-        "Answer aloud, then look and grade yourself. Each grade is kept at once.",
-        "先口头作答，再看答案、给自己打分。每个分数都会立即保存。",
-    ),
-    "right": ("Right.", "答对了。"),
-    "wrong": ("Not {letter}. Right is {right}.", "不是 {letter}，正确答案是 {right}。"),
-    "place": (
-        "Question {n} of {count} · minute {minute:.0f} of {minutes}",
-        "第 {n}/{count} 题 · 第 {minute:.0f}/{minutes} 分钟",
-    ),
-    "left": (
-        "{due} due · {new} new · {n} answered now",
-        "待复习 {due} · 未学 {new} · 本次已答 {n}",
-    ),
-    "empty": (
-        "Nothing is due. The next card comes back in {interval}.",
-        "现在没有要复习的卡，下一张在 {interval} 后。",
-    ),
-    "bye": (
-        "{n} answered now; {due} due, {new} new. Kept in `{file}`",
-        "本次答了 {n} 题；待复习 {due}，未学 {new}。记录在 `{file}`",
-    ),
-    "unfinished": (
-        "Stopped early: what you answered is kept.",
-        "提前结束：已答的题都已保存。",
-    ),
-    "past": ("Mock interviews so far: {scores}", "以往模拟面试得分：{scores}"),
-    "no answers": (
-        "No answer is recorded yet; the cards make a beginning.",
-        "还没有答题记录，先做几张卡片吧。",
-    ),
-}
 
 
 class Stop(Exception):
@@ -67,162 +31,128 @@ class Screen(NamedTuple):
     status: Words | None = None  # one small line
 
 
-Session = Generator[Screen, str, None]
+Sitting = Generator[Screen, str, None]
 
 
-def word(name: str, **values) -> Words:
-    """A fixed text, to be asked for in a language."""
-    return lambda code: WORDS[name][interview.LANGUAGES.index(code)].format(**values)
-
-
-def cards(pool: Sequence[dict]) -> Session:
+def card_sitting(pool: Sequence[Item]) -> Sitting:
     """Flash cards by spaced repetition until nothing is due."""
-
-    def one(item: dict, status: Words) -> Session:
-        question = _question(item)
-        yield Screen(question, {"": word("reveal")}, status=status)
-        card = progress.cards().get(item["id"])
-        grade = yield Screen(_answer(item), _grades(card), question, status)
-        progress.record(item["id"], int(grade))
-
-    return _repeat(pool, one)
+    return _repeat(pool, lambda item, status: _revealed(item, status, "card"))
 
 
-def choice(pool: Sequence[dict], seed: int | str = 0) -> Session:
+def choice_sitting(pool: Sequence[Item], seed: int | str = 0) -> Sitting:
     """Multiple choice, in the order of spaced repetition."""
 
-    def one(item: dict, status: Words) -> Session:
+    def one(item: Item, status: Words) -> Sitting:
         # another order at each repetition: the answer is to be remembered, not its letter
-        given = sum(answer.item == item["id"] for answer in progress.answers())
-        options = dict(zip("abcd", trainer.choices(item["id"], f"{seed}-{given}"), strict=False))
-
-        def page(code: str) -> str:
-            lines = [f"- **{x}** {' '.join(o.text[code].split())}" for x, o in options.items()]
-            return "\n".join(lines)
-
-        keys = {letter: _letter(letter) for letter in options}
-        said = yield Screen(_joined(_question(item), page), keys, status=status)
-        right = next(letter for letter, option in options.items() if option.right)
+        given = sum(answer.item == item["id"] for answer in progress.answer_log())
+        options = dict(zip("abc", trainer.options(item, f"{seed}-{given}"), strict=False))
+        asked = _joined(_part("question", item), _part("options", options, "answer"))
+        said = yield Screen(asked, _letters(options), status=status)
+        right = next(letter for letter, option in options.items() if option["right"])
         grade = trainer.RECOGNISED if said == right else progress.AGAIN
         progress.record(item["id"], grade, "choice")
-
-        def outcome(code: str) -> str:
-            head = word("right" if said == right else "wrong", letter=said, right=right)(code)
-            lines = [f"- **{x}** {' '.join(o.why[code].split())}" for x, o in options.items()]
-            return f"**{head}**\n\n" + "\n".join(lines)
-
-        yield Screen(outcome, {"": word("next")}, _joined(_question(item), page), status)
+        head = _word("right" if said == right else "wrong", letter=said, right=right)
+        outcome = _joined(head, _part("options", options, "why"))
+        yield Screen(outcome, {"": _word("next")}, asked, status)
 
     return _repeat(pool, one)
 
 
-def _repeat(pool: Sequence[dict], one: Callable[[dict, Words], Session]) -> Session:
-    count, last = 0, None
+def _revealed(item: Item, status: Words, mode: str) -> Generator[Screen, str, int]:
+    """A question, then its answer to be graded; the grade, already kept."""
+    question = _part("question", item)
+    yield Screen(question, {"": _word("reveal")}, status=status)
+    grade = int((yield Screen(_part("answer", item), _grades(item), question, status)))
+    progress.record(item["id"], grade, mode)
+    return grade
+
+
+def _repeat(pool: Sequence[Item], one: Callable[[Item, Words], Sitting]) -> Sitting:
+    count, last = 0, ""
     try:
         while item := trainer.next_item(pool, seen := progress.cards(), last=last):
-            yield from one(item, word("left", n=count, **trainer.counts(pool, seen)))
+            yield from one(item, _word("left", n=count, **trainer.due_and_new(pool, seen)))
             count, last = count + 1, item["id"]
     except Stop:
-        count = count  # the item on the screen may be answered or not: it is not counted
-    seen, now = progress.cards(), datetime.now(timezone.utc)
-    left = trainer.counts(pool, seen, now)
-    bye = word("bye", n=count, file=progress.file(), **left)
+        pass  # the item on the screen may be answered or not: it is not counted
+    seen, now = progress.cards(), progress.utc()
+    left = trainer.due_and_new(pool, seen, now)
+    bye = _word("bye", n=count, file=progress.progress_file(), **left)
     if left["due"] or left["new"]:
         yield Screen(bye)
     else:
         wait = max(min(seen[i["id"]].due for i in pool) - now, timedelta(minutes=1))
-        yield Screen(_joined(lambda code: word("empty", interval=span(wait, code))(code), bye))
+        yield Screen(_joined(lambda c: say("session.empty", c, interval=_span(wait, c)), bye))
 
 
-def mock(questions: Sequence[dict]) -> Session:
+def mock_sitting(questions: Sequence[Item]) -> Sitting:
     """A mock interview against the clock, the rubric, and what came out."""
-    minutes = sum(item["minutes"] for item in questions)
-    title = trainer.mock_title(questions)
+    count, minutes = len(questions), sum(item["minutes"] for item in questions)
     grades, marks = {}, {}
     try:
-        yield Screen(_joined(lambda c: f"**{title(c)}**", word("how it goes")),
-                     {"": word("begin")})  # fmt: skip
+        title = _joined(lambda code: f"**{trainer.mock_title(questions, code)}**")
+        yield Screen(_joined(title, _word("how it goes")), {"": _word("begin")})
         begun = time.monotonic()
         for n, item in enumerate(questions, 1):
-            values = {"n": n, "count": len(questions), "minutes": minutes}
-            place = word("place", minute=(time.monotonic() - begun) / 60, **values)
-            question = _question(item)
-            yield Screen(question, {"": word("reveal")}, status=place)
-            grade = int((yield Screen(_answer(item), _grades(), question, place)))
-            progress.record(item["id"], grade, "mock")
-            grades[item["id"]] = grade
+            minute = (time.monotonic() - begun) / 60
+            status = _word("place", n=n, count=count, minute=minute, minutes=minutes)
+            grades[item["id"]] = yield from _revealed(item, status, "mock")
         spent = (time.monotonic() - begun) / 60
         for entry in trainer.rubric():
-            keys = {str(n): _letter(str(n)) for n in range(1, 5)}
-            marks[entry["id"]] = int((yield Screen(_criterion(entry), keys)))
+            marks[entry["id"]] = int((yield Screen(_part("criterion", entry), _letters("1234"))))
         progress.record_interview(spent, trainer.score(grades)["score"], marks)
     except Stop:
         if not grades:
-            yield Screen(word("unfinished"))
+            yield Screen(_word("unfinished"))
             return
-    report = _page(lambda code: trainer.report_page(grades, marks, code))
-    whole = len(marks) == len(trainer.rubric())
-    yield Screen(report if whole else _joined(word("unfinished"), report))
+    notes = [] if len(marks) == len(trainer.rubric()) else [_word("unfinished")]
+    yield Screen(_joined(*notes, lambda c: trainer.report_page(grades, marks, c).markdown))
 
 
-def statistics(by: str = "chapter") -> Session:
-    """One screen: the table of statistics, and how the mock interviews went."""
-    scores = [f"{past.score:.0%}" for past in progress.interviews()[-10:]]
-    note = word("past", scores=", ".join(scores)) if scores else word("no answers")
-    table = _page(lambda code: trainer.statistics_page(by, code))
-    yield Screen(_joined(table, note) if scores or not progress.answers() else table)
+def readiness_sitting(by: str = "chapter") -> Sitting:
+    """One screen: what is known, as a table, and how the mock interviews went."""
+    notes = [] if progress.answer_log() else [_word("no answers")]
+    if past := progress.interviews()[-10:]:
+        notes = [_word("past", scores=", ".join(f"{interview.score:.0%}" for interview in past))]
+    yield Screen(_joined(lambda c: readiness_page(by, c).markdown, *notes))
 
 
-def tomorrow(hours: float = 3.0, chapters: Collection[int] = ()) -> Session:
+def evening_sitting(hours: float = 3.0, chapters: Collection[int] = ()) -> Sitting:
     """One screen: the plan of the evening before."""
-    yield Screen(_page(lambda code: trainer.evening_page(hours, code, chapters=chapters)))
+    yield Screen(lambda code: trainer.evening_page(hours, code, chapters=chapters).markdown)
 
 
-def span(length: timedelta, language: str = "en") -> str:
+def _span(length: timedelta, language: str) -> str:
     """A length of time in one short unit: 10 min, 3 h, 12 d."""
     minutes = length.total_seconds() / 60
-    if minutes < 90:
-        number, unit = minutes, ("min", "分钟")
-    elif minutes < 24 * 60:
-        number, unit = minutes / 60, ("h", "小时")
-    else:
-        number, unit = minutes / (24 * 60), ("d", "天")
-    return f"{max(1, round(number))} {unit[interview.LANGUAGES.index(language)]}"
+    unit, size = ("min", 1) if minutes < 90 else ("h", 60) if minutes < 1440 else ("d", 1440)
+    return f"{max(1, round(minutes / size))} {say(f'session.{unit}', language)}"
 
 
-def _grades(card=None) -> dict[str, Words]:
+def _grades(item: Item) -> dict[str, Words]:
     """The four grades as options, each with the time after which the card would come back."""
+    card, now = progress.cards().get(item["id"]), progress.utc()
 
     def label(grade: int) -> Words:
-        names, away = trainer.GRADES[grade][0], trainer.interval(card, grade)
-        return lambda c: f"{names[interview.LANGUAGES.index(c)]} ({span(away, c)})"
+        away = progress.after(card, grade, now).due - now
+        return lambda code: f"{say(f'session.grade {grade}', code)} ({_span(away, code)})"
 
-    return {str(grade): label(grade) for grade in trainer.GRADES}
-
-
-def _letter(letter: str) -> Words:
-    return lambda code: letter
+    return {str(grade): label(grade) for grade in range(progress.AGAIN, progress.EASY + 1)}
 
 
-def _page(made: Callable[[str], interview.Page]) -> Words:
-    return lambda code: made(code).markdown
+def _letters(keys: Iterable[str]) -> dict[str, Words]:
+    """Options that are called by their keys."""
+    return {key: lambda code, key=key: key for key in keys}
 
 
-def _question(item: dict) -> Words:
-    return _page(lambda code: interview.question(item["id"], code))
-
-
-def _answer(item: dict) -> Words:
-    return _page(lambda code: interview.answer(item["id"], code))
+def _word(name: str, **values: object) -> Words:
+    return lambda code: say(f"session.{name}", code, **values)
 
 
 def _joined(*parts: Words) -> Words:
     return lambda code: "\n\n".join(part(code) for part in parts)
 
 
-def _criterion(entry: dict) -> Words:
-    def page(code: str) -> str:
-        marks = [f"{n}. {mark[code]}" for n, mark in enumerate(entry["marks"], 1)]
-        return f"**{entry['name'][code]}** {entry['asks'][code]}\n\n" + "\n".join(marks)
-
-    return page
+def _part(macro: str, *values: object) -> Words:
+    """A part of a page, from the templates."""
+    return lambda code: laid_out(macro, *values, code)

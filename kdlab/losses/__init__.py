@@ -22,10 +22,10 @@ from kdlab.losses.logits import (
     logit_matching_loss,
     mixture_loss,
     mutual_loss,
-    non_target_loss,
+    non_target_divergence,
     standardise,
     standardised_loss,
-    target_loss,
+    target_divergence,
 )
 from kdlab.losses.relations import (
     contrastive_loss,
@@ -40,17 +40,10 @@ from kdlab.losses.soft import (
     check_same_shape,
     distillation_loss,
     entropy,
+    hard_gradient,
     log_soften,
+    soft_divergence,
+    soft_gradient,
     soft_target_loss,
     soften,
 )
-
-__all__ = [
-    "attention_map", "attention_transfer_loss", "check_labels", "check_same_shape",
-    "contrastive_loss", "decoupled_loss", "dist_loss", "distillation_loss", "entropy", "fsp_loss",
-    "fsp_matrix", "hard_distillation_loss", "hint_loss", "jensen_shannon_loss", "log_soften",
-    "logit_matching_loss", "mixture_loss", "mutual_loss", "non_target_loss",
-    "permute_dark_knowledge", "pkt_loss", "rkd_angle_loss", "rkd_distance_loss",
-    "same_entropy_smoothing", "similarity_preserving_loss", "soft_target_loss", "soften",
-    "standardise", "standardised_loss", "target_loss", "view_similarity_loss",
-]  # fmt: skip

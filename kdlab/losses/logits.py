@@ -52,7 +52,7 @@ def hard_distillation_loss(student_logits: Tensor, teacher_logits: Tensor) -> Te
     return F.cross_entropy(student_logits.float(), teacher_logits.argmax(dim=1))
 
 
-def target_loss(
+def target_divergence(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float
 ) -> Tensor:
     """TCKD [B]: KL between (p_y, 1 - p_y) and (q_y, 1 - q_y), y the label, without T^2.
@@ -67,7 +67,7 @@ def target_loss(
     return F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)
 
 
-def non_target_loss(
+def non_target_divergence(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float
 ) -> Tensor:
     """NCKD [B]: KL between the distributions over the K - 1 other classes, without T^2.
@@ -97,8 +97,8 @@ def decoupled_loss(
     teacher mutes its own dark knowledge. The paper takes alpha = 1, beta = 2 to 8, T = 4.
     """
     given = student_logits, teacher_logits, labels, temperature
-    both = target_weight * target_loss(*given) + non_target_weight * non_target_loss(*given)
-    return temperature**2 * both.mean()
+    target, others = target_divergence(*given), non_target_divergence(*given)
+    return temperature**2 * (target_weight * target + non_target_weight * others).mean()
 
 
 def dist_loss(

@@ -17,10 +17,14 @@ def soften(logits: Tensor, temperature: float) -> Tensor:
 
 
 def log_soften(logits: Tensor, temperature: float) -> Tensor:
-    """``log softmax(logits / T)`` in float32, exact even where the probability underflows."""
+    """``log softmax(logits / T)`` in float32, exact even where the probability underflows.
+
+    On a GPU NaN passes: to look for it would wait for the device in each step, and `fit` looks at
+    the loss of each epoch.
+    """
     if not 0 < temperature < math.inf:
         raise ValueError(f"the temperature must be positive and finite, got {temperature}")
-    if not torch.isfinite(logits).all():
+    if logits.device.type == "cpu" and not torch.isfinite(logits).all():
         raise FloatingPointError(
             "the logits contain NaN or infinity: look for a diverged model before this loss"
         )
@@ -32,21 +36,42 @@ def entropy(probabilities: Tensor) -> Tensor:
     return -torch.xlogy(probabilities, probabilities).sum(dim=-1)
 
 
-def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """``T^2 * KL(p || q)``: summed over the K classes, mean over the B images (Hinton et al. 2015).
+def soft_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """``KL(p || q)`` of the softened outputs: summed over the K classes, mean over the B images.
 
-    Zero exactly when both nets agree up to a constant shift of the logits. Its gradient with
-    respect to z is ``T * (q - p) / B``; as T grows the loss tends to ``||z - v||^2 / (2K)`` for
-    zero-mean logits. T^2 keeps that gradient's size when T changes. The teacher gets no gradient.
-    Raises ValueError for logits of different shapes, and as `soften`.
+    The teacher gets no gradient. Raises ValueError for logits of different shapes, and as `soften`.
     """
     check_same_shape(student_logits, teacher_logits)
-    return temperature**2 * F.kl_div(
+    return F.kl_div(
         log_soften(student_logits, temperature),
         log_soften(teacher_logits.detach(), temperature),
         reduction="batchmean",
         log_target=True,
     )
+
+
+def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """``T^2 * KL(p || q)``, the mean over the B images (Hinton et al. 2015, section 2).
+
+    Zero exactly when both nets agree up to a constant shift of the logits. Its gradient with
+    respect to z is ``T * (q - p) / B``; as T grows the loss tends to ``||z - v||^2 / (2K)`` for
+    zero-mean logits. T^2 keeps that gradient's size when T changes. Raises as `soft_divergence`.
+    """
+    return temperature**2 * soft_divergence(student_logits, teacher_logits, temperature)
+
+
+def soft_gradient(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """``(q - p) / T``, [B, K]: the gradient of each image's KL(p || q) with respect to its z
+    (Hinton et al. 2015, eq. 2)."""
+    check_same_shape(student_logits, teacher_logits)
+    gap = soften(student_logits, temperature) - soften(teacher_logits, temperature)
+    return gap / temperature
+
+
+def hard_gradient(student_logits: Tensor, labels: Tensor) -> Tensor:
+    """``softmax(z) - y``, [B, K]: the gradient of each image's cross-entropy; y is one-hot."""
+    check_labels(labels, *student_logits.shape)
+    return soften(student_logits, 1.0) - F.one_hot(labels, student_logits.shape[1])
 
 
 def distillation_loss(
@@ -88,7 +113,8 @@ def check_labels(labels: Tensor, batch: int, classes: int) -> None:
         raise ValueError(
             f"expected {batch} labels of int64, got {labels.dtype} {tuple(labels.shape)}"
         )
-    if ((labels < 0) | (labels >= classes)).any():
+    on_cpu = labels.device.type == "cpu"  # a GPU would have to be waited for, in each step
+    if on_cpu and ((labels < 0) | (labels >= classes)).any():
         raise ValueError(
             f"labels must be 0..{classes - 1}, got {int(labels.min())}..{int(labels.max())}"
         )

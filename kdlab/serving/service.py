@@ -1,41 +1,48 @@
 """The online service and the page: FastAPI over ONNX Runtime, without torch.
 
-A `Service` answers with any exported models, `create_app` speaks HTTP for it. Requests that wait
-while a batch is computed make up the next one, so batches grow with the load and cost no waiting
-without it. Every limit has a number in `Limits`; whatever is wrong with a request ends in a 4xx and
-one sentence, never in a traceback.
+A `Service` answers with exported models, `create_app` speaks HTTP for it. Every limit has a number
+in `Limits`; whatever is wrong with a request ends in a 4xx and one sentence, never in a traceback.
 """
 
 import asyncio
-import io
 import lzma
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
+import anyio
 import numpy as np
-from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from PIL import Image, ImageOps
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import BaseModel, Field, ValidationError
-from starlette.exceptions import HTTPException as StarletteHTTPException
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
-from kdlab.serving import runtime
+from kdlab.serving import images, runtime
+from kdlab.serving.batching import Batcher
 from kdlab.serving.rollout import Agreement
 
 WEB = Path(__file__).parent / "web"
-WASM = WEB / "ort-wasm-simd.wasm.xz"
-FILES = ("page.js", "page.css", "docs.js", "samples.png", "ort.wasm-core.min.js")
-PAGES = {"/": "index.html", "/docs": "docs.html"} | {f"/{name}": name for name in FILES}
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)  # buckets
 POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:"
+HEADERS = [(b"content-security-policy", POLICY.encode()), (b"x-content-type-options", b"nosniff")]
+BATCHES = (1, 2, 4, 8, 16, 32)  # buckets, in images
+LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)  # in seconds
+FAILURES = {
+    400: "not an image",
+    408: "the body came too slowly",
+    413: "the body is too large",
+    415: "neither PNG, JPEG nor JSON",
+    422: "a value out of its range",
+    503: "too busy",
+}
 
 
 class Limits(NamedTuple):
@@ -50,38 +57,10 @@ class Limits(NamedTuple):
 
 
 LIMITS = Limits()
-KINDS = {"image/png": "PNG", "image/jpeg": "JPEG", "application/json": "JSON"}
-FAILURES = {
-    400: "not an image",
-    408: "the body came too slowly",
-    413: "the body is too large",
-    415: "neither PNG, JPEG nor JSON",
-    422: "a value out of its range",
-    503: "too busy",
-}
+Shadows = Mapping[str, tuple[str, Agreement]]  # model -> its shadow, and how often they agree
 
 
-SIZES = {784: (1, 28, 28), 3072: (3, 32, 32)}
-Level = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
-
-
-class Pixels(BaseModel, strict=True, extra="forbid"):
-    """Levels from 0 (black) to 255, row by row: 784 for 28 x 28 grey pixels; 3072 for 32 x 32 in
-    colour, all of red, then all of green, then all of blue."""
-
-    pixels: list[Level]
-
-
-def pixels_schema() -> dict:
-    """The form of a JSON body, with the two lengths that it may have."""
-    schema, forms = Pixels.model_json_schema(), []
-    for count in SIZES:
-        exactly = schema["properties"]["pixels"] | {"minItems": count, "maxItems": count}
-        forms.append(schema | {"properties": {"pixels": exactly}})
-    return {"anyOf": forms}
-
-
-class Answer(BaseModel):
+class Prediction(BaseModel):
     """What a model says about an image."""
 
     model: str
@@ -96,166 +75,41 @@ class Failure(BaseModel):
     error: str
 
 
-class Batcher:
-    """One model; the images that wait for it are answered together, up to `limit` at once."""
-
-    def __init__(self, session: runtime.Session, pool: ThreadPoolExecutor, limit: int, sizes):
-        self.session, self.pool, self.limit, self.sizes = session, pool, limit, sizes
-        self.waiting: asyncio.Queue = asyncio.Queue()
-
-    async def ask(self, pixels: np.ndarray) -> np.ndarray:
-        """Logits [K] for one image [C, H, W]."""
-        answer = asyncio.get_running_loop().create_future()
-        self.waiting.put_nowait((pixels, answer))
-        return await answer
-
-    async def work(self) -> None:
-        """Answer for ever; what fails is told to those who wait, and the work goes on."""
-        loop = asyncio.get_running_loop()
-        while True:
-            batch = [await self.waiting.get()]
-            while len(batch) < self.limit and not self.waiting.empty():
-                batch.append(self.waiting.get_nowait())
-            batch = [(pixels, answer) for pixels, answer in batch if not answer.done()]
-            if not batch:  # all of them have gone
-                continue
-            self.sizes.observe(len(batch))
-            pixels = np.stack([pixels for pixels, _ in batch])
-            try:
-                logits = await loop.run_in_executor(self.pool, runtime.ask, self.session, pixels)
-            except Exception as error:  # whatever it is, it belongs to these requests alone
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(error)
-            else:
-                for (_, answer), row in zip(batch, logits, strict=True):
-                    if not answer.done():
-                        answer.set_result(row)
-
-
-def read_pixels(body: bytes) -> np.ndarray:
-    """The image of a JSON body, uint8 [C, H, W]."""
-    try:
-        levels = Pixels.model_validate_json(body).pixels
-        problem = f"there are {len(levels)}"
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        levels, problem = [], f"{'.'.join(map(str, first['loc']))[:40]}: {first['msg']}"
-    if len(levels) not in SIZES:
-        wanted = 'expected {"pixels": [784 or 3072 numbers from 0 to 255]}'
-        raise HTTPException(422, f"{wanted}; {problem}")
-    return np.rint(levels).astype(np.uint8).reshape(SIZES[len(levels)])
-
-
-def open_image(body: bytes, kind: str, limits: Limits) -> Image.Image:
-    """A PNG or JPEG of acceptable size, its header read and its pixels not yet."""
-    try:
-        image = Image.open(io.BytesIO(body), formats=[kind])
-        width, height = image.size
-    except Image.DecompressionBombError:
-        width = height = limits.side + 1
-    except Exception:  # a decoder meets anything in a damaged file
-        raise HTTPException(400, f"the body is not a readable {kind} image") from None
-    if max(width, height) > limits.side:
-        raise HTTPException(422, f"an image may have {limits.side} pixels a side at most")
-    return image
-
-
-def read_image(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
-    """Its middle square at a model's size and in its colours, uint8 [C, H, W]."""
-    channels, height, width = shape
-    try:
-        image = image.convert("L" if channels == 1 else "RGB")
-    except Exception:
-        raise HTTPException(400, "the image is cut short or damaged") from None
-    if image.size != (width, height):
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BOX)
-    return np.asarray(image, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
-
-
-def adapt(pixels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Pixels [C, H, W] of one size for a model of another."""
-    if pixels.shape == tuple(shape):
-        return pixels
-    image = Image.fromarray(pixels.transpose(1, 2, 0).squeeze())
-    return read_image(image, shape)
-
-
-class Meters:
-    """What /metrics tells, one set an app."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
-        self.requests = Counter("kdlab_requests", "Requests by status", ["path", "status"], **own)
-        self.seconds = Histogram(
-            "kdlab_predict_seconds", "Time of /predict", ["model"], buckets=SECONDS, **own
-        )
-        self.sizes = Histogram(
-            "kdlab_batch_images",
-            "Images in a batch",
-            ["model"],
-            buckets=(1, 2, 4, 8, 16, 32),
-            **own,
-        )
-        self.at_once = Gauge("kdlab_requests_at_once", "Requests in work", **own)
-        self.memory = Gauge("kdlab_resident_megabytes", "Resident memory", **own)
-        self.memory.set_function(runtime.memory)
-        names = ["model", "shadow"]
-        self.compared = Counter("kdlab_shadow", "Images compared", names, **own)
-        self.agreed = Counter("kdlab_shadow_agreed", "Of these, same class", names, **own)
-        self.alarm = Gauge("kdlab_drift_alarm", "1 while the drift alarm rings", names, **own)
-
-
-def count_answers(app, meters: Meters):
-    """ASGI middleware: every answer is counted, and carries the headers of the page's policy."""
-
-    async def counted(scope, receive, send):
-        if scope["type"] != "http":
-            return await app(scope, receive, send)
-
-        async def tell(message):
-            if message["type"] == "http.response.start":
-                path = scope["path"] if scope["path"] in ("/predict", "/health") else "other"
-                meters.requests.labels(path, str(message["status"])).inc()
-                message["headers"] += [
-                    (b"content-security-policy", POLICY.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
-            await send(message)
-
-        await app(scope, receive, tell)
-
-    return counted
-
-
 class Service:
     """Exported models, each with its queue, and those that answer in the shadow of another."""
 
     def __init__(
-        self,
-        models: Sequence[Path],
-        shadows: Mapping[str, tuple[str, Agreement]] | None = None,
-        limits: Limits = LIMITS,
+        self, paths: Sequence[Path], shadows: Shadows | None = None, limits: Limits = LIMITS
     ):
-        sessions = [runtime.open_model(path) for path in models]
-        notes = [runtime.about(session) for session in sessions]
-        self.about = {note["name"]: note for note in notes}
-        self.paths = dict(zip(self.about, models, strict=True))
-        self.shapes = {n: runtime.shape_of(s) for n, s in zip(self.about, sessions, strict=True)}
-        self.limits, self.shadows, self.meters = limits, dict(shadows or {}), Meters()
-        self.pool, self.at_once, self.aside = ThreadPoolExecutor(1, "inference"), 0, set()
-        self.batchers = {
-            name: Batcher(session, self.pool, limits.batch, self.meters.sizes.labels(name))
-            for name, session in zip(self.about, sessions, strict=True)
-        }
+        self.shadows, self.limits = shadows or {}, limits
+        self.places, self.aside = asyncio.Semaphore(limits.at_once), set()
+        self.registry = CollectorRegistry()
+        model, pair, own = ["model"], ["model", "shadow"], {"registry": self.registry}
+        answers = ["path", "status"]
+        self.requests = Counter("kdlab_requests", "Requests by status", answers, **own)
+        sizes = Histogram("kdlab_batch_images", "In one call", model, buckets=BATCHES, **own)
+        time_of = "Seconds of an answer"
+        self.seconds = Histogram("kdlab_predict_seconds", time_of, model, buckets=LATENCIES, **own)
+        self.compared = Counter("kdlab_shadow", "Images compared", pair, **own)
+        self.agreed = Counter("kdlab_shadow_agreed", "Of these, same class", pair, **own)
+        self.alarm = Gauge("kdlab_drift_alarm", "1 while the drift alarm rings", pair, **own)
+        self.at_once = Gauge("kdlab_requests_at_once", "Requests in work", **own)
+        memory = Gauge("kdlab_resident_megabytes", "Resident memory", **own)
+        memory.set_function(runtime.process_memory)
+        self.pool = ThreadPoolExecutor(1, "inference")
+        self.paths, self.about, self.batchers = {}, {}, {}
+        for path in paths:
+            session = runtime.open_model(path)
+            about = runtime.metadata(session) | {"bytes": path.stat().st_size}
+            name = about["name"]
+            self.paths[name], self.about[name] = path, about
+            self.batchers[name] = Batcher(session, self.pool, limits.batch, sizes.labels(name))
         named = {*self.shadows, *(shadow for shadow, _ in self.shadows.values())}
-        if named - set(self.about):
-            unknown = ", ".join(sorted(named - set(self.about)))
+        if unknown := ", ".join(sorted(named - set(self.about))):
             raise ValueError(f"no model {unknown}: there are {', '.join(self.about)}")
 
     @asynccontextmanager
-    async def lifespan(self, app: FastAPI):
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         """The queues are worked on while the application runs."""
         tasks = [asyncio.create_task(batcher.work()) for batcher in self.batchers.values()]
         yield
@@ -265,65 +119,60 @@ class Service:
 
     async def predict(self, request: Request, name: str, temperature: float) -> dict:
         """The answer to a request for one image; HTTPException for whatever is wrong with it."""
-        if self.at_once >= self.limits.at_once:
+        if self.places.locked():
             raise HTTPException(503, "too many requests at once: try again", {"Retry-After": "1"})
         start = time.perf_counter()
-        self.at_once += 1
-        try:
-            pixels = await self.pixels(request, self.shapes[name])
-            with told_as(503, "no answer in time: try again"):
-                logits = await asyncio.wait_for(
-                    self.batchers[name].ask(pixels), self.limits.seconds
-                )
-        finally:
-            self.at_once -= 1
+        async with self.places:
+            with self.at_once.track_inprogress():
+                pixels = await self.pixels(request, self.about[name]["shape"])
+                with give_up_after(self.limits.seconds, 503, "no answer in time: try again"):
+                    logits = await self.batchers[name].logits(pixels)
+        self.seconds.labels(name).observe(time.perf_counter() - start)
         if name in self.shadows and len(self.aside) < self.limits.batch:  # it never slows us down
             task = asyncio.create_task(self.compare(name, pixels, logits))
             self.aside.add(task)
             task.add_done_callback(self.aside.discard)
-        self.meters.seconds.labels(name).observe(time.perf_counter() - start)
         classes = self.about[name]["classes"]
-        likely = runtime.soften(logits, temperature).round(6).tolist()
+        likely = runtime.softmax(logits, temperature).round(6).tolist()
         answer = {"model": name, "temperature": temperature, "label": classes[logits.argmax()]}
         return answer | {"probabilities": dict(zip(classes, likely, strict=True))}
 
     async def pixels(self, request: Request, shape: Sequence[int]) -> np.ndarray:
         """The request's image as a model of this shape takes it, uint8 [C, H, W]."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind not in KINDS:
-            raise HTTPException(415, f"send {', '.join(KINDS)}, not {kind[:40] or 'nothing'}")
+        if kind not in images.FORMATS:
+            wanted = ", ".join(images.FORMATS)
+            raise HTTPException(415, f"send {wanted}, not {kind[:40] or 'nothing'}")
         body = await read_body(request, self.limits)
-        if kind == "application/json":
-            return adapt(read_pixels(body), shape)
-        image = open_image(body, KINDS[kind], self.limits)
+        image = images.open_image(body, images.FORMATS[kind], self.limits.side)
         if max(image.size) <= self.limits.inline:
-            return read_image(image, shape)
-        return await asyncio.to_thread(read_image, image, shape)
+            return images.fit_image(image, shape)
+        return await asyncio.to_thread(images.fit_image, image, shape)
 
     async def compare(self, name: str, pixels: np.ndarray, logits: np.ndarray) -> None:
         """Ask the shadow about an image that was answered, and count whether it agrees."""
         shadow, agreement = self.shadows[name]
-        theirs = await self.batchers[shadow].ask(pixels)
+        theirs = await self.batchers[shadow].logits(pixels)
         same = bool(theirs.argmax() == logits.argmax())
-        self.meters.compared.labels(name, shadow).inc()
-        self.meters.agreed.labels(name, shadow).inc(same)
-        self.meters.alarm.labels(name, shadow).set(agreement.update(same))
+        self.compared.labels(name, shadow).inc()
+        self.agreed.labels(name, shadow).inc(same)
+        self.alarm.labels(name, shadow).set(agreement.update(same))
 
 
 def create_app(service: Service) -> FastAPI:
     """The HTTP side of a service: its API, its page, its models as files."""
     app = FastAPI(title="kdlab", version="1", lifespan=service.lifespan, docs_url=None)
-    refuse(app)
+    for kind in (HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, refuse)
     Name = Literal[tuple(service.batchers)]
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    forms = {"schema": pixels_schema()}
-    content = {kind: forms if kind.endswith("json") else binary for kind in KINDS}
+    content = dict.fromkeys(images.FORMATS, {"schema": {"type": "string", "format": "binary"}})
+    content["application/json"] = {"schema": images.Pixels.model_json_schema()}
     failures = {code: {"model": Failure, "description": why} for code, why in FAILURES.items()}
 
     @app.post(
         "/predict",
         summary="Classify one image",
-        responses={200: {"model": Answer}} | failures,
+        responses={200: {"model": Prediction}} | failures,
         openapi_extra={"requestBody": {"required": True, "content": content}},
     )
     async def predict(
@@ -344,15 +193,12 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get("/metrics", summary="Prometheus text", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        service.meters.at_once.set(service.at_once)
-        text = generate_latest(service.meters.registry)
-        return Response(text, media_type="text/plain; version=0.0.4")
+        text = exposition.generate_latest(service.registry)
+        return Response(text, media_type=exposition.CONTENT_TYPE_LATEST)
 
     @app.get("/models", summary="The models, their classes and their size")
     async def models() -> list[dict]:
-        size = {name: path.stat().st_size for name, path in service.paths.items()}
-        about = service.about.items()
-        return [note | {"shape": service.shapes[n], "bytes": size[n]} for n, note in about]
+        return list(service.about.values())
 
     @app.get("/models/{name}.onnx", include_in_schema=False)
     async def model_file(name: str) -> Response:
@@ -361,115 +207,95 @@ def create_app(service: Service) -> FastAPI:
         return FileResponse(service.paths[name], media_type="application/octet-stream")
 
     @app.get("/ort-wasm-simd.wasm", include_in_schema=False)
-    def wasm() -> Response:
+    @cache
+    def webassembly() -> Response:  # the clone has it compressed
+        content = lzma.decompress((WEB / "ort-wasm-simd.wasm.xz").read_bytes())
         kept = {"Cache-Control": "public, max-age=86400"}
-        return Response(unpacked_wasm(), media_type="application/wasm", headers=kept)
+        return Response(content, media_type="application/wasm", headers=kept)
 
-    for path, name in PAGES.items():
-        app.get(path, include_in_schema=False)(sender(WEB / name))
-    app.add_middleware(count_answers, meters=service.meters)
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return FileResponse(WEB / "docs.html")
+
+    app.router.default = StaticFiles(directory=WEB, html=True)  # the page, where nothing else is
+    app.add_middleware(count_and_protect, requests=service.requests)
     return app
 
 
-def sender(file: Path):
-    """A handler that answers with this file of the page."""
+def count_and_protect(app: ASGIApp, requests: Counter) -> ASGIApp:
+    """Middleware: every answer is counted, and carries the headers of the page's policy."""
 
-    async def send() -> Response:
-        return FileResponse(file)
+    async def wrapped(scope, receive, send):
+        async def tell(message):
+            if message["type"] == "http.response.start":
+                path = scope["path"] if scope["path"] in ("/predict", "/health") else "other"
+                requests.labels(path, message["status"]).inc()
+                message["headers"] = [*message["headers"], *HEADERS]
+            await send(message)
 
-    return send
+        await app(scope, receive, tell)
+
+    return wrapped
 
 
-@cache
-def unpacked_wasm() -> bytes:
-    """ONNX Runtime Web's WebAssembly; the clone has it compressed."""
-    return lzma.decompress(WASM.read_bytes())
-
-
-def refuse(app: FastAPI) -> None:
+async def refuse(request: Request, error: Exception) -> Response:
     """Every failure of a request is {"error": one sentence}; nothing of the inside is told."""
-
-    async def told(request: Request, error: StarletteHTTPException) -> Response:
+    if isinstance(error, HTTPException):
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
+    if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         return JSONResponse({"error": f"{first['loc'][-1]}: {first['msg']}"}, 422)
-
-    async def broken(request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": "the service failed; the request was not answered"}, 500)
-
-    app.add_exception_handler(StarletteHTTPException, told)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, broken)
+    return JSONResponse({"error": "the service failed; the request was not answered"}, 500)
 
 
 @contextmanager
-def told_as(status: int, sentence: str):
-    """A time-out inside becomes this status."""
+def give_up_after(seconds: float, status: int, sentence: str) -> Iterator[None]:
+    """What takes longer inside is given up with this status."""
     try:
-        yield
-    except asyncio.TimeoutError:
+        with anyio.fail_after(seconds):
+            yield
+    except TimeoutError:
         raise HTTPException(status, sentence) from None
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
     """The whole body, no more than the limit and no slower."""
-    told = request.headers.get("content-length", "")
-    too_large = HTTPException(413, f"a body may have {limits.body:,} bytes at most")
-    if told.isdigit() and int(told) > limits.body:
-        raise too_large
-
-    async def whole() -> bytes:
-        body = bytearray()
+    body = bytearray()
+    with give_up_after(limits.seconds, 408, "the body came too slowly"):
         async for part in request.stream():
             body += part
             if len(body) > limits.body:
-                raise too_large
-        return bytes(body)
-
-    with told_as(408, "the body came too slowly"):
-        return await asyncio.wait_for(whole(), limits.seconds)
+                raise HTTPException(413, f"a body may have {limits.body:,} bytes at most")
+    return bytes(body)
 
 
-def read_shadows(given: Sequence[str]) -> dict[str, tuple[str, Agreement]]:
+def read_shadows(given: Sequence[str]) -> Shadows:
     """ "NAME:SHADOW:SHARE:IMAGES": the two should agree on this share, as they did on so many."""
-    shadows = {}
-    for words in given:
-        try:
-            name, shadow, share, images = words.rsplit(":", 3)
-            shadows[name] = shadow, Agreement(float(share), int(images))
-        except ValueError as error:
-            raise ValueError(
-                f"--shadow is NAME:SHADOW:SHARE:IMAGES, not {words} ({error})"
-            ) from None
-    return shadows
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 takes a free one. OSError in one sentence if it is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off (40 ms an answer) only where the protocol is named
-    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        taken.bind((host, port))
+        parts = [words.rsplit(":", 3) for words in given]
+        return {n: (other, Agreement(float(p), int(count))) for n, other, p, count in parts}
+    except ValueError as error:
+        wanted = "--shadow is NAME:SHADOW:SHARE:IMAGES"
+        raise ValueError(f"{wanted}, not {' '.join(given)} ({error})") from None
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. OSError in one sentence if it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
     except OSError as error:
-        taken.close()
         raise OSError(f"cannot listen on {host}:{port} ({error}): choose another --port") from None
-    return taken
+    # what it accepts inherits this: without it Nagle's algorithm costs 40 ms an answer
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
-def serve(app: FastAPI, listening: socket.socket, started=lambda: None) -> None:
-    """Run until Ctrl-C; `started` is called once requests are answered."""
+def serve(app: FastAPI, listening: socket.socket) -> None:
+    """Run until Ctrl-C."""
     import uvicorn
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets=None):
-            await super().startup(sockets)
-            started()
 
     settings = {"log_level": "error", "access_log": False, "server_header": False}
     config = uvicorn.Config(app, timeout_graceful_shutdown=5, timeout_keep_alive=30, **settings)
     with suppress(KeyboardInterrupt):
-        Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[listening])

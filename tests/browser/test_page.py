@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdlab.serving import deploy, load
+from kdlab.serving import export, traffic
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra's Playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -40,8 +40,10 @@ DIGITS = {  # strokes on a pad of 280 x 280, written as one writes by hand
 @pytest.fixture(scope="module")
 def site():
     """The real service with the models of MNIST and CIFAR-10."""
-    paths = [path for name, path in deploy.files(int8=False).items() if "labels" not in name]
-    with load.serving(models=paths) as (url, _):
+    paths = [
+        path for name, path in export.exported_models(int8=False).items() if "labels" not in name
+    ]
+    with traffic.serving(models=paths) as (url, _):
         yield url
 
 
@@ -92,8 +94,9 @@ def wait_for(page, label, role="distilled"):
     try:
         page.wait_for_function(
             "([role, label]) => document.getElementById(role).dataset.label === label",
-            arg=[role, label], timeout=20_000,
-        )  # fmt: skip
+            arg=[role, label],
+            timeout=20_000,
+        )
     except playwright.TimeoutError:
         return False
     return True

@@ -2,8 +2,8 @@
 
 import sqlite3
 
-from kdlab import interview
-from kdlab.interview import trainer
+from kdlab.interview import bank, trainer
+from kdlab.words import say
 
 CELL = "from kdlab.interview import panels\npanels.trainer_tabs()"
 MISSING = """() => {  // characters that are drawn as an empty box: as wide as one surely missing
@@ -32,7 +32,7 @@ def test_an_evening_with_the_trainer(run, shot, lab):
     page = run("evening", CELL)
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    first = trainer.select()[0]
+    first = bank.find_items()[0]
 
     def says(words: str) -> None:
         page.locator(".jp-OutputArea").get_by_text(words).filter(visible=True).first.wait_for()
@@ -57,10 +57,10 @@ def test_an_evening_with_the_trainer(run, shot, lab):
 
     page.locator(".lm-TabBar-tab", has_text="选择题").click()
     # the tab was made before the card was answered: it still shows the first item
-    says("d ")
+    says("c ")
     shot(page, "choice-1")
-    options = [o.right for o in trainer.choices(first["id"], "0-0")]
-    button(page, "abcd"[options.index(True)]).click()
+    right = [option["right"] for option in trainer.options(first, "0-0")].index(True)
+    button(page, "abc"[right]).click()
     says("答对了")
     page.wait_for_timeout(500)
     shot(page, "choice-2")
@@ -128,6 +128,6 @@ def test_the_paper_interview_is_readable_before_any_kernel(run, shot):
     assert page.locator(".jp-OutputArea details").count() == count
     assert page.locator(".jp-OutputArea details[open]").count() == 0
     page.locator(".jp-OutputArea summary").first.click()
-    assert interview.WORDS["full"][0] in page.locator(".jp-OutputArea details[open]").inner_text()
+    assert say("interview.full", "en") in page.locator(".jp-OutputArea details[open]").inner_text()
     page.wait_for_timeout(1500)
     shot(page, "paper-interview")

@@ -12,8 +12,9 @@ import pytest
 import torch
 from jupyter_client.manager import KernelManager
 
-from kdlab import guide, losses, widgets
+from kdlab import losses
 from kdlab.data import Images
+from kdlab.show import guide, panels
 
 CLASSES = tuple("0123456789")
 
@@ -25,11 +26,11 @@ def logits(seed, n=4):
 def temperature_panel(n=4):
     images = torch.zeros(n, 1, 28, 28, dtype=torch.uint8)
     images[:, :, 8:20, 12:16] = 200
-    return widgets.temperature_panel(images, torch.arange(n), logits(0, n), logits(1, n), CLASSES)
+    return panels.temperature_panel(images, torch.arange(n), logits(0, n), logits(1, n), CLASSES)
 
 
 def objective_panel(n=4):
-    return widgets.temperature_lambda_panel(logits(1, n), logits(0, n), torch.arange(n), CLASSES)
+    return panels.temperature_lambda_panel(logits(1, n), logits(0, n), torch.arange(n), CLASSES)
 
 
 def attacks(n=4, levels=(0, 4, 8)):
@@ -38,12 +39,12 @@ def attacks(n=4, levels=(0, 4, 8)):
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 10))
     shown = torch.randint(256, (n, 3, 8, 8), dtype=torch.uint8)
     data = Images(shown, torch.arange(n), torch.arange(n), "none", CLASSES, (0.5,) * 3, (0.25,) * 3)
-    return {role: widgets.under_attack(net, data, levels) for role in ("student", "teacher")}, data
+    return {role: panels.under_attack(net, data, levels) for role in ("student", "teacher")}, data
 
 
 def robustness_panel(n=4):
     nets, data = attacks(n)
-    return widgets.robustness_panel(nets, data.labels, CLASSES)
+    return panels.robustness_panel(nets, data.labels, CLASSES)
 
 
 def verification_panel(n=6):
@@ -52,14 +53,14 @@ def verification_panel(n=6):
     images = torch.randint(256, (n, 2, 3, 32, 32), generator=draw, dtype=torch.uint8)
     curves = {"teacher: net": ([0.01, 0.1, 1.0], [0.2, 0.6, 1.0])}
     shown = torch.linspace(-0.4, 0.6, n)
-    return widgets.verification_panel(
+    return panels.verification_panel(
         genuine, impostor, curves, images, shown, torch.arange(n) % 2 == 0
     )
 
 
 def objective(**settings):
     settings = {"temperature": 4.0, "weight": 1.0, **settings}
-    return widgets.objective_state(logits(1)[0], logits(0)[0], 3, **settings)
+    return panels.objective_state(logits(1)[0], logits(0)[0], 3, **settings)
 
 
 @pytest.mark.parametrize("t", [0.25, 1.0, 4.0, 50.0])
@@ -85,12 +86,12 @@ def test_t_squared_law_is_visible():
 
 
 def test_softened_state_has_entropy_in_nats_and_bits():
-    state = widgets.temperature_state(logits(0)[0], logits(1)[0], 1e6, 2)
+    state = panels.temperature_state(logits(0)[0], logits(1)[0], 1e6, 2)
     assert state["teacher_entropy"] == pytest.approx(np.log(10), abs=1e-4)
     assert state["teacher_bits"] == pytest.approx(np.log2(10), abs=1e-4)
     assert sum(state["student"]) == pytest.approx(1, abs=1e-5)
     with pytest.raises(ValueError, match="temperature"):
-        widgets.temperature_state(logits(0)[0], logits(1)[0], 0.0, 2)
+        panels.temperature_state(logits(0)[0], logits(1)[0], 0.0, 2)
 
 
 def test_a_drag_changes_state_picture_and_numbers():
@@ -108,7 +109,7 @@ def test_a_drag_changes_state_picture_and_numbers():
 def test_the_teacher_slider_climbs_the_ladder():
     images = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
     teachers = {"small": logits(0), "large": 3 * logits(0)}
-    panel = widgets.ladder_panel(images, torch.arange(4), teachers, logits(1), CLASSES)
+    panel = panels.ladder_panel(images, torch.arange(4), teachers, logits(1), CLASSES)
     assert panel.state["name"] == "small"
     before, picture = panel.state["teacher_entropy"], panel.picture.value
     panel.teacher.set_state({"index": 1})
@@ -117,7 +118,7 @@ def test_the_teacher_slider_climbs_the_ladder():
     panel.temperature.value = 3 * panel.state["temperature"]
     assert panel.state["teacher_entropy"] == pytest.approx(before, rel=0.05)
     with pytest.raises(ValueError, match="panel needs as many"):
-        widgets.ladder_panel(images[:3], torch.arange(4), teachers, logits(1), CLASSES)
+        panels.ladder_panel(images[:3], torch.arange(4), teachers, logits(1), CLASSES)
 
 
 def test_attacks_stay_within_epsilon_and_lower_the_label():
@@ -138,22 +139,22 @@ def test_the_epsilon_slider():
     assert panel.picture.value != picture and panel.numbers.value != line
     panel.image.set_state({"index": 3})
     assert panel.state["label"] == 3
-    panel.language.value = 1
+    panel.language.value = "zh"
     assert panel.epsilon.description == "ε（灰度级）" and "鲁棒教师模型" in panel.numbers.value
     panel.epsilon.value, panel.image.value = 0, 0
     assert panel.picture.value == picture
     nets, data = attacks()
     with pytest.raises(ValueError, match="no attack with epsilon 5"):
-        widgets.robustness_state(nets, data.labels, epsilon=5, image=0)
+        panels.robustness_state(nets, data.labels, epsilon=5, image=0)
     with pytest.raises(ValueError, match="as many labels as attacked images"):
-        widgets.robustness_panel(nets, data.labels[:3], CLASSES)
+        panels.robustness_panel(nets, data.labels[:3], CLASSES)
 
 
 CURVE = {100: [20.0, 24.0], 1000: [45.0, 47.0], 10_000: [66.0, 66.0]}
 
 
 def test_what_the_same_labels_and_what_other_labels_add():
-    state = widgets.label_state("CNN", few_labels(), 1000)
+    state = panels.label_state("CNN", few_labels(), 1000)
     assert state["free"] == [(60, 61, 62)] * 3 and state["gain"] == pytest.approx(15)
     assert state["labels"] == [(20, 22, 24), (45, 46, 47), (66, 66, 66)]
     assert state["own_gain"] == pytest.approx(4) and state["more"] == pytest.approx(11)
@@ -167,21 +168,21 @@ def few_labels(free=(60.0, 62.0), shift=0):
 
 
 def test_the_label_panel():
-    panel = widgets.label_panel({"CNN": few_labels(), "MLP": few_labels([50.0, 50.0], -10)})
+    panel = panels.label_panel({"CNN": few_labels(), "MLP": few_labels([50.0, 50.0], -10)})
     picture, line = panel.picture.value, panel.numbers.value
     panel.labelled.set_state({"index": 1})
     assert panel.state["n"] == 1000 and panel.state["gain"] == pytest.approx(15)
     assert panel.picture.value != picture and panel.numbers.value != line
     panel.kind.set_state({"index": 1})
     assert panel.state["kind"] == "MLP" and panel.state["labels_only"] == 36
-    panel.language.value = 1
+    panel.language.value = "zh"
     assert panel.labelled.description == "有标签图像数" and "再" in panel.numbers.value
     panel.kind.value, panel.labelled.value = "CNN", 100
     assert panel.picture.value == picture
     with pytest.raises(ValueError, match="the same numbers of labels"):
-        widgets.label_panel({"CNN": few_labels() | {"own": {100: [20.0]}}})
+        panels.label_panel({"CNN": few_labels() | {"own": {100: [20.0]}}})
     with pytest.raises(ValueError, match="no run with 300 labels"):
-        widgets.label_state("CNN", few_labels(), 300)
+        panels.label_state("CNN", few_labels(), 300)
 
 
 def test_the_same_position_gives_the_same_picture():
@@ -217,8 +218,8 @@ def test_extreme_logits_do_not_break_a_panel():
     z, v = torch.zeros(1, 10), torch.zeros(1, 10)
     z[0, 0], v[0, 1] = 1e4, 1e4
     label = torch.tensor([1])
-    panel = widgets.temperature_lambda_panel(z, v, label, CLASSES)
-    same = widgets.temperature_lambda_panel(v, v, label, CLASSES)  # no gradient at all
+    panel = panels.temperature_lambda_panel(z, v, label, CLASSES)
+    same = panels.temperature_lambda_panel(v, v, label, CLASSES)  # no gradient at all
     for t in (0.25, 1.0, 50.0):
         panel.temperature.value = same.temperature.value = t
     assert panel.state["hard"] == pytest.approx(1e4)
@@ -234,19 +235,19 @@ def test_a_failing_callback_is_not_swallowed():
 
 def test_bad_input_is_one_clear_sentence():
     with pytest.raises(ValueError, match="as many images as labels"):
-        widgets.temperature_lambda_panel(logits(0), logits(1), torch.arange(3), CLASSES)
+        panels.temperature_lambda_panel(logits(0), logits(1), torch.arange(3), CLASSES)
     with pytest.raises(ValueError, match="student and teacher logits"):
-        widgets.temperature_lambda_panel(logits(0)[:, :9], logits(1), torch.arange(4), CLASSES)
+        panels.temperature_lambda_panel(logits(0)[:, :9], logits(1), torch.arange(4), CLASSES)
 
 
 def test_language_switch():
     panel = objective_panel()
     english = panel.numbers.value
-    panel.language.value = 1
+    panel.language.value = "zh"
     assert panel.temperature.description == "温度 T" and "总损失" in panel.numbers.value
     panel.temperature.value = 7.0
     assert "总损失" in panel.numbers.value
-    panel.language.value = 0
+    panel.language.value = "en"
     panel.temperature.value = 4.0
     assert panel.numbers.value == english
 
@@ -265,7 +266,7 @@ def test_the_threshold_decides_and_the_numbers_are_literal_counts():
         assert state[name] == sum(s > 0.2 for s in scores.tolist()) / len(scores)
     panel.threshold.value = 1.0
     assert panel.state["tar"] == panel.state["far"] == 0 and not any(panel.state["accepted"])
-    panel.language.value = 1
+    panel.language.value = "zh"
     assert "错误接受率" in panel.numbers.value and "阈值" in panel.threshold.description
 
 
@@ -273,7 +274,7 @@ def test_a_verification_panel_needs_a_truth_for_each_pair():
     scores, same = torch.rand(3), torch.ones(2, dtype=torch.bool)
     pairs = torch.zeros(3, 2, 3, 8, 8, dtype=torch.uint8)
     with pytest.raises(ValueError, match="3 pairs, 3 scores, 2 truths"):
-        widgets.verification_panel(scores, scores, {}, pairs, scores, same)
+        panels.verification_panel(scores, scores, {}, pairs, scores, same)
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +289,7 @@ def kernel():
     code = """
 import sys; sys.path.insert(0, 'tests')
 import torch; torch.set_num_threads(1)
-import test_widgets as t
+import test_panels as t
 panels = {'softened': t.temperature_panel(), 'objective': t.objective_panel(),
     'attacked': t.robustness_panel()}
 import json; print(json.dumps({n: {c: w.model_id for c, w in [*p.controls.items(),
@@ -369,34 +370,32 @@ MODELS = {"teacher": (8_000_000, "teacher"), "student": (100_000, "distilled")}
 
 
 def test_downloads_take_eight_bits_a_byte():
-    state = widgets.download_state(MODELS, 2.0, 1.0)
+    state = panels.download_state(MODELS, 2.0, 1.0)
     assert state["seconds"] == {"teacher": 32.0, "student": 0.4}
     assert (state["count"], state["models"], state["budget"]) == (1, 2, 250.0)
     for wrong in (0, -1, math.nan):
         with pytest.raises(ValueError, match="positive"):
-            widgets.download_state(MODELS, wrong)
+            panels.download_state(MODELS, wrong)
         with pytest.raises(ValueError, match="positive"):
-            widgets.download_state(MODELS, 1.0, wrong)
+            panels.download_state(MODELS, 1.0, wrong)
 
 
 def test_the_download_panel_moves_with_its_sliders():
-    panel = widgets.download_panel(MODELS)
+    panel = panels.download_panel(MODELS)
     before = panel.picture.value
     panel.bandwidth.value = 100.0
     assert panel.state["seconds"]["teacher"] == pytest.approx(0.64)
     assert panel.picture.value != before and "2 of 2" in panel.numbers.value
     panel.patience.value = 0.5
     assert panel.state["count"] == 1
-    panel.language.value = 1
+    panel.language.value = "zh"
     assert "带宽" in panel.numbers.value and "带宽" in panel.bandwidth.description
     with pytest.raises(ValueError, match="at least one"):
-        widgets.download_panel({})
+        panels.download_panel({})
 
 
 def test_the_guide_s_panel():
-    before = dict(widgets.TEXTS)
-    panel, rules = widgets.advice_panel(), [r["id"] for r in guide.rulebook()["rules"]]
-    assert before == widgets.TEXTS  # what this panel says is its own
+    panel, rules = panels.advice_panel(), [r["id"] for r in guide.rulebook()["rules"]]
     assert list(panel.controls) == list(guide.choices())
     for asked in ({}, {"robust": "yes"}, {"labels": "few", "unlabelled": "yes"}):
         for name, (default, *_) in guide.choices().items():
@@ -404,7 +403,7 @@ def test_the_guide_s_panel():
         advice = guide.recommend(**asked)
         assert [rules[n] for n in panel.state["lit"]] == [a.rule["id"] for a in advice]
         assert advice[0].rule["do"]["en"][:40] in panel.numbers.value
-    panel.language.value = 1
+    panel.language.value = "zh"
     assert panel.labels.description == "标签" and "要测量" in panel.numbers.value
     assert panel.labels.label == "只有少量" and panel.labels.value == "few"
     frames = set()

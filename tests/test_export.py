@@ -1,4 +1,4 @@
-"""Deploying, running, rolling out: exports say what torch says, int8 nearly so, limits hold."""
+"""Exporting, running, rolling out: exports say what torch says, int8 nearly so, limits hold."""
 
 import json
 import math
@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from kdlab.data import Images, normalise
+from kdlab.files import ROOT
 from kdlab.losses import soften
-from kdlab.machine import ROOT
 from kdlab.models import MODELS, build
-from kdlab.serving import deploy, runtime
+from kdlab.serving import export, runtime
 from kdlab.serving.rollout import Agreement
 from kdlab.sources import SOURCES
 
@@ -25,7 +25,7 @@ def family(name: str) -> str:
 
 def noise(data: str, count: int, seed: int = 0) -> torch.Tensor:
     draw = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, *deploy.SHAPES[data]), generator=draw, dtype=torch.uint8)
+    return torch.randint(0, 256, (count, *export.SHAPES[data]), generator=draw, dtype=torch.uint8)
 
 
 def images(data: str, count: int) -> Images:
@@ -41,7 +41,7 @@ def exported(tmp_path_factory):
     torch.manual_seed(0)
     net = build("cnn3-8").eval()
     path = tmp_path_factory.mktemp("onnx") / "net.onnx"
-    return net, deploy.export(net, "cifar10", path, name="net", role="student")
+    return net, export.to_onnx(net, "cifar10", path, name="net", role="student")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -49,35 +49,35 @@ def test_every_registered_model_says_the_same_in_onnx(name, tmp_path):
     torch.manual_seed(0)
     net, data = build(name), family(name)
     net(normalise(noise(data, 8), SOURCES[data]))  # batch norm has seen something
-    path = deploy.export(net, data, tmp_path / "net.onnx")
+    path = export.to_onnx(net, data, tmp_path / "net.onnx")
     assert net.training  # as it was
     session, net = runtime.open_model(path), net.eval()
     for count in (1, 5):  # any batch size
         pixels = noise(data, count, seed=count)
         with torch.no_grad():
             wanted = net(normalise(pixels, SOURCES[data])).numpy()
-        np.testing.assert_allclose(runtime.ask(session, pixels.numpy()), wanted, atol=1e-4)
+        np.testing.assert_allclose(runtime.infer(session, pixels.numpy()), wanted, atol=1e-4)
 
 
 def test_the_file_says_what_it_is_and_takes_pixels(exported):
     session = runtime.open_model(exported[1])
-    about = runtime.about(session)
+    about = runtime.metadata(session)
     assert (about["name"], about["role"], about["data"]) == ("net", "student", "cifar10")
     assert tuple(about["classes"]) == SOURCES["cifar10"].classes
-    assert runtime.shape_of(session) == (3, 32, 32)
+    assert about["shape"] == [3, 32, 32]
     assert session.get_inputs()[0].type == "tensor(uint8)"
 
 
 def test_int8_is_smaller_and_nearly_the_same(exported, tmp_path):
     net, path = exported
-    small = deploy.quantise(path, tmp_path / "small.onnx", images("cifar10", 200))
+    small = export.quantise(path, tmp_path / "small.onnx", images("cifar10", 200))
     assert small.stat().st_size < 0.8 * path.stat().st_size
     pixels = noise("cifar10", 200, seed=7).numpy()
-    exact = runtime.ask(runtime.open_model(path), pixels)
-    rough = runtime.ask(runtime.open_model(small), pixels)
+    exact = runtime.infer(runtime.open_model(path), pixels)
+    rough = runtime.infer(runtime.open_model(small), pixels)
     assert np.abs(exact - rough).max() < 0.15 * np.ptp(exact)
     assert not np.array_equal(exact, rough)
-    about = runtime.about(runtime.open_model(small))
+    about = runtime.metadata(runtime.open_model(small))
     assert about["int8"] and about["name"] == "net"
     assert [f.name for f in tmp_path.iterdir()] == ["small.onnx"]  # nothing is left over
 
@@ -91,7 +91,7 @@ def test_an_export_that_fails_leaves_the_old_file(exported, tmp_path):
             raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        deploy.export(Fails(), "cifar10", path)
+        export.to_onnx(Fails(), "cifar10", path)
     assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
 
 
@@ -106,18 +106,15 @@ def test_a_missing_or_damaged_model_is_one_sentence(exported, tmp_path):
         assert "\n" not in str(told.value)
 
 
-def test_soften_is_the_one_of_the_losses():
+def test_softmax_is_the_soften_of_the_losses():
     logits = 5 * torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
     for t in (0.5, 1.0, 20.0):
-        np.testing.assert_allclose(runtime.soften(logits, t), soften(logits, t), atol=1e-6)
-    assert runtime.soften(np.array([1e4, 0.0]), 1.0).tolist() == [1.0, 0.0]
-    for wrong in (0, -1, math.nan, math.inf):
-        with pytest.raises(ValueError, match="temperature"):
-            runtime.soften(logits, wrong)
+        np.testing.assert_allclose(runtime.softmax(logits.numpy(), t), soften(logits, t), atol=1e-6)
+    assert runtime.softmax(np.array([1e4, 0.0])).tolist() == [1.0, 0.0]
 
 
 def test_latency_is_positive_and_ordered(exported):
-    took = runtime.latency(runtime.open_model(exported[1]), batch=4, seconds=0.02)
+    took = runtime.time_calls(runtime.open_model(exported[1]), batch=4, seconds=0.02)
     assert 0 < took["p50"] <= took["p95"]
     assert took["images/s"] == pytest.approx(4e3 / took["p50"])
 
@@ -126,13 +123,15 @@ def test_a_fresh_process_measures_without_torch(exported):
     found = runtime.measure_fresh(exported[1], seconds=0)
     assert 0 < found["runtime MB"] <= found["peak MB"] < 400
     assert found["frames/s"] > 0
-    code = "import sys; from kdlab.serving import load, service; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from kdlab.serving import service, traffic; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the ceiling is Linux's RLIMIT_DATA")
 def test_under_a_ceiling_the_small_model_runs_and_the_large_one_does_not(exported, tmp_path):
-    large = deploy.export(build("mlp-1200"), "mnist", tmp_path / "large.onnx")
+    large = export.to_onnx(build("mlp-1200"), "mnist", tmp_path / "large.onnx")
     assert runtime.measure_fresh(exported[1], ceiling=8, seconds=0)["peak MB"] > 0
     with pytest.raises(MemoryError, match="large.onnx does not run with 8 MB"):
         runtime.measure_fresh(large, ceiling=8, seconds=0)
@@ -147,18 +146,18 @@ def test_a_measurement_that_fails_without_a_ceiling_says_why(tmp_path):
 def test_what_is_deployed_is_exported_once_and_anew_for_new_weights(monkeypatch, tmp_path):
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path))
     name = "mnist-student-distilled"
-    only = [d for d in deploy.DEPLOYED if d.name == name]
-    monkeypatch.setattr(deploy, "DEPLOYED", only)
+    only = [d for d in export.DEPLOYED if d.name == name]
+    monkeypatch.setattr(export, "DEPLOYED", only)
     said = []
-    files = deploy.files(say=said.append)
+    files = export.exported_models(say=said.append)
     assert set(files) == {name, f"{name}-int8"} and len(said) == 2
-    assert deploy.files(say=said.append) == files and len(said) == 2
-    real = deploy.card(name)
-    monkeypatch.setattr(deploy, "card", lambda _: real | {"sha256": "f" * 64})
-    assert deploy.files(say=said.append)[name] != files[name] and len(said) == 4
+    assert export.exported_models(say=said.append) == files and len(said) == 2
+    real = export.card(name)
+    monkeypatch.setattr(export, "card", lambda _: real | {"sha256": "f" * 64})
+    assert export.exported_models(say=said.append)[name] != files[name] and len(said) == 4
 
 
-@pytest.mark.parametrize("deployed", deploy.DEPLOYED, ids=lambda d: d.name)
+@pytest.mark.parametrize("deployed", export.DEPLOYED, ids=lambda d: d.name)
 def test_what_is_deployed_ships_with_an_honest_card(deployed):
     from kdlab.experiments import STUDENTS, TEACHERS
     from kdlab.teachers import card, load_teacher
@@ -169,7 +168,7 @@ def test_what_is_deployed_ships_with_an_honest_card(deployed):
     later = recipe._field_defaults | about["recipe"]
     assert json.loads(json.dumps(later)) == json.loads(json.dumps(recipe._asdict()))
     if deployed.role != "teacher":
-        test = deploy.load("mnist" if deployed.data == "mnist" else "cifar10-10k", "test")
+        test = export.image_set(deployed.data, "test")
         from kdlab.metrics import errors, predict
 
         wrong = errors(predict(load_teacher(deployed.name), test), test.labels)
@@ -184,7 +183,7 @@ def test_the_pairs_of_students_differ_in_the_teacher_alone():
         names = ("teacher", "temperature", "soft_weight", "hard_weight")
         assert alone._replace(**{n: getattr(taught, n) for n in names}) == taught
         assert taught.teacher == next(
-            d.name for d in deploy.DEPLOYED if (d.data, d.role) == (data, "teacher")
+            d.name for d in export.DEPLOYED if (d.data, d.role) == (data, "teacher")
         )
 
 

@@ -8,6 +8,7 @@ processor has it. Each side runs in a fresh process, and both start from the sam
 
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -22,15 +23,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from kdlab import records
 from kdlab.data import Images, load, select
-from kdlab.experiments import results_dir, stamp, values
-from kdlab.machine import cache_dir, peak_memory
+from kdlab.files import atomically, cache_dir, write_json
+from kdlab.machine import peak_memory
 from kdlab.metrics import accuracy, paired, predict
-from kdlab.teachers import answer, atomically, freeze, write_json
-from kdlab.training import distil, fit, labels_only
+from kdlab.teachers import answer, freeze
+from kdlab.training import Optimizer, distil, fit, labels_only
 
 TEMPERATURE, SOFT, HARD, RATE, BATCH = 2.0, 0.25, 0.75, 1e-3, 128
-ADAM = {"optimizer": "adam", "lr": RATE, "weight_decay": 0.0, "batch_size": BATCH}
+STEPS = Optimizer("adam", RATE, weight_decay=0.0)
 
 
 def conv_net(widths: tuple[int, ...], pools: tuple[int, ...], hidden: int) -> nn.Module:
@@ -70,7 +72,9 @@ class Pictures(Dataset):
         return self.transform(Image.fromarray(self.pixels[i])), self.labels[i]
 
 
-def plain_side(student: nn.Module, teacher: nn.Module, data: Images, epochs: int, seed: int):
+def plain_side(
+    student: nn.Module, teacher: nn.Module, data: Images, epochs: int, seed: int
+) -> None:
     """The loop that a learner would copy: a DataLoader, and the teacher asked in each step."""
     loader = DataLoader(Pictures(data), BATCH, shuffle=True, num_workers=2)
     optimizer = torch.optim.Adam(student.parameters(), lr=RATE)
@@ -90,12 +94,14 @@ def plain_side(student: nn.Module, teacher: nn.Module, data: Images, epochs: int
             optimizer.step()
 
 
-def kdlab_side(student: nn.Module, teacher: nn.Module, data: Images, epochs: int, seed: int):
+def kdlab_side(
+    student: nn.Module, teacher: nn.Module, data: Images, epochs: int, seed: int
+) -> None:
     """The same in kdlab; what was asked before is not kept, so the answers are paid for here."""
     answers = answer(teacher, data, keep=False)
     objective = distil(TEMPERATURE, SOFT, HARD)
-    options = {"epochs": epochs, "teacher": answers, "seed": seed, "schedule": "constant"}
-    fit(student, data, objective, **options, **ADAM)
+    steady = STEPS._replace(schedule="constant")
+    fit(student, data, objective, epochs=epochs, teacher=answers, seed=seed, optimizer=steady)
 
 
 SIDES = {"plain loop": plain_side, "kdlab": kdlab_side}
@@ -113,20 +119,26 @@ def measure(side: str, teacher: Path, images: int, epochs: int, seed: int) -> di
     seconds = time.perf_counter() - start
     peak, test = peak_memory(), load("cifar10-10k", "test")
     right = accuracy(predict(student, test), test.labels)
-    return {"arm": side, "seed": seed, "seconds": round(seconds, 2), "accuracy": round(right, 2),
-            "images/s": round(epochs * images / seconds), "peak MB": peak}  # fmt: skip
+    return {
+        "arm": side,
+        "seed": seed,
+        "seconds": round(seconds, 2),
+        "accuracy": round(right, 2),
+        "images/s": round(epochs * images / seconds),
+        "peak MB": peak,
+    }
 
 
-def train_teacher(path: Path, images: int, epochs: int) -> None:
+def train_shared_teacher(path: Path, images: int, epochs: int) -> None:
     """The teacher of both sides, trained on the same images; not part of what is measured."""
     data = select(load("cifar10-10k"), torch.arange(images))
     torch.manual_seed(0)
     teacher = big_net()
-    fit(teacher, data, labels_only, epochs=epochs, **ADAM)
+    fit(teacher, data, labels_only, epochs=epochs, optimizer=STEPS)
     atomically(path, partial(save_model, teacher))
 
 
-def fresh(function, *arguments):
+def fresh(function: Callable, *arguments: object) -> object:
     """The function's result, from a process of its own: no thread pool, cache or peak is shared."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
@@ -137,31 +149,40 @@ def main(*, epochs: int = 10, seeds: int = 1, images: int = 10_000, record: bool
     path = cache_dir() / "bench" / f"teacher-{images}.safetensors"
     if not path.is_file():
         print(f"training the teacher that both sides ask (once; kept in {path})", flush=True)
-        fresh(train_teacher, path, images, 5)
+        fresh(train_shared_teacher, path, images, 5)
     runs = []
     for seed in range(seeds):
         for side in SIDES:
             runs.append(fresh(measure, side, path, images, epochs, seed))
             print("{arm}, seed {seed}: {seconds:.1f} s, {accuracy:.2f}%".format(**runs[-1]))
-    print("\n" + table(runs), flush=True)
+    print("\n" + compare_sides(runs), flush=True)
     result = {
         "name": "bench",
         "title": f"{epochs} epochs of the tutorial's distillation on {images:,} CIFAR-10 images",
-        **stamp(f"bench --epochs {epochs} --seeds {seeds}"),
-        "settings": {"epochs": epochs, "images": images, "temperature": TEMPERATURE, "soft": SOFT,
-                     "hard": HARD, **ADAM},
+        **records.stamp(f"bench --epochs {epochs} --seeds {seeds}"),
+        "settings": {
+            "epochs": epochs,
+            "images": images,
+            "temperature": TEMPERATURE,
+            "soft": SOFT,
+            "hard": HARD,
+            "optimizer": "adam",
+            "lr": RATE,
+            "weight_decay": 0.0,
+            "batch_size": BATCH,
+        },
         "runs": runs,
-    }  # fmt: skip
+    }
     if record:
-        write_json(results_dir() / "bench.json", result)
+        write_json(records.results_dir() / "bench.json", result)
     return result
 
 
-def table(runs: list[dict]) -> str:
+def compare_sides(runs: list[dict]) -> str:
     """Both sides and their ratio, medians over the seeds, and what to make of the accuracies."""
     medians = pd.DataFrame(runs).groupby("arm").median().drop(columns="seed").T[list(SIDES)]
     medians["ratio"] = medians["plain loop"] / medians["kdlab"]
-    theirs, mine = (values(runs, side, "accuracy") for side in SIDES)
+    theirs, mine = (records.values(runs, side, "accuracy") for side in SIDES)
     if len(mine) > 1:
         gap = paired(mine, theirs)
         noise = f"kdlab's accuracy minus the plain loop's, over {gap.pairs} seeds: "

@@ -26,9 +26,11 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from PIL import Image, ImageChops, ImageStat
 
-ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = ROOT / "notebooks"
+from kdlab import files
+from kdlab.files import BUILD, NOTEBOOKS, ROOT
+
 MAX_BYTES = 600_000  # of a committed notebook
+INLINE = "module://matplotlib_inline.backend_inline"  # where a kernel draws
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PANEL_TEXT = "A live panel: run the notebook to move its sliders. Its static twin stands below."
 
@@ -70,14 +72,7 @@ class _ThisInterpreter(AsyncKernelManager):
     kernel_spec = property(lambda self: KernelSpec(**get_kernel_dict()))
 
 
-def environment() -> dict[str, str]:
-    """The environment for kernels: kdlab is importable though not installed, figures are inline."""
-    paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-    inline = "module://matplotlib_inline.backend_inline"
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "MPLBACKEND": inline}
-
-
-def execute(
+def run_notebook(
     path: Path, *, timeout: int = 1800, extra: dict[str, str] | None = None
 ) -> tuple[NotebookNode, Chapter]:
     """Run one notebook in its folder; a failing cell ends it and is told in `Chapter.error`.
@@ -107,7 +102,7 @@ def execute(
     )
     error, clock = None, time.perf_counter()
     try:
-        client.execute(env=environment() | (extra or {}))
+        client.execute(env=files.environment(MPLBACKEND=INLINE) | (extra or {}))
     except Exception as failure:  # a dead kernel and a time-out are told like a failing cell
         cell_failed = isinstance(failure, CellExecutionError)
         kind = failure.ename if cell_failed else type(failure).__name__
@@ -205,17 +200,13 @@ def _portable(text: str) -> str:
 
 def save(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook atomically, the folder being made when missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = nbformat.writes(notebook).rstrip() + "\n"
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    files.write_text(path, nbformat.writes(notebook).rstrip() + "\n")
 
 
-def run(
+def run_chapters(
     paths: Sequence[Path],
     *,
-    build: Path = ROOT / "build" / "notebooks",
+    build: Path = BUILD / "notebooks",
     write: bool = False,
     timeout: int = 1800,
     say: Callable[[str], None] = print,
@@ -229,7 +220,7 @@ def run(
     newcomer = {"KDLAB_PROGRESS": str(build / "no-answers-yet.sqlite3")} if write else {}
     chapters = []
     for path in paths:
-        notebook, chapter = execute(path, timeout=timeout, extra=newcomer)
+        notebook, chapter = run_notebook(path, timeout=timeout, extra=newcomer)
         save(notebook, build / path.name)
         if write and chapter.error is None:
             cleaned = clean(notebook)
@@ -245,7 +236,7 @@ def run(
     return chapters
 
 
-def table(chapters: Sequence[Chapter]) -> str:
+def chapter_table(chapters: Sequence[Chapter]) -> str:
     """Chapter, time, claims checked and headline, as text; a total at the end."""
     good = [chapter for chapter in chapters if chapter.error is None]
     rows = [(c.name, c.seconds, c.claims, c.headline if c in good else "FAILED") for c in chapters]

@@ -49,14 +49,15 @@ def check_device(device: str) -> None:
         raise ValueError("torch finds no CUDA device here; leave --device out to use the CPU")
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def lab(
     arguments: Annotated[
-        list[str] | None, typer.Argument(help="more arguments for jupyter")
+        list[str] | None, typer.Argument(help="options and arguments for JupyterLab")
     ] = None,
 ) -> None:
     """Open the course in JupyterLab, at 00_start_here."""
-    from kdlab.course import ROOT, environment
+    from kdlab.desk.course import INLINE
+    from kdlab.files import ROOT, environment
 
     command = [
         *(sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"),
@@ -64,7 +65,8 @@ def lab(
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container one is root
         command.append("--allow-root")
-    status = subprocess.run([*command, *(arguments or [])], cwd=ROOT, env=environment())
+    command += arguments or []
+    status = subprocess.run(command, cwd=ROOT, env=environment(MPLBACKEND=INLINE))
     raise typer.Exit(status.returncode)
 
 
@@ -81,12 +83,13 @@ def course(
     timeout: Annotated[int, typer.Option(help="seconds that one cell may take")] = 1800,
 ) -> None:
     """Run chapters from top to bottom and print what each showed."""
-    from kdlab import course as runner
+    from kdlab import files
+    from kdlab.desk import course as runner
 
-    paths = runner.find(chapters or [], notebooks or runner.NOTEBOOKS)
-    build = build or runner.ROOT / "build" / "notebooks"
-    results = runner.run(paths, build=build, write=write, timeout=timeout, say=typer.echo)
-    typer.echo("\n" + runner.table(results))
+    paths = runner.find(chapters or [], notebooks or files.NOTEBOOKS)
+    build = build or files.BUILD / "notebooks"
+    results = runner.run_chapters(paths, build=build, write=write, timeout=timeout, say=typer.echo)
+    typer.echo("\n" + runner.chapter_table(results))
     typer.echo(f"The executed notebooks are in {build}")
     failed = [result.error for result in results if result.error]
     for error in failed:
@@ -127,11 +130,11 @@ def run(
 ) -> None:
     """Run an experiment, record it in data/results, and print its table."""
     check_device(device)
-    from kdlab import experiments
+    from kdlab import experiments, records
 
     where = {"workers": workers, "engine": engine, "address": address}
     experiments.run(experiment, seeds=seeds, device=device, **where)
-    typer.echo(experiments.table(experiment).to_string())
+    typer.echo(records.table(experiment).to_string())
 
 
 @app.command()
@@ -141,7 +144,7 @@ def bench(
     record: Annotated[bool, typer.Option("--record", help="keep it in data/results")] = False,
 ) -> None:
     """A plain distillation loop against kdlab, side by side on the same work."""
-    from kdlab.bench import main
+    from kdlab.desk.bench import main
 
     main(epochs=epochs, seeds=seeds, record=record)
 
@@ -153,9 +156,9 @@ def deploy(
     soak: Annotated[float, typer.Option(help="seconds of load at 80% of the highest rate")] = 60.0,
 ) -> None:
     """Export the deployed models to ONNX and int8, then measure size, latency, memory and load."""
-    from kdlab.serving.scenarios import main
+    from kdlab.serving.measure import measure_deployment
 
-    main(record=record, seconds=seconds, soak=soak)
+    measure_deployment(record=record, seconds=seconds, soak=soak)
 
 
 @app.command()
@@ -172,21 +175,17 @@ def serve(
     """Serve the page (draw a digit) and the models over HTTP, on this machine alone."""
     from kdlab.serving import service
 
-    listening = service.bind(host, port)
+    listening = service.listen(host, port)
     if not model:
-        command = [sys.executable, "-m", "kdlab.serving.deploy"]
+        command = [sys.executable, "-m", "kdlab.serving.export"]
         made = subprocess.run(command, capture_output=True, text=True)  # torch stays over there
         if made.returncode:
             raise ValueError(made.stderr.strip().splitlines()[-1])
         model = [Path(line) for line in made.stdout.splitlines()]
-    answering = service.Service(model, service.read_shadows(shadow or []))
+    app = service.create_app(service.Service(model, service.read_shadows(shadow or [])))
     address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{listening.getsockname()[1]}"
-
-    def started() -> None:
-        typer.echo(f"open {address}")
-        sys.stdout.flush()
-
-    service.serve(service.create_app(answering), listening, started)
+    typer.echo(f"open {address}")  # who comes before the service runs waits for it
+    service.serve(app, listening)
 
 
 @app.command()
@@ -194,14 +193,15 @@ def sheet(
     folder: Annotated[Path | None, typer.Argument(help="where to; default: build")] = None,
 ) -> None:
     """Write the cheat sheet, one page in English and one in Chinese, to be printed."""
-    from kdlab import sheets
+    from kdlab import files
+    from kdlab.show import sheets
 
-    for path in sheets.write_sheets(folder or sheets.BUILD):
+    for path in sheets.write_sheets(folder or files.BUILD):
         typer.echo(f"The cheat sheet is in {path}: open it in a browser and print it")
 
 
 MODES = ("cards", "choice", "mock", "stats", "tomorrow")
-Language = Annotated[str, typer.Option("--language", "-l", help="en or zh")]
+Language = Annotated[str, typer.Option("--language", "-l", help="en, zh or both")]
 Chapters = Annotated[list[int] | None, typer.Option("--chapter", help="again for several")]
 
 
@@ -220,24 +220,24 @@ def quiz(
     """Interview questions by spaced repetition, a mock interview, a plan for tonight."""
     import time
 
-    from kdlab.interview import quiz, sessions, trainer
+    from kdlab.interview import bank, quiz, sessions, trainer
 
     where = {"chapters": chapter or (), "topics": topic or ()}
     seed = time.time_ns() if seed is None else seed
     if mode == "stats":
-        session = sessions.statistics(by)
+        sitting = sessions.readiness_sitting(by)
     elif mode == "tomorrow":
-        session = sessions.tomorrow(hours, chapter or ())
+        sitting = sessions.evening_sitting(hours, chapter or ())
     elif mode == "mock":
         levels = dict.fromkeys(level, 1) if level else None
-        session = sessions.mock(trainer.mock(minutes, levels=levels, seed=seed, **where))
+        sitting = sessions.mock_sitting(trainer.mock(minutes, levels=levels, seed=seed, **where))
     elif mode == "choice":
-        session = sessions.choice(trainer.select(levels=level or (), **where), seed)
+        sitting = sessions.choice_sitting(bank.find_items(levels=level or (), **where), seed)
     elif mode == "cards":
-        session = sessions.cards(trainer.select(levels=level or (), **where))
+        sitting = sessions.card_sitting(bank.find_items(levels=level or (), **where))
     else:
         raise ValueError(f"no mode {mode!r}; there are {', '.join(MODES)}")
-    quiz.play(session, language)
+    quiz.play(sitting, language)
 
 
 @app.command()
@@ -249,7 +249,7 @@ def export(
     """Write the interview bank as an Anki deck, a printable booklet, CSV or JSON."""
     from kdlab.interview import exports
 
-    paths = exports.export(form, language, folder)
+    paths = exports.write_bank(form, language, folder)
     for path in paths:
         typer.echo(path)
     if form == "booklet" and len(paths) == 1:

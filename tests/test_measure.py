@@ -1,12 +1,17 @@
-"""kdlab.serving.scenarios: the one command that measures the deployment, on one small model."""
+"""kdlab.serving.measure: the one command that measures the deployment, on one small model."""
 
 import json
 
 import pytest
 
-from kdlab.serving import deploy, load, scenarios
+from kdlab import records
+from kdlab.serving import export, measure, traffic
 
 NAME = "mnist-student-distilled"
+
+
+def offer_once(url, bodies, *_):
+    return 20, [traffic.generate(url, bodies, 20, 1.0)]
 
 
 @pytest.fixture(scope="module")
@@ -15,13 +20,11 @@ def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("measured")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDLAB_CACHE", str(folder))
-        patch.setattr(deploy, "DEPLOYED", [d for d in deploy.DEPLOYED if d.name == NAME])
-        patch.setattr(scenarios, "CEILINGS", (1, 64))
-        patch.setattr(scenarios, "results_dir", lambda: folder)
-        patch.setattr(load, "highest_rate", lambda url, bodies, **_: (
-            20, [load.load(url, bodies, 20, 1.0)]
-        ))  # fmt: skip
-        made = scenarios.main(record=True, seconds=0.1, soak=1)
+        patch.setattr(export, "DEPLOYED", [d for d in export.DEPLOYED if d.name == NAME])
+        patch.setattr(measure, "CEILINGS", (1, 64))
+        patch.setattr(measure, "results_dir", lambda: folder)
+        patch.setattr(traffic, "highest_rate", offer_once)
+        made = measure.measure_deployment(record=True, seconds=0.1, soak=1)
     assert json.loads((folder / "deploy.json").read_text("utf-8")) == json.loads(json.dumps(made))
     return made
 
@@ -49,14 +52,12 @@ def test_a_steady_load_is_answered_whole_and_memory_is_watched(found):
 
 
 def test_the_table_has_a_row_a_model(found):
-    table = scenarios.table(found)
+    table = measure.deployment_table(found)
     assert list(table.index) == [NAME] and table.notna().all().all()
     assert table.loc[NAME, "kB"] == round(found["runs"][0]["float32"]["bytes"] / 1e3)
 
 
 def test_a_missing_record_says_the_command(monkeypatch, tmp_path):
-    from kdlab import experiments
-
-    monkeypatch.setattr(experiments, "results_dir", lambda: tmp_path)
+    monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
     with pytest.raises(FileNotFoundError, match="kdlab deploy --record"):
-        scenarios.recorded()
+        records.read("deploy")

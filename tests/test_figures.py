@@ -9,7 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from kdlab import experiments, plots, widgets
+from kdlab.records import summarise
+from kdlab.show import figures, panels, style
+from kdlab.show.panels import objective as objectives
+from kdlab.show.panels import robustness, temperature
 
 CLASSES = tuple("0123456789")
 DRAW = torch.Generator().manual_seed(0)
@@ -19,18 +22,18 @@ COLOUR_IMAGE = torch.randint(256, (3, 32, 32), generator=DRAW, dtype=torch.uint8
 
 
 def softened(t):
-    return widgets.temperature_state(TEACHER, STUDENT, t, 3)
+    return panels.temperature_state(TEACHER, STUDENT, t, 3)
 
 
 def objective(t, squared=True, weight=1.0):
-    return widgets.objective_state(
+    return panels.objective_state(
         STUDENT, TEACHER, 3, temperature=t, weight=weight, with_t_squared=squared
     )
 
 
 def grid_of_objectives():
     pairs = [(objective(t, False), objective(t)) for t in (1, 4, 20)]
-    return plots.temperature_lambda_grid(pairs, CLASSES, title="finding")
+    return panels.temperature_lambda_grid(pairs, CLASSES, title="finding")
 
 
 def runs():
@@ -49,25 +52,25 @@ def runs():
 
 
 def attacked(level, image=0):
-    """A state as `widgets.robustness_state` gives it."""
+    """A state as `panels.robustness_state` gives it."""
     draw = torch.Generator().manual_seed(level)
     shown = torch.randint(256, (2, 4, 3, 32, 32), generator=draw, dtype=torch.uint8)
     said = torch.randn(2, 4, 10, generator=draw).softmax(2)
-    nets = {r: widgets.Attacked((level,), shown[i : i + 1], said[i : i + 1])
+    nets = {r: robustness.Attacked((level,), shown[i : i + 1], said[i : i + 1])
             for i, r in enumerate(("student", "teacher"))}  # fmt: skip
-    return widgets.robustness_state(nets, torch.arange(4), epsilon=level, image=image)
+    return panels.robustness_state(nets, torch.arange(4), epsilon=level, image=image)
 
 
 def few_labels(kind="CNN", n=None):
     labels = {100: [20.0, 24.0], 1000: [45.0, 47.0], 10_000: [66.0, 66.0]}
     own = {m: [a + 4 for a in v] for m, v in labels.items()}
     free = dict.fromkeys(labels, [60.0, 62.0])
-    return widgets.label_state(kind, {"labels": labels, "own": own, "free": free}, n)
+    return panels.label_state(kind, {"labels": labels, "own": own, "free": free}, n)
 
 
 def verified(threshold):
-    """A state as `widgets.verification_state` gives it, of four pairs."""
-    return widgets.verification_state(
+    """A state as `panels.verification_state` gives it, of four pairs."""
+    return panels.verification_state(
         torch.linspace(0, 1, 40), torch.linspace(-1, 0.5, 60), torch.tensor([0.1, 0.9, 0.2, -0.5]),
         torch.tensor([True, True, False, False]), threshold=threshold,
     )  # fmt: skip
@@ -80,53 +83,54 @@ PAIRS = torch.randint(256, (4, 2, 3, 32, 32), generator=DRAW, dtype=torch.uint8)
 
 def downloads(*bandwidths):
     models = {"teacher": (8_000_000, "teacher"), "student": (100_000, "distilled")}
-    return [widgets.download_state(models, bandwidth) for bandwidth in bandwidths]
+    return [panels.download_state(models, bandwidth) for bandwidth in bandwidths]
 
 
 CURVES = {"teacher": [(50, 20.0), (100, math.inf)], "student": [(100, 5.0), (400, 60.0)]}
 ROLES = {"teacher": "teacher", "student": "distilled"}
 FIGURES = {
-    "label panel": lambda: plots.label_curves_figure([few_labels(n=1000)])[0],
-    "label curves": lambda: plots.label_curves_figure(
+    "label panel": lambda: panels.label_curves_figure([few_labels(n=1000)])[0],
+    "label curves": lambda: panels.label_curves_figure(
         [few_labels(kind) for kind in "abcd"], title="finding"
     )[0],
-    "verification panel": lambda: plots.verification_figure([verified(0.3)], ROCS, PAIRS)[0],
-    "verification twin": lambda: plots.verification_figure(
+    "verification panel": lambda: panels.verification_figure([verified(0.3)], ROCS, PAIRS)[0],
+    "verification twin": lambda: panels.verification_figure(
         [verified(t) for t in (0.45, 0.15)], ROCS, PAIRS, title="finding"
     )[0],
-    "download panel": lambda: plots.download_figure(downloads(1))[0],
-    "downloads": lambda: plots.download_figure(downloads(0.1, 1, 10), title="finding")[0],
-    "load curves": lambda: plots.load_curves(
+    "download panel": lambda: panels.download_figure(downloads(1))[0],
+    "downloads": lambda: panels.download_figure(downloads(0.1, 1, 10), title="finding")[0],
+    "load curves": lambda: figures.load_curves(
         CURVES, {"teacher": "teacher", "student": "distilled"}
     ),
-    "agreement": lambda: plots.agreement_line(
+    "agreement": lambda: figures.agreement_line(
         [0.9, 0.9, 0.8, 0.5], 0.7, changed=2, rang=3, title="finding"
     ),
-    "forest": lambda: plots.forest(experiments.summarise(runs()), title="finding"),
-    "two forests": lambda: plots.forest(
-        {f"against {arm}": experiments.summarise(runs(), control=arm) for arm in "ab"}
+    "forest": lambda: figures.forest(summarise(runs()), title="finding"),
+    "two forests": lambda: figures.forest(
+        {f"against {arm}": summarise(runs(), control=arm) for arm in "ab"}
     ),
-    "robustness panel": lambda: plots.robustness_figure([attacked(8)], CLASSES)[0],
-    "robustness grid": lambda: plots.robustness_figure(
+    "robustness panel": lambda: panels.robustness_figure([attacked(8)], CLASSES)[0],
+    "robustness grid": lambda: panels.robustness_figure(
         [attacked(e) for e in (0, 4, 8)], CLASSES, title="finding"
     )[0],
-    "image grid": lambda: plots.image_grid([IMAGE] * 7, ["a"] * 7, columns=3, title="finding"),
-    "colour grid": lambda: plots.image_grid([COLOUR_IMAGE] * 2, title="finding"),
-    "temperature panel": lambda: plots.temperature_figure([softened(4)], CLASSES, IMAGE)[0],
-    "small multiples": lambda: plots.temperature_small_multiples(
+    "image grid": lambda: figures.image_grid([IMAGE] * 7, ["a"] * 7, columns=3, title="finding"),
+    "colour grid": lambda: figures.image_grid([COLOUR_IMAGE] * 2, title="finding"),
+    "temperature panel": lambda: temperature.temperature_figure(
+        [softened(4)], CLASSES, IMAGE[None]
+    )[0],
+    "small multiples": lambda: panels.temperature_small_multiples(
         [softened(t) for t in (0.5, 1, 4, 20)], CLASSES, COLOUR_IMAGE, title="finding"
     ),
-    "ladder": lambda: plots.temperature_small_multiples(
+    "ladder": lambda: panels.temperature_small_multiples(
         [softened(4) | {"name": n} for n in ("small", "large")], CLASSES, COLOUR_IMAGE, title="f"
     ),
-    "objective panel": lambda: plots.objective_figure(objective(4), CLASSES)[0],
+    "objective panel": lambda: objectives.objective_figure(objective(4), CLASSES)[0],
     "objective grid": grid_of_objectives,
-    "paired dots": lambda: plots.paired_dots(
+    "paired dots": lambda: figures.paired_dots(
         {"labels only": [71.0, 72.0], "distilled": [74.0, 75.0]}, ylabel="%", title="finding"
     ),
-    "one seed": lambda: plots.paired_dots({"a": [1.0], "b": [2.0], "c": [3.0]}, ylabel="%"),
-    "curves": lambda: plots.learning_curves({"a": [1, 2], "b": [[1, 2], [2, 3]]}, ylabel="%"),
-    "heat map": lambda: plots.heat_map([[1, 2], [4, 3]], [1, 4], [0.1, 9], unit="%"),
+    "one seed": lambda: figures.paired_dots({"a": [1.0], "b": [2.0], "c": [3.0]}, ylabel="%"),
+    "heat map": lambda: figures.heat_map([[1, 2], [4, 3]], [1, 4], [0.1, 9], unit="%"),
 }
 
 
@@ -157,22 +161,22 @@ def test_a_notebook_shows_a_picture_with_alternative_text():
 
 
 def test_bars_show_the_softened_probabilities_and_move():
-    drawing, move = plots.temperature_figure([softened(1)], CLASSES, IMAGE)
+    drawing, move = temperature.temperature_figure([softened(1)], CLASSES, IMAGE[None])
     state = softened(8)
-    move(state, IMAGE)
+    move(state | {"image": 0})
     bars = drawing.axes[1].containers
     for container, role in zip(bars, ("teacher", "student"), strict=True):
         np.testing.assert_allclose([bar.get_width() for bar in container], state[role])
-        assert matplotlib.colors.to_hex(container[0].get_facecolor()) == plots.COLOURS[role].lower()
+        assert matplotlib.colors.to_hex(container[0].get_facecolor()) == style.COLOURS[role].lower()
     assert f"{state['teacher_entropy']:.2f}" in drawing.axes[1].get_title(loc="left")
 
 
 def test_frames_equal_a_whole_drawing():
-    drawing, move = plots.objective_figure(objective(1), CLASSES)
-    frames = plots.Frames(drawing, dpi=100)
+    drawing, move = objectives.objective_figure(objective(1), CLASSES)
+    frames = style.Frames(drawing, dpi=100)
     for state in (objective(1), objective(4), objective(30, False, 7.0), objective(2)):
         png = frames.png(move(state))
-    fresh, move = plots.objective_figure(objective(1), CLASSES)  # for the same layout
+    fresh, move = objectives.objective_figure(objective(1), CLASSES)  # for the same layout
     fresh.canvas.draw()
     fresh.set_layout_engine("none")
     move(objective(2))
@@ -184,19 +188,19 @@ def test_frames_equal_a_whole_drawing():
 
 def test_the_best_cell_is_framed():
     for best, corner in (("max", (1, 0)), ("min", (0, 1))):
-        figure = plots.heat_map([[2, 9], [1, np.nan]], [1, 4], [0.1, 9], unit="%", best=best)
+        figure = figures.heat_map([[2, 9], [1, np.nan]], [1, 4], [0.1, 9], unit="%", best=best)
         assert figure.axes[0].patches[-1].get_xy() == (corner if best == "max" else (0, 1))
 
 
 def test_unequal_seeds_are_refused():
     with pytest.raises(ValueError, match="one value for each seed"):
-        plots.paired_dots({"a": [1, 2], "b": [1]}, ylabel="%")
+        figures.paired_dots({"a": [1, 2], "b": [1]}, ylabel="%")
 
 
 def test_colours_are_distinct_for_colour_blind_readers():
     """Machado et al. 2009, severity 1: teacher, student and distilled stay apart."""
     deuteranopia = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
-    roles = [np.array(matplotlib.colors.to_rgb(plots.COLOURS[role])) for role in
+    roles = [np.array(matplotlib.colors.to_rgb(style.COLOURS[role])) for role in
              ("teacher", "student", "distilled")]  # fmt: skip
     seen = [np.clip(deuteranopia @ colour, 0, 1) for colour in roles]
     for first in range(3):
@@ -205,8 +209,8 @@ def test_colours_are_distinct_for_colour_blind_readers():
 
 
 def test_a_forest_shows_each_interval_in_the_colour_of_its_verdict():
-    table = experiments.summarise(runs())
-    figure = plots.forest(table)
+    table = summarise(runs())
+    figure = figures.forest(table)
     axis = figure.axes[0]
     assert [tick.get_text() for tick in axis.get_yticklabels()] == ["c", "a", "d", "b"]
     drawn = {}
@@ -218,44 +222,44 @@ def test_a_forest_shows_each_interval_in_the_colour_of_its_verdict():
     ):
         if arm != "a":
             wanted = tuple(table.loc[arm, ["95% low", "95% high"]])
-            assert drawn[row] == (wanted, plots.COLOURS[role])
+            assert drawn[row] == (wanted, style.COLOURS[role])
     assert len(drawn) == 3  # the control has no interval with itself
 
 
 def test_a_forest_of_errors_is_green_where_there_are_fewer():
-    table = experiments.summarise(runs())
+    table = summarise(runs())
     assert table.loc["b", "difference"] > 0
     colours = {
         lower: [
-            line.get_color() for line in plots.forest(table, lower_is_better=lower).axes[0].lines
+            line.get_color() for line in figures.forest(table, lower_is_better=lower).axes[0].lines
         ]
         for lower in (False, True)
     }
-    good, bad = plots.COLOURS["distilled"], plots.COLOURS["accent"]
+    good, bad = style.COLOURS["distilled"], style.COLOURS["accent"]
     swap = {good: bad, bad: good}
     assert colours[True] == [swap.get(colour, colour) for colour in colours[False]]
     assert good in colours[True]
 
 
 def test_a_forest_calls_noise_what_holm_calls_noise():
-    table = experiments.summarise(runs())
+    table = summarise(runs())
     table["beyond"] = False
-    colours = {line.get_color() for line in plots.forest(table).axes[0].lines}
-    assert not colours & {plots.COLOURS["distilled"], plots.COLOURS["accent"]}
+    colours = {line.get_color() for line in figures.forest(table).axes[0].lines}
+    assert not colours & {style.COLOURS["distilled"], style.COLOURS["accent"]}
 
 
 def test_the_verification_panel_marks_wrong_decisions_and_the_point_on_the_curve():
-    drawing, move = plots.verification_figure([verified(0.9)], ROCS, PAIRS)
+    drawing, move = panels.verification_figure([verified(0.9)], ROCS, PAIRS)
     state = verified(0.15)
     move(state)
     curve, *pairs = drawing.axes
-    assert [line.get_color() for line in curve.lines[:3]] == [plots.COLOURS[r.split(":")[0]]
+    assert [line.get_color() for line in curve.lines[:3]] == [style.COLOURS[r.split(":")[0]]
                                                               for r in ROCS]  # fmt: skip
     assert curve.lines[3].get_xydata().tolist() == [[state["far"], state["tar"]]]
     said = [(axis.title.get_text(), axis.title.get_color()) for axis in pairs]
     assert said == [
-        ("0.10\nrefused", plots.COLOURS["accent"]), ("0.90\naccepted", "black"),
-        ("0.20\naccepted", plots.COLOURS["accent"]), ("-0.50\nrefused", "black"),
+        ("0.10\nrefused", style.COLOURS["accent"]), ("0.90\naccepted", "black"),
+        ("0.20\naccepted", style.COLOURS["accent"]), ("-0.50\nrefused", "black"),
     ]  # fmt: skip
     shown = np.asarray(pairs[0].images[0].get_array())
     assert (shown[:, :32] == PAIRS[0, 0].permute(1, 2, 0).numpy()).all()
@@ -263,7 +267,7 @@ def test_the_verification_panel_marks_wrong_decisions_and_the_point_on_the_curve
 
 
 def test_the_robustness_panel_shows_what_its_state_says():
-    drawing, move = plots.robustness_figure([attacked(8)], CLASSES)
+    drawing, move = panels.robustness_figure([attacked(8)], CLASSES)
     state = attacked(4, image=2)
     move(state)
     axes = {axis.get_label(): axis for axis in drawing.axes}
@@ -275,7 +279,7 @@ def test_the_robustness_panel_shows_what_its_state_says():
 
 
 def test_a_label_curve_carries_mean_and_band_and_moves():
-    figure, move = plots.label_curves_figure([few_labels()])
+    figure, move = panels.label_curves_figure([few_labels()])
     line, own, free, dots = figure.axes[0].lines
     assert line.get_xydata().tolist() == [[100, 22], [1000, 46], [10_000, 66]]
     assert set(free.get_ydata()) == {61.0} and not dots.get_visible()

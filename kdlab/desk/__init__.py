@@ -1,0 +1,1 @@
+"""What is run from a terminal: the command line, the runner of chapters, the benchmark."""

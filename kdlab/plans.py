@@ -1,0 +1,386 @@
+"""The experiments of the course, as data: their arms, and what a search draws its trials from.
+
+No file is opened here. Where an experiment runs what a search has chosen, its arms are a function
+of that choice (arm of the search -> recipe), which `kdlab.experiments` reads from the records.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from kdlab import tuning
+from kdlab.data import CIFAR_VIEWS, Views
+from kdlab.recipes import (
+    BEST,
+    CNN_10K,
+    FAST,
+    FAST_10K,
+    FROM_10K,
+    HINTON,
+    KD,
+    LADDER,
+    MLP,
+    OWN_2K,
+    PAIR,
+    PUPIL,
+    ROBUST,
+    SEEN,
+    SIX_CLASSES,
+    SMALL,
+    TUNED,
+    TWIN_10K,
+    UNSEEN,
+    Arms,
+    Recipe,
+    without,
+)
+from kdlab.tuning import Space
+
+
+class Experiment(NamedTuple):
+    """Arms that share everything but what their names say; the first is the control."""
+
+    title: str
+    arms: Arms | Callable[[Arms], Arms]  # or, of what the experiment `search` has chosen
+    spaces: Mapping[str, Space] = MappingProxyType({})  # of a search: its arms are drawn from these
+    search: str = ""
+
+
+# what the board chooses from, an arm: its recipe, and the ranges of its settings. Every arm has the
+# same number of trials. A weight's range holds the paper's where it is not out of all proportion
+# for ten classes and our nets.
+EITHER = PUPIL._replace(twin=TWIN_10K)  # taught by one of two teachers, as the seed has it
+KD_EITHER = EITHER._replace(**KD)
+LARGER = KD_EITHER._replace(teacher=FROM_10K, twin="")
+BOTH_TEACH = EITHER._replace(
+    teacher=(FAST_10K, FROM_10K), twin=(TWIN_10K, FROM_10K), weight=0.9, hard_weight=0.1
+)
+RATE = {"lr": (0.05, 0.8)}
+HEAT = RATE | {"temperature": (1.0, 8.0)}
+SOFT_SPACE = HEAT | {"label_share": (0.0, 0.6)}
+TWICE, SECONDS = 30, 36  # epochs: twice as many; as many seconds as a method that asks the net
+
+
+def weighted(method: str, low: float, high: float, **others) -> Space:
+    """A published method beside the labels, with its weight and, where it has one, its T open."""
+    ranges = others.pop("ranges", RATE) | {"weight": (low, high)}
+    return Space(EITHER._replace(method=method, **others), ranges)
+
+
+def instead(method: str, base: Recipe = EITHER) -> Space:
+    """A control in place of the teacher's soft targets: what they have open, it has open."""
+    given = base._replace(method=method, weight=0.9, hard_weight=0.1)
+    return Space(given, SOFT_SPACE)
+
+
+def first(**others) -> Recipe:
+    """A net that is trained before it teaches, at the rate that suits most arms."""
+    return PAIR._replace(lr=0.4, **others)
+
+
+LEADERBOARD: dict[str, Space] = {
+    "labels": Space(PAIR, RATE),
+    "label smoothing": Space(PAIR, RATE | {"smoothing": (0.01, 0.4)}),
+    "soft targets": Space(KD_EITHER, SOFT_SPACE),
+    "hard distillation": Space(
+        EITHER._replace(method="hard distillation", weight=0.5, hard_weight=0.5),
+        RATE | {"label_share": (0.0, 0.9)},
+    ),
+    "logit matching": weighted("logit matching", 0.01, 1.0),
+    "DKD": weighted("DKD", 0.01, 1.0, ranges=HEAT),
+    "DIST": weighted("DIST", 0.05, 5.0, ranges=HEAT),
+    "logit standardisation": weighted(
+        "logit standardisation", 1.0, 50.0, hard_weight=0.1, ranges=RATE | {"temperature": (0.5, 4)}
+    ),
+    "hint": weighted("hint", 10.0, 1000.0),
+    "attention transfer": weighted("attention transfer", 0.1, 100.0),
+    "attention transfer + soft": weighted("attention transfer", 0.1, 100.0, **KD, ranges=HEAT),
+    "FSP": weighted("FSP", 20.0, 2000.0),
+    "similarity preserving": weighted("similarity preserving", 3.0, 300.0),
+    "RKD": weighted("RKD", 0.003, 0.3),
+    "PKT": weighted("PKT", 300.0, 30000.0),
+    "contrastive": weighted("contrastive", 0.2, 20.0),
+    "discriminator": weighted("discriminator", 0.01, 1.0),
+    "rotation task": weighted("rotation task", 0.01, 1.0, teacher="", twin=""),
+    "turned views": weighted("turned views", 0.1, 10.0, **KD, ranges=HEAT),
+    "mutual learning": Space(
+        PAIR._replace(method="mutual learning", weight=1.0, hard_weight=0.0), RATE
+    ),
+    "born again": Space(PUPIL._replace(**KD, teacher=first()), SOFT_SPACE),
+    "teaching assistant": Space(
+        PUPIL._replace(**KD, teacher=KD_EITHER._replace(student="cnn3-32", lr=0.4)), SOFT_SPACE
+    ),
+    "early-stopped teacher": Space(
+        PUPIL._replace(**KD, teacher=first(student="cnn7-16", epochs=5)), SOFT_SPACE
+    ),
+    "larger teacher": Space(LARGER, SOFT_SPACE),
+    "mean of teachers": instead("mean of teachers", BOTH_TEACH),
+    "switched teachers": instead("switched teachers", BOTH_TEACH),
+    "permuted dark knowledge": instead("permuted dark knowledge"),
+    "same-entropy smoothing": instead("same-entropy smoothing"),
+    "random teacher": Space(
+        PUPIL._replace(**KD, teacher=first(student="cnn7-16", epochs=0)), SOFT_SPACE
+    ),
+    "labels, twice as long": Space(PAIR._replace(epochs=TWICE), RATE),
+    "soft targets, twice as long": Space(KD_EITHER._replace(epochs=TWICE), SOFT_SPACE),
+    "soft targets, equal seconds": Space(KD_EITHER._replace(epochs=SECONDS), SOFT_SPACE),
+}
+HARDENED = PAIR._replace(attacked=True)
+ALONE = {"weight": 1.0, "hard_weight": 0.0}  # the method's term is the whole objective
+
+
+def trials(spaces: Mapping[str, Space], n: int = tuning.TRIALS, **others) -> Arms:
+    """The first round of a search, `n` settings an arm, judged on images that no net has seen."""
+    others |= {"judge": "validation"}
+    return {trial: r._replace(**others) for trial, r in tuning.drawn(spaces, n).items()}
+
+
+# patience: a student of 32,000 weights on the whole of CIFAR-10, for 1, 2 and 4 times the epochs.
+# Chosen at the shortest, as many trials an arm; 5,000 images are held out for it.
+PATIENT = Recipe("cnn7-8", "cifar10", 20, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
+BIG_STEPS = {"lr": (0.1, 1.6)}  # of batches of 256
+BY_LARGE = PATIENT._replace(teacher="cifar10-cnn7-32")
+PATIENCE: dict[str, Space] = {
+    "labels": Space(PATIENT, BIG_STEPS),
+    "soft targets": Space(
+        BY_LARGE._replace(**KD), BIG_STEPS | {"temperature": (1.0, 8.0), "label_share": (0.0, 0.6)}
+    ),
+    "label-free, T = 1": Space(BY_LARGE._replace(soft_weight=1.0, hard_weight=0.0), BIG_STEPS),
+}
+
+
+def patience(chosen: Arms) -> Arms:
+    """Labels, soft targets and the teacher alone, each for 20, 40 and 80 epochs."""
+    return {
+        f"{arm}, {epochs} epochs": recipe._replace(epochs=epochs)
+        for epochs in (20, 40, 80)
+        for arm, recipe in chosen.items()
+    }
+
+
+# chapter 03: a student of each kind, at one budget of ten epochs; the random views are mirrors
+# alone, for with shifts, too, ten epochs are too few for most of them
+ADAM = {"optimizer": "adam", "weight_decay": 0.05}
+SHORT = PAIR._replace(epochs=10, views=Views(flip=True))
+KINDS: Arms = {
+    "CNN": SHORT._replace(student="cnn3-16", lr=0.2),
+    "recurrent": SHORT._replace(student="gru-64-conv", lr=0.4),
+    "Transformer": SHORT._replace(student="vit-64-conv", lr=4e-3, **ADAM),
+    "Transformer, patches": SHORT._replace(student="vit-64", lr=4e-3, **ADAM),
+    "MLP": SHORT._replace(student="rgb-mlp-128", lr=2e-3, **ADAM),
+}
+SOFT = {"temperature": 4.0, "soft_weight": 1.0, "hard_weight": 0.0}  # needs no label
+LONGER = {  # thirty epochs are enough for shifts, too
+    f"{kind}, 30 epochs": KINDS[kind]._replace(epochs=30, views=CIFAR_VIEWS)
+    for kind in ("recurrent", "Transformer")
+}
+FEW = ("CNN", "recurrent", "Transformer", "MLP")  # the kinds of the curve over labels
+SHARES = (100, 300, 1000, 10_000)  # labelled images: 1, 3, 10 and 100 % of the transfer set
+
+
+def with_labels(recipe: Recipe, n: int) -> Recipe:
+    """The recipe with `n` of 10,000 images labelled, for as many updates as with all of them."""
+    if n == 10_000:
+        return recipe
+    updates = recipe.epochs * math.ceil(10_000 / recipe.batch_size)
+    return recipe._replace(labelled=n, epochs=round(updates / math.ceil(n / recipe.batch_size)))
+
+
+def kind_spaces() -> dict[str, Space]:
+    """Each kind on labels and distilled; for the kinds of `FEW` also label-free, and on each number
+    of labels. As many trials for each, from one range of rates for an optimiser."""
+    spaces, pair = {}, {"teacher": FAST_10K, "twin": TWIN_10K}
+    for kind, alone in (KINDS | LONGER).items():
+        rates = {"lr": (5e-4, 1.6e-2) if alone.optimizer == "adam" else (0.05, 0.8)}
+        heat = rates | {"temperature": (1.0, 8.0)}
+        spaces[f"{kind}: labels"] = Space(alone, rates)
+        taught = alone._replace(**pair, **KD)
+        spaces[f"{kind}: distilled"] = Space(taught, heat | {"label_share": (0.0, 0.6)})
+        if kind in FEW:
+            spaces[f"{kind}: label-free"] = Space(alone._replace(**pair, **SOFT), heat)
+            for n in SHARES[:-1]:
+                spaces[f"{kind}: {n} labels"] = Space(with_labels(alone, n), rates)
+    return spaces
+
+
+def architectures(chosen: Arms) -> Arms:
+    """Each kind alone and distilled. One pair of teachers saw the same 10,000 images and no other,
+    so what is gained from them is distillation; another teacher saw 50,000."""
+    arms = {}
+    for kind in (*KINDS, *LONGER):
+        arms[f"{kind}: labels"] = chosen[f"{kind}: labels"]
+        arms[f"{kind}: distilled"] = distilled = chosen[f"{kind}: distilled"]
+        arms[f"{kind}: teacher of 50k"] = distilled._replace(teacher=FAST, twin="")
+    return arms
+
+
+def small_data(chosen: Arms) -> Arms:
+    """Each kind with few labels, and with none: from a teacher that had these labels and no others,
+    so that nobody knows more, and from one that had 50,000."""
+    arms, own = {}, CNN_10K._replace(student="cnn7-16", epochs=19, lr=0.1)  # 1,500 updates
+    for kind in FEW:
+        free = chosen[f"{kind}: label-free"]
+        arms |= {f"{kind}: {n} labels": chosen[f"{kind}: {n} labels"] for n in SHARES[:-1]}
+        arms[f"{kind}: 10000 labels"] = chosen[f"{kind}: labels"]
+        for n in SHARES:
+            taught = free if n == 10_000 else free._replace(teacher=with_labels(own, n), twin="")
+            arms[f"{kind}: teacher of {n} labels"] = taught
+        arms[f"{kind}: label-free"] = free._replace(teacher=FAST, twin="")
+    return arms
+
+
+# chapter 07: SSLD (Cui et al. 2021) with 2,000 labelled images and 8,000 more without a label. A
+# pass over the 2,000 five times as often as one over all is the same number of steps.
+LABELLED = PAIR._replace(hold_out=8000, epochs=30, lr=0.1)
+FROM_ANSWERS = LABELLED._replace(teacher=FAST, hard_weight=0.0)
+
+
+def ssld_trials() -> Arms:
+    """Settings for `ssld`, judged on the 8,000 other training images."""
+    arms = {f"labels lr={lr:g}": LABELLED._replace(lr=lr) for lr in (0.05, 0.1, 0.2)}
+    for t in (1.0, 2.0, 4.0):
+        arms[f"KL T={t:g}"] = FROM_ANSWERS._replace(soft_weight=1.0, temperature=t)
+        arms[f"JS T={t:g}"] = FROM_ANSWERS._replace(
+            method="Jensen-Shannon", weight=4.0, temperature=t
+        )
+    return {arm: recipe._replace(judge="validation") for arm, recipe in arms.items()}
+
+
+def ssld(chosen: Arms) -> Arms:
+    """One ingredient of SSLD after another; controls that train as long as the longest."""
+    labels, kl, js = (chosen[name] for name in ("labels", "KL", "JS"))
+    longer = {"epochs": 2 * LABELLED.epochs}
+    everything = {"epochs": 2 * LABELLED.epochs // 5, "hold_out": 0}
+    return {
+        "labels": labels._replace(**longer),
+        "label-free, own teacher": kl._replace(teacher=OWN_2K),
+        "strong teacher": kl,
+        "+ Jensen-Shannon": js,
+        "+ twice as long": js._replace(**longer),
+        "+ 8,000 unlabelled": js._replace(**everything),
+        "+ fine-tuning": js._replace(start=js._replace(**everything), epochs=10, lr=0.01),
+        "own teacher, all images": kl._replace(teacher=OWN_2K, **everything),
+    }
+
+
+# chapter 07: pairs of classes that neither student nor teacher was ever told
+STRANGERS = PAIR._replace(student="cnn3-16-e16", epochs=10, lr=0.2, classes=SEEN, verify=UNSEEN)
+BY_STRANGER = STRANGERS._replace(teacher=SIX_CLASSES)
+
+
+def verification() -> Arms:
+    """A short embedding, distilled or not, and a longer one; one learning rate for all, nothing
+    tuned. All arms see as many images in training."""
+    alone = {"soft_weight": 1.0, "hard_weight": 0.0, "temperature": 4.0}
+    return {
+        "labels": STRANGERS,
+        "soft targets": BY_STRANGER._replace(**KD),
+        "RKD": BY_STRANGER._replace(method="RKD", weight=0.3),
+        "label-free, strangers' images": BY_STRANGER._replace(classes=(), epochs=6, **alone),
+        "labels, 64 numbers": STRANGERS._replace(student="cnn3-16"),
+    }
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "trio": Experiment(
+        "Hinton's MNIST student, 784-800-800-10: labels against soft targets at T = 20",
+        {"labels": MLP, "distilled": MLP._replace(**HINTON)},
+    ),
+    "unseen-digits": Experiment(
+        "Students that never saw some digits, bias shift chosen without a label",
+        {
+            "no 3": MLP._replace(**HINTON, classes=without(3), hold_out=5000),
+            "only 7 and 8": MLP._replace(**HINTON, classes=(7, 8), hold_out=5000),
+        },
+    ),
+    "cifar-gain": Experiment(
+        "A 78 k-parameter student on the embedded 10,000 CIFAR-10 images",
+        {
+            "labels": SMALL,
+            "teacher of 50k": SMALL._replace(teacher=BEST, **KD),
+            "teacher of 10k": SMALL._replace(teacher=FROM_10K, **KD),
+        },
+    ),
+    "temperature-weight": Experiment(
+        "Temperature and soft weight, judged on 2,000 validation images",
+        {
+            f"T={t:g} a={a:g}": TUNED._replace(
+                temperature=t, soft_weight=a, hard_weight=round(1 - a, 3)
+            )
+            for t in (1.0, 2.0, 4.0, 8.0, 20.0)
+            for a in (0.0, 0.3, 0.6, 0.9, 1.0)
+        },
+    ),
+    "leaderboard-tuning": Experiment(
+        "Settings of the leaderboard, judged on 10,000 images that no net has seen",
+        trials(LEADERBOARD),
+        LEADERBOARD,
+    ),
+    "patience-tuning": Experiment(
+        "Settings for the whole of CIFAR-10 at 20 epochs, judged on 5,000 held-out images",
+        trials(PATIENCE, 6, hold_out=5000),
+        PATIENCE,
+    ),
+    "patience": Experiment(
+        "32 k-parameter student on the whole of CIFAR-10, trained for 1, 2 and 4 times the epochs",
+        patience,
+        search="patience-tuning",
+    ),
+    "leaderboard": Experiment(
+        "Every method on one pair: 24 k-parameter student, 125 k-parameter teacher, 10,000 images",
+        dict,
+        search="leaderboard-tuning",
+    ),
+    "learning-rate": Experiment(
+        "The leaderboard's student under three learning rates, on labels and on soft targets",
+        {
+            f"{name}, lr {lr:g}": recipe._replace(lr=lr)
+            for lr in (0.1, 0.2, 0.4)
+            for name, recipe in (("labels", PAIR), ("soft targets", PUPIL._replace(**KD)))
+        },
+    ),
+    "capacity-gap": Experiment(
+        "One 24 k-parameter student, four teachers of rising accuracy",
+        {"labels": PAIR, **{name: PAIR._replace(teacher=name, **KD) for name in LADDER}},
+    ),
+    "ssld-tuning": Experiment(
+        "Settings for 2,000 labels, judged on 8,000 validation images", ssld_trials()
+    ),
+    "ssld": Experiment(
+        "SSLD's ingredients: 2,000 labelled images, 8,000 without labels, strong and own teacher",
+        ssld,
+        search="ssld-tuning",
+    ),
+    "verification": Experiment(
+        "Verifying pairs of four classes whose labels neither student nor teacher ever saw",
+        verification(),
+    ),
+    "robust": Experiment(
+        "Robust students, L-infinity epsilon of 8 grey levels, PGD-5 in training, PGD-20 in test",
+        {
+            "labels": HARDENED,
+            "adversarial training": HARDENED._replace(method="adversarial training", **ALONE),
+            "soft targets": HARDENED._replace(teacher=ROBUST, **KD),
+            "ARD": HARDENED._replace(method="ARD", teacher=ROBUST, **ALONE),
+            "RSLAD": HARDENED._replace(method="RSLAD", teacher=ROBUST, **ALONE),
+        },
+    ),
+    "architectures-tuning": Experiment(
+        "Settings for each kind of student, judged on 10,000 images that no net has seen",
+        trials(kind_spaces(), 6),
+        kind_spaces(),
+    ),
+    "architectures": Experiment(
+        "One student of each kind, a teacher of the same 10,000 images and one of 50,000",
+        architectures,
+        search="architectures-tuning",
+    ),
+    "small-data": Experiment(
+        "10,000 images of which 100, 300, 1,000 or all are labelled, or none",
+        small_data,
+        search="architectures-tuning",
+    ),
+}

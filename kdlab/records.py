@@ -1,0 +1,314 @@
+"""What was measured: the records in data/results, read, paired over seeds, compared, summed up.
+
+A record is what `python -m kdlab run NAME` wrote: how it was made (`stamp`), the settings of each
+arm, and its runs, a dict for each arm and seed.
+"""
+
+import json
+import math
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from statistics import fmean
+from typing import NamedTuple
+
+import pandas as pd
+from scipy.special import stdtrit
+
+from kdlab import metrics
+from kdlab.files import ROOT, digest, results_dir
+from kdlab.machine import describe
+
+MORE_IS_BETTER = {  # of each metric that is compared
+    "accuracy": True,
+    "robust": True,
+    "agreement": True,
+    "tar": True,
+    "ece": False,
+    "errors": False,
+    "unseen errors shifted": False,
+    "seconds": False,
+    "kB": False,
+    "ms": False,
+}
+
+
+# ---------------------------------------------------------------- a record
+
+
+def names() -> list[str]:
+    """Every record there is."""
+    return sorted(path.stem for path in results_dir().glob("*.json"))
+
+
+def read(name: str) -> dict:
+    """A record. FileNotFoundError or, for a damaged one, ValueError says how to make it."""
+    path = results_dir() / f"{name}.json"
+    command = f"`python -m kdlab {COMMANDS.get(name, f'run {name}')}`"
+    if not path.is_file():
+        raise FileNotFoundError(f"no record {name!r}: make it with {command}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"the record {path.name} is damaged: restore it with `git checkout data/results`, or "
+            f"delete it and run {command}"
+        ) from error
+
+
+COMMANDS = {"bench": "bench --record", "deploy": "deploy --record"}  # the others: run NAME
+Records = Callable[[str], dict]  # where a function finds a record by its name: `read`, or another
+
+
+def stamp(command: str, device: str = "cpu") -> dict:
+    """How a record was made: the command, the commit of the code, the day and the machine."""
+    made = {"command": f"python -m kdlab {command}", "commit": commit()}
+    return made | {"date": date.today().isoformat(), "machine": describe(device)}
+
+
+def commit() -> str:
+    """The commit of the code that runs ($KDLAB_COMMIT where there is no .git). Where it has been
+    edited, "-dirty" and a digest of the edits follow: other edits are other code.
+
+    Only edits of kdlab and of the teachers count: a record changes data/results by being written.
+    """
+    places = ("kdlab", "data/teachers")
+
+    def git(*words: str) -> bytes:
+        return subprocess.run(("git", *words), cwd=ROOT, capture_output=True).stdout
+
+    try:
+        here = git("rev-parse", "--short=12", "HEAD").decode().strip()
+        if git("status", "--porcelain", "--", *places):
+            new = git("ls-files", "--others", "--exclude-standard", "-z", "--", *places).decode()
+            files = [(ROOT / name).read_bytes() for name in new.split("\0") if name]
+            here += f"-dirty-{digest(b''.join([git('diff', 'HEAD', '--', *places), *files]))[:8]}"
+        return os.environ.get("KDLAB_COMMIT") or here or "unknown"
+    except OSError:
+        return "unknown"
+
+
+def provenance(name: str) -> str:
+    """One line under a recorded table: command, machine, seeds, date, commit."""
+    r = read(name)
+    gpu, where = r["machine"]["accelerator"], r["machine"]["processor"]
+    seeds = len({run["seed"] for run in r["runs"]})
+    where = where if gpu == "none" else gpu
+    return f"`{r['command']}` · {where} · {seeds} seeds · {r['date']} · commit {r['commit']}"
+
+
+def judged_on(record: Mapping) -> set[str]:
+    """{"test"}, {"validation"}, or nothing where no recipe says."""
+    settings = [s for s in record.get("settings", {}).values() if isinstance(s, dict)]
+    return {s["judge"] for s in settings if "judge" in s}
+
+
+def metric_of(record: Mapping) -> str:
+    """What a record is about: the rarest of its known metrics."""
+    known = ("unseen errors shifted", "robust", "tar", "accuracy", "seconds")
+    if record["name"] == "bench":
+        return "seconds"
+    return next(m for m in known if m in record["runs"][0])
+
+
+def runs_of(record: Mapping) -> list[dict]:
+    """A record's runs; of chapter 04's deployment, a "run" for each file that was shipped."""
+    if not any("float32" in run for run in record["runs"]):
+        return record["runs"]
+    return [
+        {
+            "arm": run["arm"] + suffix,
+            "seed": run["seed"],
+            "accuracy": run["accuracy" + suffix],
+            "kB": run[form]["bytes"] / 1e3,
+            "ms": run[form]["latency"]["batch 1, 1 thread"]["p50"],
+        }
+        for run in record["runs"]
+        for form, suffix in (("float32", ""), ("int8", " int8"))
+    ]
+
+
+# ---------------------------------------------------------------- runs
+
+
+def by_seed(runs: Sequence[Mapping], arm: str, metric: str = "accuracy") -> dict[int, float]:
+    """An arm's values of a metric by their seeds, in order, without those that diverged."""
+    mine = sorted((r for r in runs if r["arm"] == arm), key=lambda r: r["seed"])
+    return {r["seed"]: r[metric] for r in mine if r.get(metric) is not None}
+
+
+def values(runs: Sequence[Mapping], arm: str, metric: str = "accuracy") -> list[float]:
+    """The same without the seeds: not to be paired (see `difference`)."""
+    return list(by_seed(runs, arm, metric).values())
+
+
+def difference(
+    runs: Sequence[Mapping], arm: str, over: str, metric: str = "accuracy", of: str = ""
+) -> metrics.Paired | None:
+    """`arm` minus `over`, paired over the seeds that both have; None for fewer than two.
+
+    `of` is the metric of `over` where it is another one (before and after).
+    """
+    ours, theirs = by_seed(runs, arm, metric), by_seed(runs, over, of or metric)
+    seeds = sorted(set(ours) & set(theirs))
+    return metrics.paired(*([v[s] for s in seeds] for v in (ours, theirs))) if seeds[1:] else None
+
+
+def summarise(
+    runs: Sequence[Mapping], metric: str = "accuracy", control: str | None = None
+) -> pd.DataFrame:
+    """Per arm: n seeds, mean, std, and the difference to `control` (the first arm).
+
+    It is paired over the seeds that both arms have, with a 95% Student's interval, its p value, and
+    the p value after Holm's correction over the table; `beyond` noise is what that leaves up to
+    0.05. Where runs have diverged, a column counts them: they have no value and enter no mean.
+    ValueError where there is no run.
+    """
+    if not runs:
+        raise ValueError("there is no run to sum up")
+    arms = list(dict.fromkeys(r["arm"] for r in runs))
+    by_arm = {arm: pd.Series(by_seed(runs, arm, metric), dtype=float) for arm in arms}
+    rows = pd.DataFrame({arm: [v.count(), v.mean(), v.std()] for arm, v in by_arm.items()}).T
+    rows.columns = ["seeds", "mean", "std"]
+    rows = rows.rename_axis("arm").astype({"seeds": int})
+    if any("diverged" in r for r in runs):
+        rows["diverged"] = [sum("diverged" in r for r in runs if r["arm"] == arm) for arm in arms]
+    control = control or arms[0]
+    for arm in arms:
+        if arm != control and (gap := difference(runs, arm, control, metric)):
+            rows.loc[arm, ["difference", "95% low", "95% high", "p"]] = (*gap[:3], gap.p)
+    if "p" not in rows:
+        return rows.round(2)
+    compared = rows["p"].notna()
+    rows.loc[compared, "Holm"] = metrics.holm(rows.loc[compared, "p"].tolist())
+    rows["beyond"] = rows["Holm"] <= 0.05
+    return rows.round({column: 2 for column in rows if column not in ("p", "Holm")})
+
+
+def table(name: str, metric: str = "accuracy") -> pd.DataFrame:
+    """The recorded experiment, summed up."""
+    return summarise(read(name)["runs"], metric)
+
+
+# ---------------------------------------------------------------- comparisons
+
+
+class Comparison(NamedTuple):
+    """`arm` against `over` in a record, paired by seed; `gap` is None where it is missing.
+
+    `needed` is what a rule needs of its verdict: "better", "worse", "not better", "not worse", "".
+    """
+
+    record: str
+    arm: str
+    over: str
+    metric: str
+    gap: metrics.Paired | None
+    needed: str = ""
+    corrected: float = 1.0  # the p value after Holm's correction over the record's comparisons
+
+    @property
+    def sign(self) -> int:
+        """+1 where more of the metric is better, else -1."""
+        return 1 if MORE_IS_BETTER[self.metric] else -1
+
+    @property
+    def verdict(self) -> str:
+        """ "better", "worse" (both beyond noise), "noise", or "missing"."""
+        if self.gap is None:
+            return "missing"
+        if self.gap.mean == 0 or (self.corrected > 0.05 and self.gap.pairs > 1):
+            return "noise"
+        return "better" if self.sign * self.gap.mean > 0 else "worse"
+
+    @property
+    def strength(self) -> float:
+        """How far from zero, as Student's t after the correction in units of its 95% quantile:
+        positive where better, beyond noise from 1 on, at most 99; NaN without an interval."""
+        if self.gap is None or self.gap.pairs < 2:
+            return math.nan
+        df, sign = self.gap.pairs - 1, self.sign * math.copysign(1, self.gap.mean)
+        return sign * min(-stdtrit(df, self.corrected / 2) / stdtrit(df, 0.975), 99.0)
+
+    @property
+    def holds(self) -> bool:
+        """False where the record contradicts what is needed; a missing record does not."""
+        if self.verdict == "missing" or not self.needed:
+            return True
+        negated = self.needed.startswith("not ")
+        return (self.verdict == self.needed.removeprefix("not ")) != negated
+
+
+def compare(
+    name: str,
+    arm: str,
+    over: str,
+    metric: str = "accuracy",
+    *,
+    of: str = "",
+    needed: str = "",
+    records: Records = read,
+) -> Comparison:
+    """Two arms of a record, as `difference` has them. The p value is corrected (Holm) over all that
+    the record compares in the same way."""
+    found = Comparison(name, arm, over, metric, None, needed)
+    try:
+        runs = runs_of(records(name))
+    except FileNotFoundError:
+        return found
+    if name == "deploy":  # a file was weighed and timed once: no seeds, no interval
+        ours, theirs = by_seed(runs, arm, metric), by_seed(runs, over, of or metric)
+        once = ours[0] - theirs[0] if ours and theirs else None
+        return found if once is None else found._replace(gap=metrics.Paired(once, once, once, 1, 1))
+    if not (gap := difference(runs, arm, over, metric, of)):
+        return found
+    table = rivals(list(dict.fromkeys(r["arm"] for r in runs)), arm, over)
+    others = [difference(runs, *pair, metric, of) for pair in table if pair != (arm, over)]
+    corrected = metrics.holm([gap.p, *(other.p for other in others if other)])[0]
+    return found._replace(gap=gap, corrected=corrected)
+
+
+def pairs_of(arms: Sequence[str]) -> list[tuple[str, str]]:
+    """(arm, its control) for all that a record compares: the control is the first arm, or where
+    arms are called `kind: way`, the first of its kind. A teacher of N labels is compared with these
+    N labels, and what needs no label with each such teacher."""
+    kinds = {arm: arm.partition(": ")[0] if ": " in arm else "" for arm in arms}
+    own = {f"{kinds[a]}: {a.rpartition('teacher of ')[2]}": a for a in arms if ": teacher of" in a}
+    if set(own) & set(arms):
+        steps = [(teacher, labels) for labels, teacher in own.items()]
+        return steps + [(f"{kinds[teacher]}: label-free", teacher) for teacher in own.values()]
+    first: dict[str, str] = {}
+    for arm, kind in kinds.items():
+        first.setdefault(kind, arm)
+    return [(arm, first[kind]) for arm, kind in kinds.items() if first[kind] != arm]
+
+
+def rivals(arms: Sequence[str], arm: str, over: str) -> list[tuple[str, str]]:
+    """What stands in one table with a comparison: all that the record compares or, where arms have
+    no kinds, every arm against the same control; an arm against itself (before and after) stands
+    with all others against themselves."""
+    if arm == over:
+        return [(a, a) for a in arms]
+    return pairs_of(arms) if ": " in arm else [(a, over) for a in arms if a != over]
+
+
+def best_setting(name: str, arms: str = "", records: Records = read) -> tuple[str, str, int] | None:
+    """(record, its best arm by mean accuracy (or TAR) on validation, of how many), or None; `arms`
+    is how the arms that count begin.
+
+    ValueError for a record that was judged on test images: nothing is chosen there.
+    """
+    try:
+        record = records(name)
+    except FileNotFoundError:
+        return None
+    among = [a for a in record["settings"] if not arms or f"{a} ".startswith(f"{arms} ")]
+    if {record["settings"][a]["judge"] for a in among} - {"validation"}:
+        raise ValueError(f"{name} was judged on test images: no setting is chosen there")
+    runs = record["runs"]
+    metric = "tar" if runs and "tar" in runs[0] else "accuracy"
+    found = {a: v for a in among if (v := values(runs, a, metric))}
+    seeds = max(map(len, found.values()), default=0)  # finalists have more than the other trials
+    mean = {a: fmean(v) for a, v in found.items() if len(v) == seeds}
+    return (name, max(mean, key=mean.get), len(found)) if mean else None

@@ -1,0 +1,184 @@
+"""Load for the service, open loop: requests come when they are due, whether or not it keeps up.
+
+A closed loop (the next request after the last answer) slows down with a slow service and never
+shows its queue. Here latency counts from the moment a request was *due*, also if it was sent late.
+Only loopback addresses are accepted: this is no tool to load other people's machines.
+"""
+
+import asyncio
+import io
+import ipaddress
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+import numpy as np
+from PIL import Image
+
+from kdlab.files import environment
+
+TIMEOUT = 10  # seconds
+
+
+class Outcome(NamedTuple):
+    """What became of the requests of one load."""
+
+    rate: float  # asked for, requests a second
+    sent: int
+    milliseconds: list[float]  # of each answer with status 200, from when it was due
+    failures: dict[str, int]  # status or kind of error -> how many
+    lag: float  # ms, the 99th percentile of how late the client itself was
+    when: list[tuple[float, bool]]  # (due, answered), in seconds from the start
+
+    def percentile(self, share: float) -> float:
+        """Latency in ms that this share of *all* requests kept; infinite where too few did."""
+        lost = [float("inf")] * max(1, self.sent - len(self.milliseconds))
+        return (sorted(self.milliseconds) + lost)[min(int(share / 100 * self.sent), self.sent - 1)]
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """uint8 [C, H, W] as a PNG."""
+    out = io.BytesIO()
+    Image.fromarray(np.asarray(pixels).transpose(1, 2, 0).squeeze()).save(out, "png")
+    return out.getvalue()
+
+
+def encode_request(url: str, body: bytes) -> bytes:
+    """A POST request for an image, ready to be sent on a connection that stays open. ValueError for
+    an address that is not this machine's own."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if not (host == "localhost" or ipaddress.ip_address(host).is_loopback):
+        raise ValueError(f"load is only for this machine's own addresses, not for {host}")
+    head = f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+    head += f"Content-Type: image/png\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def offer(
+    url: str, bodies: Sequence[bytes], rate: float, seconds: float, seed: int = 0
+) -> Outcome:
+    """Send `bodies` in turn at random moments, `rate` a second on average (a Poisson process).
+
+    Connections are reused, and opened as needed.
+    """
+    parts, messages = urlsplit(url), [encode_request(url, body) for body in bodies]
+    gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds * 1.2) + 20)
+    due = [moment for moment in gaps.cumsum().tolist() if moment < seconds]
+    idle, took, lags, when, failures = [], [], [], [], Counter()
+    start = time.perf_counter()
+
+    async def exchange(message: bytes) -> int:
+        """The status of the answer."""
+        reader, writer = idle.pop() if idle else (None, None)
+        if reader is None or reader.at_eof():
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        try:
+            writer.write(message)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0]
+            await reader.readexactly(int(length))
+        except BaseException:
+            writer.close()
+            raise
+        idle.append((reader, writer))
+        return int(head[9:12])
+
+    async def send(n: int) -> None:
+        lags.append(1e3 * (time.perf_counter() - start - due[n]))
+        try:
+            status = await asyncio.wait_for(exchange(messages[n % len(messages)]), TIMEOUT)
+        except Exception as error:  # whatever goes wrong, this request failed
+            status = type(error).__name__
+        when.append((due[n], status == 200))
+        if status == 200:
+            took.append(1e3 * (time.perf_counter() - start - due[n]))
+        else:
+            failures[str(status)] += 1
+
+    tasks = []
+    for n, moment in enumerate(due):
+        if (wait := start + moment - time.perf_counter()) > 0:
+            await asyncio.sleep(wait)
+        tasks.append(asyncio.create_task(send(n)))
+    await asyncio.gather(*tasks)
+    for _, writer in idle:
+        writer.close()
+    lag = float(np.percentile(lags or [0], 99))
+    return Outcome(rate, len(due), took, dict(failures), lag, sorted(when))
+
+
+def generate(
+    url: str, bodies: Sequence[bytes], rate: float, seconds: float, seed: int = 0
+) -> Outcome:
+    """`offer` from ordinary code, in a notebook too: it runs in a thread of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, offer(url, bodies, rate, seconds, seed)).result()
+
+
+def highest_rate(
+    url: str, bodies: Sequence[bytes], limit: float = 50, seconds: float = 3, top: float = 6400
+) -> tuple[float, list[Outcome]]:
+    """The highest rate up to `top` at which all is answered and p99 stays below `limit` ms.
+
+    Doubled from 50 a second until it breaks, then halved into three times; and all the loads, by
+    rate. A load that breaks is offered once more: one hiccup is not the service's limit.
+    """
+    loads = []
+
+    def holds(rate: float) -> bool:
+        for _ in range(2):
+            loads.append(generate(url, bodies, rate, seconds))
+            if loads[-1].percentile(99) < limit and not loads[-1].failures:
+                return True
+        return False
+
+    good, bad = 0.0, 50.0
+    while good < top and holds(bad := min(bad, top)):
+        good, bad = bad, 2 * bad
+    for _ in range(3 if good < top else 0):
+        middle = round((good + bad) / 2)
+        good, bad = (middle, bad) if holds(middle) else (good, middle)
+    return good, sorted(loads, key=lambda outcome: outcome.rate)
+
+
+@contextmanager
+def serving(
+    *options: str, models: Sequence[Path] = (), port: int = 0
+) -> Iterator[tuple[str, subprocess.Popen]]:
+    """A service in a process of its own: (its address, the process). It ends with the block."""
+    command = [sys.executable, "-m", "kdlab", "serve", f"--port={port}", *options]
+    command += [f"--model={path}" for path in models]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment(OMP_NUM_THREADS="1"), **pipes) as process:
+        try:
+            line = next((line for line in process.stdout if "http://" in line), "")
+            if not line:
+                raise RuntimeError(f"the service did not start: {process.stderr.read().strip()}")
+            yield line.split()[-1], process
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            process.kill()  # nothing, where it has ended
+
+
+def fetch(url: str, body: bytes | None = None, kind: str = "image/png") -> tuple[int, object]:
+    """Status and answer of one request, a POST if there is a body: JSON as objects, else text."""
+    try:
+        answer = urlopen(Request(url, body, {"Content-Type": kind}), timeout=TIMEOUT)
+    except HTTPError as error:  # an answer, too
+        answer = error
+    with answer:
+        told = answer.read().decode()
+        return answer.status, json.loads(told) if "json" in answer.headers["content-type"] else told

@@ -1,0 +1,241 @@
+"""The decision guide: constraints in, advice out, each piece with the recorded evidence for it.
+
+The rules are data (`data/guide.yaml`); numbers and verdicts are read from the records. A rule
+whose records contradict what it needs is withheld, and says so: the guide can't recommend what the
+records don't support. `records` is where a function finds a record by its name; give another to
+see what the guide would say if the results were different.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+import yaml
+
+from kdlab.files import EMBEDDED
+from kdlab.records import COMMANDS, Comparison, Records, best_setting, compare, read
+from kdlab.show.page import Page
+from kdlab.words import say
+
+
+@cache
+def rulebook() -> dict:
+    """`data/guide.yaml`, with its line breaks undone."""
+    return yaml.safe_load((EMBEDDED / "guide.yaml").read_text(encoding="utf-8"))
+
+
+# ---------------------------------------------------------------- a comparison in words
+
+
+def number(found: Comparison, language: str = "en") -> str:
+    """ "+3.4 points (+2.9 to +3.9)"."""
+    if found.gap is None:
+        return say("verdict.missing", language)
+    largest = abs(found.gap.mean)
+    digits = 0 if largest >= 100 else 1 if largest >= 10 else 2
+    mean, low, high = (f"{x:+,.{digits}f}" for x in found.gap[:3])
+    unit = say(f"unit.{found.metric}", language)
+    words = "guide.interval" if found.gap.pairs > 1 else "guide.no interval"
+    return say(words, language, mean=mean, low=low, high=high, unit=unit)
+
+
+def line(found: Comparison, language: str = "en") -> str:
+    """One line: record, arms, difference with its interval, seeds, verdict."""
+    arms = f"{found.arm} − {found.over}"
+    if found.arm == found.over:
+        arms = f"{found.arm}, {found.metric}"
+    words = "missing" if found.gap is None else "once" if found.gap.pairs < 2 else "line"
+    values = {"seeds": found.gap.pairs if found.gap else 0, "number": number(found, language)}
+    values["verdict"] = say(f"verdict.{found.verdict}", language)
+    return say(f"guide.{words}", language, record=found.record, arms=arms, **values)
+
+
+def short(found: Comparison, language: str = "en", over: bool = True) -> str:
+    """The arms (without `over`: the first) and their difference, and whether that is noise."""
+    arms = f"{found.arm} − {found.over}: " if over else f"{found.arm}: "
+    arms *= found.arm != found.over
+    noise = say("guide.noise", language) if found.verdict == "noise" else ""
+    return f"{arms}{number(found, language)}{noise}"
+
+
+def ranking(among: Sequence[Comparison], language: str = "en") -> str:
+    """Which of several candidates beat their control beyond noise, best first, and who did not."""
+    record, over, known = among[0].record, among[0].over, [e for e in among if e.gap]
+    if not known:
+        return f"`{record}`: {say('verdict.missing', language)}"
+    ranked = sorted(known, key=lambda e: -e.sign * e.gap.mean)
+    groups = []
+    for verdict in ("better", "noise", "worse"):
+        arms = [f"{e.arm} {number(e, language)}" for e in ranked if e.verdict == verdict]
+        told = say("guide.semicolon", language).join(arms) or say("guide.nobody", language)
+        name = say(f"verdict.{verdict}", language)
+        groups.append(say("guide.group", language, verdict=name, arms=told))
+    candidates, stop = (
+        {"record": record, "n": len(known), "over": over},
+        say("guide.stop", language),
+    )
+    return say("guide.candidates", language, **candidates) + stop.join([*groups, ""]).strip()
+
+
+def axis(metric: str) -> str:
+    """What an axis of differences says: the unit, and the better side where that is the left."""
+    fewer = Comparison("", "", "", metric, None).sign < 0
+    return say(f"unit.{metric}", "en") + " (fewer is better)" * fewer
+
+
+# ---------------------------------------------------------------- rules
+
+
+class Advice(NamedTuple):
+    """A rule that fired, and what the records have to say to it."""
+
+    rule: dict
+    needs: tuple[Comparison, ...]
+    weighs: tuple[Comparison, ...]
+    among: tuple[Comparison, ...]
+    settings: tuple[tuple[str, str, int], ...]  # record, its best arm, of how many
+
+    @property
+    def evidence(self) -> tuple[Comparison, ...]:
+        return self.needs + self.weighs + self.among
+
+    @property
+    def status(self) -> str:
+        """ "withheld" (a need does not hold), "argued" (there is nothing to measure), "open"
+        (nothing is recorded yet), "supported", or "unproven" (no comparison is better)."""
+        if not all(e.holds for e in self.needs):
+            return "withheld"
+        if not self.evidence:
+            return "argued"
+        if not all(e.gap for e in self.needs) or not any(e.gap for e in self.evidence):
+            return "open"
+        better = any(e.verdict == "better" for e in self.evidence)
+        return "supported" if self.needs or better else "unproven"
+
+    @property
+    def first(self) -> Comparison | None:
+        """What stands for the rule in a figure: its first comparison, or the best of `among`."""
+        if self.needs or self.weighs:
+            return (self.needs + self.weighs)[0]
+        known = [e for e in self.among if e.gap]
+        return max(known, key=lambda e: e.strength) if known else next(iter(self.among), None)
+
+    def page(self, language: str = "en") -> str:
+        """The advice as Markdown."""
+        rule, parts = self.rule, ("start", "measure", "avoid")
+        lines = [f"**{rule['do'][language].strip()}**"]
+        if self.status != "supported":
+            lines[0] += f" *({say(f'guide.{self.status}', language)})*"
+        told = [(part, rule[part][language].strip()) for part in parts if part in rule]
+        told += [("settings", f"`{best}` (`{of}`, {n})") for of, best, n in self.settings]
+        lines += [f"- *{say(f'guide.{name}', language)}:* {text}" for name, text in told]
+        if found := [line(e, language) for e in self.needs + self.weighs]:
+            lines.append(f"- *{say('guide.expect', language)}:*")
+            lines += [f"    - {one}" for one in found]
+        if self.among:
+            lines.append("- " + ranking(self.among, language))
+        return "\n".join([lines[0], "", *lines[1:]])
+
+
+def evidence(spec: Mapping, records: Records = read) -> Comparison:
+    """The comparison that `spec` names: record, arm, over; metric, of, is."""
+    metric, others = spec.get("metric", "accuracy"), {"of": spec.get("of", ""), "records": records}
+    where = spec["record"], spec["arm"], spec["over"]
+    return compare(*where, metric, needed=spec.get("is", ""), **others)
+
+
+def weigh(rule: Mapping, records: Records = read) -> Advice:
+    """A rule with its evidence, whether it fires or not."""
+    among = rule.get("among", {})
+    each = [{**among, "arm": arm} for arm in among.get("arms", ())]
+    specs = rule.get("needs", ()), rule.get("weighs", ()), each
+    found = (tuple(evidence(spec, records) for spec in part) for part in specs)
+    settings = (
+        best_setting(spec["record"], spec.get("arms", ""), records)
+        for spec in rule.get("settings", ())
+    )
+    return Advice(dict(rule), *found, tuple(setting for setting in settings if setting))
+
+
+def choices() -> dict[str, list[str]]:
+    """What can be asked: constraint -> its choices, the default first."""
+    return {name: list(c["choices"]) for name, c in rulebook()["constraints"].items()}
+
+
+def settled(constraints: Mapping[str, str]) -> dict[str, str]:
+    """The constraints with defaults filled in; ValueError names what can be asked instead."""
+    known = choices()
+    for name, value in constraints.items():
+        if name not in known:
+            raise ValueError(f"no constraint {name!r}: there are {', '.join(known)}")
+        if value not in known[name]:
+            raise ValueError(f"{name} can't be {value!r}: it is one of {', '.join(known[name])}")
+    return {name: constraints.get(name, values[0]) for name, values in known.items()}
+
+
+def fires(rule: Mapping, constraints: Mapping[str, str]) -> bool:
+    """Whether each `when` of the rule holds."""
+    return all(constraints[name] in allowed for name, allowed in rule["when"].items())
+
+
+class Recommendation(tuple):
+    """Advice in the order in which to try it; shows itself as a page. `page(language)`: one."""
+
+    def page(self, language: str = "en") -> Page:
+        told = [f"**{n}.** {advice.page(language)}" for n, advice in enumerate(self, 1)]
+        return Page(f"{len(self)} pieces of advice", "\n\n".join(told))
+
+    def _repr_markdown_(self) -> str:
+        return self.page().markdown
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{a.rule['id']}: {a.status}" for a in self)
+
+
+def recommend(*, records: Records = read, **constraints: str) -> Recommendation:
+    """What to try under these constraints, in order, with evidence.
+
+    recommend(labels="few", unlabelled="yes"); `choices()` has the names, the first being the
+    default. ValueError says what can be asked.
+    """
+    asked = settled(constraints)
+    found = [weigh(rule, records) for rule in rulebook()["rules"] if fires(rule, asked)]
+    return Recommendation(found)
+
+
+def contradictions(records: Records = read) -> list[str]:
+    """What a rule needs and a record contradicts, a sentence each; empty in a sound guide."""
+    return [
+        f"{a.rule['id']} needs {e.arm} {e.needed} than {e.over}, but {line(e)}"
+        for a in every_rule(records)
+        for e in a.needs
+        if not e.holds
+    ]
+
+
+def every_rule(records: Records = read) -> list[Advice]:
+    """All rules with their evidence, whether they fire or not."""
+    return [weigh(rule, records) for rule in rulebook()["rules"]]
+
+
+def missing(records: Records = read) -> list[str]:
+    """The records that the guide asks for and nobody has made yet, with the command for each."""
+    evidence = [e for advice in every_rule(records) for e in advice.evidence]
+    names = dict.fromkeys(e.record for e in evidence if e.gap is None)
+    return [f"{n}: python -m kdlab {COMMANDS.get(n, f'run {n}')}" for n in names]
+
+
+def row(advice: Advice, name: str = "", language: str = "en") -> dict:
+    """For `figures.evidence_rows`: the rule's name (or another) and what stands for it."""
+    best, shown = advice.first, {"name": name or advice.rule["name"][language]}
+    if best is None:
+        return shown | {"number": "", "strength": math.nan, "verdict": ""}
+    number = short(best, language, over=False)
+    return shown | {"number": number, "strength": best.strength, "verdict": best.verdict}
+
+
+def situation(case: Mapping, language: str = "en") -> dict:
+    """A typical situation of the rulebook for `figures.evidence_rows`: the rule that answers it."""
+    advice = {a.rule["id"]: a for a in recommend(**case["ask"])}
+    return row(advice[case["rule"]], case["words"][language], language)

@@ -1,0 +1,229 @@
+"""What a reader takes away: all records at a glance, the cheat sheet, the glossary, the commonest
+errors, and what became of the seed's statements.
+
+Everything is rendered from `data/guide.yaml`, `data/interview/terminology.yaml` and the records.
+`notebook` links are written as from the folder of the notebooks.
+"""
+
+import html
+import json
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from kdlab import records
+from kdlab.files import BUILD, EMBEDDED, NOTEBOOKS, write_text
+from kdlab.plans import EXPERIMENTS
+from kdlab.records import Comparison, Records, compare, judged_on, metric_of, pairs_of
+from kdlab.show import guide
+from kdlab.show.guide import evidence, rulebook
+from kdlab.show.page import Page
+from kdlab.words import LANGUAGES, say, text
+
+
+class Table(Page):
+    """A page that is a table, as Markdown alone: half the bytes in a notebook."""
+
+    _repr_html_ = None
+
+
+def _table(columns: list[str], rows: list[list[str]], language: str = "both") -> str:
+    """A Markdown table; a bar inside a cell would end it."""
+    lines = [[say(f"head.{name}", language) for name in columns], ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in lines)
+
+
+# ---------------------------------------------------------------- all records
+
+
+def record_names() -> list[str]:
+    """Every record there is: the declared experiments in their order, then the others."""
+    there = records.names()
+    return [n for n in EXPERIMENTS if n in there] + [n for n in there if n not in EXPERIMENTS]
+
+
+def differences(found: Records = records.read) -> dict[str, list[Comparison]]:
+    """Every record's arms against their control, or for unseen classes, before and after a shift.
+
+    Left out are records in which settings were chosen (they are judged on validation images and
+    conclude nothing), and what has no paired difference: one arm, one seed, one measurement.
+    """
+    kept = {}
+    for name in record_names():
+        record = found(name)
+        undertuned = name.startswith("leaderboard-undertuned")  # chapter 06 shows what is wrong
+        if name == "deploy" or undertuned or judged_on(record) == {"validation"}:
+            continue
+        metric, arms = metric_of(record), list(dict.fromkeys(r["arm"] for r in record["runs"]))
+        pairs, of = pairs_of(arms), ""
+        if metric == "unseen errors shifted":
+            pairs, of = [(arm, arm) for arm in arms], "unseen errors"
+        every = [compare(name, *pair, metric, of=of, records=found) for pair in pairs]
+        if every := [e for e in every if e.gap]:
+            kept[name] = every
+    return kept
+
+
+def catalogue() -> pd.DataFrame:
+    """One row a record: what, arms, seeds, where judged, machine, day, commit, command."""
+    rows = {}
+    for name in record_names():
+        record = records.read(name)
+        runs, machine = records.runs_of(record), record["machine"]
+        gpu = machine["accelerator"]
+        rows[name] = {
+            "what": record["title"],
+            "arms": len({run["arm"] for run in runs}),
+            "seeds": len({run["seed"] for run in runs}),
+            "judged on": ", ".join(sorted(judged_on(record))) or "–",
+            "machine": machine["processor"] if gpu == "none" else gpu,
+            "date": record["date"],
+            "commit": record["commit"],
+            "command": record["command"],
+        }
+    return pd.DataFrame(rows).T.rename_axis("record")
+
+
+# ---------------------------------------------------------------- tables
+
+
+def link(anchor: str) -> str:
+    """`05_challenges#fidelity` as a link to the cell, or as plain words while there is none."""
+    name, _, tag = anchor.partition("#")
+    path = NOTEBOOKS / f"{name}.ipynb"
+    words = f"{name[:2]}#{tag}"
+    return f"[{words}]({path.name}#{tag})" if tag in _anchors(path) else words
+
+
+@cache
+def _anchors(path: Path) -> frozenset[str]:
+    if not path.is_file():
+        return frozenset()
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return frozenset(n for c in cells for n in [c.get("id"), *c["metadata"].get("tags", [])] if n)
+
+
+def seed_verdicts(language: str = "both") -> Table:
+    """Each statement of the seed, what became of it, and the cell that shows it."""
+    rows = []
+    for s in rulebook()["statements"]:
+        found, one = map(evidence, s.get("needs", ())), LANGUAGES[language == "zh"]
+        told = [guide.number(e, one) for e in found if e.gap]
+        why = " · ".join([text(s["why"], language), *told])
+        verdict = f"**{say('seed.' + s['verdict'], language)}**"
+        said = text(s["said"], language)
+        rows.append([str(s["topic"]), said, verdict, why, link(s["shown_in"])])
+    table = _table(["topic", "said", "verdict", "why", "shown"], rows, language)
+    return Table(f"{len(rows)} statements of the seed", table)
+
+
+def situations(language: str = "both") -> Table:
+    """Typical situations, the advice for each in short, and the comparison behind it."""
+    told = []
+    for case in rulebook()["situations"]:
+        advice = {a.rule["id"]: a for a in guide.recommend(**case["ask"])}[case["rule"]]
+        one = LANGUAGES[language == "zh"]
+        best = guide.line(advice.first, one) if advice.first else ""
+        brief = text(advice.rule["brief"], language)
+        told.append([text(case["words"], language), brief, best, link(advice.rule["shown_in"])])
+    table = _table(["situation", "advice", "evidence", "shown"], told, language)
+    return Table(f"{len(told)} situations", table)
+
+
+def common_errors(language: str = "both") -> Table:
+    """Symptom, cause, and the line that catches it, with a link to the exhibit's cell."""
+    rows = []
+    for n, e in enumerate(rulebook()["errors"], 1):
+        told = [text(e[part], language) for part in ("symptom", "cause", "line")]
+        rows.append([f"{n}", *told, link(f"05_challenges#{e['exhibit']}")])
+    table = _table(["exhibit", "symptom", "cause", "line", "shown"], rows, language)
+    return Table(f"{len(rows)} common errors", table)
+
+
+def terms() -> list[dict]:
+    """The course's terms: en, zh, and under `not` the renderings to avoid."""
+    return yaml.safe_load((EMBEDDED / "interview" / "terminology.yaml").read_text(encoding="utf-8"))
+
+
+def glossary() -> Table:
+    """The terms in both languages, renderings to avoid, and the chapters that use them."""
+    prose = {
+        path.stem[:2]: _prose(path).lower() for path in sorted(NOTEBOOKS.glob("0[0-7]_*.ipynb"))
+    }
+    rows = []
+    for term in sorted(terms(), key=lambda t: t["en"].lower()):
+        words = {term["en"].lower().removesuffix("s"), *term["zh"].lower().split("/")}
+        used = [n for n, told in prose.items() if any(w in told for w in words)]
+        rows.append([term["en"], term["zh"], "、".join(term.get("not", ())), " ".join(used)])
+    return Table(f"{len(rows)} terms", _table(["term", "zh", "not", "chapters"], rows))
+
+
+def _prose(path: Path) -> str:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+# ---------------------------------------------------------------- the cheat sheet
+
+TERMS = 25  # so many of the terms, the first of the file, are on the sheet
+
+
+def cheat_sheet(language: str = "en") -> str:
+    """The sheet of one A4 page as an HTML fragment with its style; see `write_sheets`."""
+    book, style = rulebook(), (Path(__file__).parent / "sheet.css").read_text("utf-8")
+
+    def said(entry: dict, *parts: str) -> list[str]:
+        return [html.escape(entry[part][language]) for part in parts]
+
+    formulas = [said(f, "name", "is") for f in book["formulas"]]
+    rows = {
+        "formulas": [[f"<b>{name}</b>", what] for name, what in formulas],
+        "decide": [_decision(rule, language) for rule in book["rules"] if _told(rule)],
+        "errors": [said(e, "symptom", "cause", "line") for e in book["errors"]],
+        "seed": [said(s, "said", "why") for s in book["statements"] if s["verdict"] == "corrected"],
+    }
+    tables = {name: _html_table(cells) for name, cells in rows.items()}
+    tables["terms"] = " · ".join(html.escape(f"{t['en']} {t['zh']}") for t in terms()[:TERMS])
+    body = "".join(
+        f"<section class='{name}'><h2>{say(f'sheet.{name}', language)}</h2>{table}</section>"
+        for name, table in tables.items()
+    )
+    return (
+        f"<style>{style}</style><div class='kd' lang='{language}'>"
+        f"<h1>{say('sheet.title', language)}</h1><div class='columns'>{body}</div>"
+        f"<footer>{say('sheet.foot', language)}</footer></div>"
+    )
+
+
+def _html_table(rows: list[list[str]]) -> str:
+    lines = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+
+
+def _told(rule: dict) -> bool:
+    return any(key in rule for key in ("needs", "weighs", "among"))
+
+
+def _decision(rule: dict, language: str) -> list[str]:
+    """A rule in short: situation, advice, and the comparison that stands for it."""
+    best = guide.weigh(rule).first
+    return [
+        f"<b>{html.escape(rule['name'][language])}</b>",
+        html.escape(rule["brief"][language]),
+        f"<span class='{best.verdict}'>{html.escape(guide.short(best, language))}</span>",
+    ]
+
+
+def write_sheets(folder: Path = BUILD) -> list[Path]:
+    """Write cheat-sheet.en.html and cheat-sheet.zh.html: open one in a browser and print it."""
+    paths = []
+    for language in LANGUAGES:
+        page = (
+            f"<!doctype html><html lang='{language}'><head><meta charset='utf-8'>"
+            f"<title>{say('sheet.title', language)}</title></head>"
+            f"<body>{cheat_sheet(language)}</body></html>\n"
+        )
+        paths.append(write_text(folder / f"cheat-sheet.{language}.html", page))
+    return paths
