@@ -1,5 +1,260 @@
-"""`python -m kdlab`: see `kdlab.desk.cli`."""
+"""The command line, `python -m kdlab`: thin, and quick to start (no torch before it is needed)."""
 
-from kdlab.desk.cli import app
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
 
-app(prog_name="python -m kdlab")
+import typer
+
+
+class OneSentence(typer.core.TyperGroup):
+    """What a user can put right ends in one sentence and exit code 1, never in a traceback.
+
+    KDLAB_TRACEBACK=1 shows the traceback all the same.
+    """
+
+    def invoke(self, context: typer.Context) -> None:
+        try:
+            super().invoke(context)
+        except Exception as error:
+            ours = type(error).__module__.startswith("kdlab.")
+            expected = ours or isinstance(error, ValueError | OSError | ModuleNotFoundError)
+            if not expected or os.environ.get("KDLAB_TRACEBACK"):
+                raise
+            sentence = str(error) or type(error).__name__
+            if isinstance(error, ModuleNotFoundError):
+                sentence += "; install what is needed: python -m pip install -r requirements.txt"
+            typer.echo(f"kdlab: {sentence}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=OneSentence,
+    help="Knowledge distillation, taught by running it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+Device = Annotated[str, typer.Option(help="cpu or cuda")]
+
+
+def check_device(device: str) -> None:
+    """A ValueError that says what to do where torch cannot use `device` here."""
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError("torch finds no CUDA device here; leave --device out to use the CPU")
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def lab(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="options and arguments for JupyterLab")
+    ] = None,
+) -> None:
+    """Open the course in JupyterLab, at 00_start_here."""
+    from kdlab.desk.course import INLINE
+    from kdlab.files import ROOT, environment
+
+    command = [
+        *(sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"),
+        "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb",
+    ]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container one is root
+        command.append("--allow-root")
+    command += arguments or []
+    status = subprocess.run(command, cwd=ROOT, env=environment(MPLBACKEND=INLINE))
+    raise typer.Exit(status.returncode)
+
+
+@app.command()
+def course(
+    chapters: Annotated[
+        list[str] | None, typer.Argument(help="01, principle, ...; default: all")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="also update the committed notebooks")
+    ] = False,
+    notebooks: Annotated[Path | None, typer.Option(help="another folder of chapters")] = None,
+    build: Annotated[Path | None, typer.Option(help="where the executed notebooks go")] = None,
+    timeout: Annotated[int, typer.Option(help="seconds that one cell may take")] = 1800,
+) -> None:
+    """Run chapters from top to bottom and print what each showed."""
+    from kdlab import files
+    from kdlab.desk import course as runner
+
+    paths = runner.find(chapters or [], notebooks or files.NOTEBOOKS)
+    build = build or files.BUILD / "notebooks"
+    results = runner.run_chapters(paths, build=build, write=write, timeout=timeout, say=typer.echo)
+    typer.echo("\n" + runner.chapter_table(results))
+    typer.echo(f"The executed notebooks are in {build}")
+    failed = [result.error for result in results if result.error]
+    for error in failed:
+        typer.echo(f"kdlab: failed: {error}", err=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def data(name: Annotated[str, typer.Argument(help="cifar10")]) -> None:
+    """Fetch a data set that a clone does not carry whole."""
+    from kdlab.sources import download
+
+    typer.echo(f"{name} is in {download(name)}")
+
+
+@app.command()
+def train(
+    teacher: Annotated[str, typer.Argument(help="a name; a wrong one lists them all")],
+    device: Device = "cpu",
+) -> None:
+    """Train a teacher by its recipe and write its weights and its card."""
+    check_device(device)
+    from kdlab import experiments
+
+    typer.echo(f"{teacher} is in {experiments.train_teacher(teacher, device=device)}")
+
+
+@app.command()
+def run(
+    experiment: Annotated[str, typer.Argument(help="a name; a wrong one lists them all")],
+    seeds: Annotated[int, typer.Option(min=1, help="how many seeds")] = 3,
+    device: Device = "cpu",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="processes at once; default: one a core")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for several machines")] = "local",
+    address: Annotated[str, typer.Option(help="a Ray cluster; default: one on this machine")] = "",
+) -> None:
+    """Run an experiment, record it in data/results, and print its table."""
+    check_device(device)
+    from kdlab import experiments, records
+
+    where = {"workers": workers, "engine": engine, "address": address}
+    experiments.run(experiment, seeds=seeds, device=device, **where)
+    typer.echo(records.table(experiment).to_string())
+
+
+@app.command()
+def bench(
+    epochs: Annotated[int, typer.Option(min=1, help="fewer for a quick try")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, help="how many trainings of each side")] = 1,
+    record: Annotated[bool, typer.Option("--record", help="keep it in data/results")] = False,
+) -> None:
+    """A plain distillation loop against kdlab, side by side on the same work."""
+    from kdlab.desk.bench import main
+
+    main(epochs=epochs, seeds=seeds, record=record)
+
+
+@app.command()
+def deploy(
+    record: Annotated[bool, typer.Option("--record", help="keep it in data/results")] = False,
+    seconds: Annotated[float, typer.Option(min=0.2, help="of each load that is offered")] = 2.0,
+    soak: Annotated[float, typer.Option(help="seconds of load at 80% of the highest rate")] = 60.0,
+) -> None:
+    """Export the deployed models to ONNX and int8, then measure size, latency, memory and load."""
+    from kdlab.serving.measure import measure_deployment
+
+    measure_deployment(record=record, seconds=seconds, soak=soak)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="0.0.0.0: phones in this network, too")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free")] = 8000,
+    model: Annotated[
+        list[Path] | None, typer.Option(help="exported models; default: those of the course")
+    ] = None,
+    shadow: Annotated[
+        list[str] | None, typer.Option(help="NAME:SHADOW:SHARE:IMAGES, a model in shadow")
+    ] = None,
+) -> None:
+    """Serve the page (draw a digit) and the models over HTTP, on this machine alone."""
+    from kdlab.serving import service
+
+    listening = service.listen(host, port)
+    if not model:
+        command = [sys.executable, "-m", "kdlab.serving.export"]
+        made = subprocess.run(command, capture_output=True, text=True)  # torch stays over there
+        if made.returncode:
+            raise ValueError(made.stderr.strip().splitlines()[-1])
+        model = [Path(line) for line in made.stdout.splitlines()]
+    app = service.create_app(service.Service(model, service.read_shadows(shadow or [])))
+    address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{listening.getsockname()[1]}"
+    typer.echo(f"open {address}")  # who comes before the service runs waits for it
+    service.serve(app, listening)
+
+
+@app.command()
+def sheet(
+    folder: Annotated[Path | None, typer.Argument(help="where to; default: build")] = None,
+) -> None:
+    """Write the cheat sheet, one page in English and one in Chinese, to be printed."""
+    from kdlab import files
+    from kdlab.show import sheets
+
+    for path in sheets.write_sheets(folder or files.BUILD):
+        typer.echo(f"The cheat sheet is in {path}: open it in a browser and print it")
+
+
+MODES = ("cards", "choice", "mock", "stats", "tomorrow")
+Language = Annotated[str, typer.Option("--language", "-l", help="en, zh or both")]
+Chapters = Annotated[list[int] | None, typer.Option("--chapter", help="again for several")]
+
+
+@app.command()
+def quiz(
+    mode: Annotated[str, typer.Argument(help=", ".join(MODES))] = "cards",
+    language: Language = "en",
+    chapter: Chapters = None,
+    level: Annotated[list[int] | None, typer.Option(help="1, 2 or 3; again for several")] = None,
+    topic: Annotated[list[str] | None, typer.Option(help="a tag of the bank")] = None,
+    minutes: Annotated[int, typer.Option(min=1, help="of a mock interview")] = 30,
+    hours: Annotated[float, typer.Option(help="of the evening before")] = 3.0,
+    by: Annotated[str, typer.Option(help="stats by chapter, level, kind or topic")] = "chapter",
+    seed: Annotated[int | None, typer.Option(help="the same mock interview again")] = None,
+) -> None:
+    """Interview questions by spaced repetition, a mock interview, a plan for tonight."""
+    import time
+
+    from kdlab.interview import bank, quiz, sessions, trainer
+
+    where = {"chapters": chapter or (), "topics": topic or ()}
+    seed = time.time_ns() if seed is None else seed
+    if mode == "stats":
+        sitting = sessions.readiness_sitting(by)
+    elif mode == "tomorrow":
+        sitting = sessions.evening_sitting(hours, chapter or ())
+    elif mode == "mock":
+        levels = dict.fromkeys(level, 1) if level else None
+        sitting = sessions.mock_sitting(trainer.mock(minutes, levels=levels, seed=seed, **where))
+    elif mode == "choice":
+        sitting = sessions.choice_sitting(bank.find_items(levels=level or (), **where), seed)
+    elif mode == "cards":
+        sitting = sessions.card_sitting(bank.find_items(levels=level or (), **where))
+    else:
+        raise ValueError(f"no mode {mode!r}; there are {', '.join(MODES)}")
+    quiz.play(sitting, language)
+
+
+@app.command()
+def export(
+    form: Annotated[str, typer.Argument(help="anki, booklet, csv or json")],
+    language: Annotated[str, typer.Option("--language", "-l", help="en, zh or both")] = "both",
+    folder: Annotated[Path | None, typer.Option(help="default: build")] = None,
+) -> None:
+    """Write the interview bank as an Anki deck, a printable booklet, CSV or JSON."""
+    from kdlab.interview import exports
+
+    paths = exports.write_bank(form, language, folder)
+    for path in paths:
+        typer.echo(path)
+    if form == "booklet" and len(paths) == 1:
+        typer.echo("For a PDF open it in a browser and print; with Chromium here it comes along.")
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m kdlab")

@@ -11,12 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from kdlab.recipes import Recipe
+Settings = tuple  # a named tuple that has the settings: a recipe
 
 TRIALS, FINALISTS, FIRST_SEED = 12, 3, 100  # final runs have seeds from 0
 BEYOND = (1.5, 2.2, 3.3, 5.0)  # of the range's end, where the best setting lies there
@@ -27,11 +26,11 @@ class Space(NamedTuple):
     """A recipe, and the ranges that its open settings are drawn from: evenly in the logarithm, the
     label share evenly in itself."""
 
-    base: Recipe
+    base: Settings
     ranges: dict[str, tuple[float, float]]
 
 
-def with_settings(base: Recipe, values: Mapping[str, float]) -> Recipe:
+def with_settings(base: Settings, values: Mapping[str, float]) -> Settings:
     """The recipe with these settings."""
     values = dict(values)
     if SHARE in values:
@@ -58,7 +57,7 @@ def at(place: float, name: str, low: float, high: float) -> float:
     return float(f"{value:.2g}")
 
 
-def drawn(spaces: Mapping[str, Space], trials: int = TRIALS) -> dict[str, Recipe]:
+def drawn(spaces: Mapping[str, Space], trials: int = TRIALS) -> dict[str, Settings]:
     """The first round: as many settings of every arm, named "ARM #1" and so on."""
     return {
         f"{arm} #{number}": with_settings(
@@ -86,12 +85,12 @@ def scores(runs: Sequence[Mapping], arm: str, seeds: int = 1) -> dict[str, float
 
 
 def beyond(
-    spaces: Mapping[str, Space], trials: Mapping[str, Recipe], runs: Sequence[Mapping]
-) -> dict[str, Recipe]:
+    spaces: Mapping[str, Space], trials: Mapping[str, Settings], runs: Sequence[Mapping]
+) -> dict[str, Settings]:
     """The second round: for each setting of an arm's best trial that lies in the outermost of the
     parts that its trials divide a range into, four more beyond that end, all else as there. Once,
     and not for the label share, whose ends are its own."""
-    more: dict[str, Recipe] = {}
+    more: dict[str, Settings] = {}
     for arm, (_, ranges) in spaces.items():
         best = trials[next(iter(scores(runs, arm)))]
         steps, tried = [], sum(arm_of(trial) == arm for trial in trials)

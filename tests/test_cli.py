@@ -11,8 +11,8 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
+from kdlab.__main__ import app
 from kdlab.desk import course
-from kdlab.desk.cli import app
 from kdlab.files import environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -179,7 +179,7 @@ def test_help_is_quick_and_does_without_torch():
         assert "course" in kdlab("--help").stdout
         seconds.append(time.perf_counter() - clock)
     assert min(seconds) < 1.0  # 0.15 s alone on two cores; the test may share them
-    code = "import sys, kdlab.desk.cli, kdlab.desk.course; sys.exit('torch' in sys.modules)"
+    code = "import sys, kdlab.__main__, kdlab.desk.course; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

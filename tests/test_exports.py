@@ -14,7 +14,7 @@ import zipfile
 import pytest
 from typer.testing import CliRunner
 
-from kdlab.desk.cli import app
+from kdlab.__main__ import app
 from kdlab.interview import bank, exports
 from kdlab.words import LANGUAGES
 
@@ -213,7 +213,7 @@ def test_the_command(tmp_path):
 
 def test_the_command_is_quick_to_start():
     """No torch, no Anki, no browser before they are needed."""
-    code = ("import sys, kdlab.desk.cli; from kdlab.interview import exports, quiz, sessions; "
+    code = ("import sys, kdlab.__main__; from kdlab.interview import exports, quiz, sessions; "
             "print(sorted({'torch', 'genanki', 'fsrs', 'pandas', 'rich', 'ipywidgets',"
             " 'latex2mathml', 'matplotlib', 'pylatexenc'} & set(sys.modules)))")  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from kdlab.desk.cli import app
+from kdlab.__main__ import app
 from kdlab.files import ROOT, environment
 from kdlab.interview import bank, panels, progress, quiz, readiness, trainer
 from kdlab.show import figures

@@ -1,1 +1,1 @@
-"""What is run from a terminal: the command line, the runner of chapters, the benchmark."""
+"""What the command line carries out besides: the runner of chapters, the benchmark."""
