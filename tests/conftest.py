@@ -6,6 +6,8 @@ fails by chance. New ones: pytest -m hypothesis --hypothesis-profile=nightly
 
 import os
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the workers share the cores
 os.environ.setdefault("MPLBACKEND", "agg")
 
@@ -17,3 +19,17 @@ else:
     settings.register_profile("kdlab", deadline=None, max_examples=50, derandomize=True)
     settings.register_profile("nightly", deadline=None, max_examples=50, derandomize=False)
     settings.load_profile("kdlab")
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """float32 everywhere, so that curves can be compared closely on any processor."""
+    monkeypatch.setattr("kdlab.machine.has_fast_bf16", lambda device="cpu": False)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Records and caches of this test alone."""
+    monkeypatch.setattr("kdlab.records.results_dir", lambda: tmp_path / "results")
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "results"

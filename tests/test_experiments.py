@@ -2,9 +2,6 @@
 
 import errno
 import json
-import math
-import re
-import subprocess
 from collections import Counter
 from concurrent.futures import Future
 from pathlib import Path
@@ -12,29 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdlab import engines, experiments, plans, recipes, records, tuning
+from kdlab import engines, experiments, records, tuning
 from kdlab.data import DataError, Views, load, select
 from kdlab.experiments import arms_of, execute, run, run_all, train, training_set
 from kdlab.files import ROOT
-from kdlab.methods import METHODS
-from kdlab.models import MODELS
 from kdlab.plans import EXPERIMENTS, Experiment, Space
 from kdlab.recipes import KD, MLP, PAIR, TEACHERS, Recipe, settings_of
-from kdlab.records import commit, provenance, read, summarise, table, values
+from kdlab.records import read
 
 RECORDS = sorted((ROOT / "data" / "results").glob("*.json"))
 TINY = Recipe(  # 200 images, one epoch: real data and a real teacher, in a second
     "mlp-30", "mnist", 1, optimizer="adam", lr=1e-3, hold_out=59_800, batch_size=50
 )
 TAUGHT = TINY._replace(teacher="mnist-mlp-1200", temperature=20.0, soft_weight=1.0, hard_weight=0.0)
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Records and caches of this test alone."""
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path / "results")
-    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "results"
 
 
 class Inline:
@@ -124,16 +111,6 @@ def test_a_distilled_run_that_diverges_is_recorded_as_its_twin_on_labels_is(fold
     """Its loss meets the infinite logits before the loop meets the infinite loss."""
     result = execute(TAUGHT._replace(optimizer="sgd", lr=1e9, epochs=2))
     assert "diverged" in result["diverged"] and result["accuracy"] is None
-
-
-def test_a_diverged_run_is_shown_and_enters_no_mean():
-    runs = made_up("labels", {0: 70.0, 1: 72.0, 2: 71.0}) + made_up("taught", {0: 73.0, 1: 74.0})
-    runs.append({"arm": "taught", "seed": 2, "accuracy": None, "diverged": "the loss is nan"})
-    rows = summarise(runs)
-    assert list(rows["diverged"]) == [0, 1] and list(rows["seeds"]) == [3, 2]
-    assert rows.loc["taught", "mean"] == 73.5 and rows.loc["taught", "difference"] == 2.5
-    assert values(runs, "taught", "accuracy") == [73.0, 74.0]
-    assert "diverged" not in summarise(runs[:-1])
 
 
 def test_the_seed_of_a_run_draws_its_views_and_its_twin_teacher(folder, monkeypatch):
@@ -330,185 +307,6 @@ def test_a_failed_write_leaves_the_old_record(fake, folder, monkeypatch):
     assert [f.name for f in folder.iterdir()] == ["fake.json"]
 
 
-def test_missing_and_damaged_records_say_what_to_do(folder):
-    with pytest.raises(FileNotFoundError, match="python -m kdlab run trio"):
-        read("trio")
-    folder.mkdir()
-    (folder / "trio.json").write_text('{"name": "trio", "ru')
-    with pytest.raises(ValueError, match=r"trio\.json is damaged.*git checkout data/results"):
-        read("trio")
-
-
-def test_commit_is_marked_for_edited_code_but_not_for_a_written_record(tmp_path, monkeypatch):
-    """Or a run could never be taken up again: the record that it writes is a tracked file."""
-    monkeypatch.delenv("KDLAB_COMMIT", raising=False)
-    monkeypatch.setattr(records, "ROOT", tmp_path)
-    assert commit() == "unknown"
-    for name in ("kdlab/losses.py", "data/results/trio.json"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text("old")
-
-    def git(*words):
-        who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-        subprocess.run(("git", *who, *words), cwd=tmp_path, check=True, capture_output=True)
-
-    git("init")
-    git("add", ".")
-    git("commit", "-m", "first")
-    clean = commit()
-    assert re.fullmatch("[0-9a-f]{12,}", clean)
-    (tmp_path / "data/results/trio.json").write_text("new")
-    assert commit() == clean
-    (tmp_path / "kdlab/losses.py").write_text("new")
-    edited = commit()
-    assert re.fullmatch(f"{clean}-dirty-[0-9a-f]{{8}}", edited) and commit() == edited
-    (tmp_path / "kdlab/losses.py").write_text("newer")
-    assert commit() not in (edited, clean)  # other edits are other code
-    (tmp_path / "kdlab/losses.py").write_text("new")
-    (tmp_path / "kdlab/more.py").write_text("a file that git does not know")
-    assert commit() not in (edited, clean)
-    monkeypatch.setenv("KDLAB_COMMIT", "abc")
-    assert commit() == "abc"
-
-
-# ---------------------------------------------------------------------------------- the tables
-
-
-def made_up(arm, accuracies):
-    return [{"arm": arm, "seed": s, "accuracy": a} for s, a in accuracies.items()]
-
-
-def test_summary_is_the_closed_form():
-    runs = made_up("labels", {0: 70.0, 1: 72.0, 2: 71.0})
-    runs += made_up("taught", {2: 75.0, 0: 73.0, 1: 74.0})  # in the order in which they ended
-    rows = summarise(runs)
-    assert list(rows.index) == ["labels", "taught"]
-    assert rows.loc["labels", "mean"] == 71 and rows.loc["labels", "std"] == 1
-    differences = [3.0, 2.0, 4.0]
-    half = 4.302653 * 1.0 / math.sqrt(3)
-    row = rows.loc["taught"]
-    assert row["seeds"] == 3
-    assert row["difference"] == sum(differences) / 3
-    assert row["95% low"] == pytest.approx(3 - half, abs=0.006)
-    assert row["95% high"] == pytest.approx(3 + half, abs=0.006)
-    assert math.isnan(rows.loc["labels", "difference"])
-
-
-def test_half_finished_arms_are_paired_by_seed_not_by_place():
-    runs = made_up("labels", {0: 70.0, 1: 72.0, 2: 71.0})
-    runs += made_up("taught", {0: 71.0, 2: 72.0, 3: 99.0})
-    row = summarise(runs).loc["taught"]
-    assert (row["difference"], row["95% low"], row["95% high"]) == (1, 1, 1)  # seeds 0 and 2
-    lonely = summarise(made_up("labels", {0: 70.0}) + made_up("taught", {0: 71.0}))
-    assert "difference" not in lonely  # one pair has no interval
-
-
-def test_another_control_and_metric():
-    runs = made_up("a", {0: 1.0, 1: 2.0}) + made_up("b", {0: 3.0, 1: 4.0})
-    for r in runs:
-        r["errors"] = int(r["accuracy"]) * 10
-    rows = summarise(runs, "errors", control="b")
-    assert rows.loc["a", "difference"] == -20 and rows.loc["b", "mean"] == 35
-    assert values(runs, "a", "errors") == [10, 20]
-
-
-@pytest.mark.parametrize("name", [p.stem for p in RECORDS if p.stem in EXPERIMENTS])
-def test_table_of_every_record(name):
-    rows, record = table(name), read(name)
-    assert set(rows.index) == {r["arm"] for r in record["runs"]}
-    for arm, row in rows.iterrows():
-        mine = values(record["runs"], arm, "accuracy")
-        assert row["mean"] == pytest.approx(sum(mine) / len(mine), abs=0.006)
-    line = provenance(name)
-    assert record["command"] in line and record["date"] in line and record["commit"] in line
-    assert "\n" not in line
-
-
-# ----------------------------------------------------------------------- declared and recorded
-
-
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
-def test_provenance_of_every_record(path):
-    record = json.loads(path.read_text("utf-8"))
-    assert record["name"] == path.stem and record["title"]
-    assert record["command"].startswith("python -m kdlab ")
-    assert re.fullmatch(r"[0-9a-f]{7,40}", record["commit"]), "recorded with edited or unknown code"
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["date"])
-    assert {"processor", "cores", "accelerator", "torch", "python"} <= set(record["machine"])
-    runs = record["runs"]
-    assert runs and all({"arm", "seed", "accuracy"} <= set(r) for r in runs)
-    assert len({(r["arm"], r["seed"]) for r in runs}) == len(runs), "a run is there twice"
-    assert all(math.isfinite(v) for r in runs for v in r.values() if isinstance(v, float))
-
-
-@pytest.mark.parametrize(
-    "path", [p for p in RECORDS if p.stem in EXPERIMENTS], ids=lambda p: p.stem
-)
-def test_no_record_is_stale(path):
-    record = json.loads(path.read_text("utf-8"))
-    arms = arms_of(path.stem)
-    declared = json.loads(json.dumps({arm: settings_of(r) for arm, r in arms.items()}))
-
-    def filled(known):  # a setting that came later has its default
-        nested = {k: filled(v) for k, v in known.items() if isinstance(v, dict)}
-        return Recipe._field_defaults | known | nested
-
-    settings = {arm: filled(known) for arm, known in record["settings"].items()}
-    settings = json.loads(json.dumps(settings))
-    again = f"the record {path.name} is stale: `python -m kdlab run {path.stem}`"
-    if EXPERIMENTS[path.stem].spaces:  # what its later rounds try depends on the first
-        assert all(settings[arm] == declared[arm] for arm in declared), again
-        declared = settings
-    assert settings == declared, again
-    assert {r["arm"] for r in record["runs"]} == set(declared), again
-    seeds = {arm: {r["seed"] for r in record["runs"] if r["arm"] == arm} for arm in declared}
-    assert EXPERIMENTS[path.stem].spaces or len({frozenset(s) for s in seeds.values()}) == 1, (
-        f"{path.name} has unequal seeds: {seeds}"
-    )
-    for r in record["runs"]:
-        recipe = declared[r["arm"]]
-        judged = recipe["hold_out"] if recipe["judge"] != "test" else 0
-        judged = judged or 10_000
-        judged -= 1000 * len(recipe["verify"])  # what no net may know is not classified
-        assert r["accuracy"] == pytest.approx(100 * (1 - r["errors"] / judged), abs=1e-3)
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_can_be_carried_out(name):
-    arms = arms_of(name)
-    assert EXPERIMENTS[name].title and len(arms) >= 2
-    for arm, recipe in arms.items():
-        assert recipe.student in MODELS, arm
-        for teacher in names_of(recipe.teacher):
-            assert teacher in TEACHERS and TEACHERS[teacher].student in MODELS, arm
-        assert recipe.judge in ("test", "validation"), arm
-        assert recipe.judge == "test" or recipe.hold_out or recipe.data == "cifar10-10k", arm
-        assert not recipe.soft_weight or recipe.teacher, arm
-        assert recipe.method in ("", *METHODS), arm
-
-
-def names_of(teacher):
-    """All the shipped teachers behind a recipe's teacher."""
-    if isinstance(teacher, Recipe):
-        return names_of(teacher.teacher)
-    return [name for name in ([teacher] if isinstance(teacher, str) else teacher) if name]
-
-
-def test_the_leaderboard_has_every_method_on_one_pair_at_one_budget():
-    board = arms_of("leaderboard")
-    assert set(METHODS) - {"adversarial training", "ARD", "RSLAD", "Jensen-Shannon"} <= {
-        r.method for r in board.values()
-    }
-    assert {r.judge for r in board.values()} == {"test"}
-    same = ("student", "data", "views", "batch_size", "hold_out")
-    assert len({tuple(getattr(r, name) for name in same) for r in board.values()}) == 1
-    longer = {arm for arm, r in board.items() if r.epochs != board["labels"].epochs}
-    assert longer == {
-        "labels, twice as long", "soft targets, twice as long", "soft targets, equal seconds"
-    }  # fmt: skip
-    assert all(r.twin for r in board.values() if r.teacher == recipes.FAST_10K)
-
-
 def test_a_teacher_can_be_trained_first_and_several_can_teach(folder):
     """TINY's own student as its teacher; two teachers, one after the other or together."""
     first = execute(TINY._replace(soft_weight=1.0, hard_weight=0.0, teacher=TINY), seed=1)
@@ -522,14 +320,6 @@ def test_a_teacher_can_be_trained_first_and_several_can_teach(folder):
         )
     )  # fmt: skip
     assert abs(one - mean) < 200 and abs(one - switched) < 200  # the same teacher twice
-
-
-def test_settings_of_a_nested_teacher_are_recorded():
-    nested = settings_of(TINY._replace(teacher=TINY))
-    assert nested["teacher"]["student"] == TINY.student
-    assert json.loads(json.dumps(nested)) == json.loads(json.dumps(settings_of(TINY))) | {
-        "teacher": json.loads(json.dumps(settings_of(TINY)))
-    }
 
 
 CIFAR = Recipe("cnn3-8", "cifar10-10k", 1, hold_out=9800)
@@ -557,53 +347,9 @@ def test_a_run_begins_where_another_has_ended(folder):
     assert settings_of(still)["start"]["student"] == "cnn3-8"
 
 
-def test_no_net_was_told_the_classes_that_are_verified():
-    arms = arms_of("verification")
-    for arm, recipe in arms.items():
-        told = recipe.classes if recipe.hard_weight else ()
-        assert recipe.verify and not set(recipe.verify) & set(told), arm
-        if recipe.teacher:
-            known = TEACHERS[recipe.teacher].classes
-            assert known and not set(recipe.verify) & set(known), arm
-        assert recipe.classes or not recipe.hard_weight, arm
-    train = {arm: experiments.training_set(r)[0] for arm, r in arms.items()}
-    seen = {len(train[arm].labels) * recipe.epochs for arm, recipe in arms.items()}
-    assert max(seen) / min(seen) < 1.02  # as many images in training in every arm
-
-
-def test_ssld_adds_one_ingredient_at_a_time_and_its_controls_are_not_cut_short():
-    arms = arms_of("ssld")
-    steps = {arm: r.epochs * (10_000 - r.hold_out) for arm, r in arms.items()}
-    long = {"labels", "+ twice as long", "+ 8,000 unlabelled", "own teacher, all images"}
-    assert len({steps[arm] for arm in long}) == 1
-    assert not any(r.hard_weight for arm, r in arms.items() if arm != "labels")
-    unlabelled = arms["+ 8,000 unlabelled"]
-    for arm in ("+ twice as long", "own teacher, all images"):
-        assert TEACHERS[arms["label-free, own teacher"].teacher].hold_out == 8000
-        assert unlabelled.epochs * 10_000 == steps[arm]
-
-
 def test_an_unknown_engine_is_named():
     with pytest.raises(ValueError, match="no engine 'cloud': there are local, ray"):
         run_all({"labels": TINY}, [0], engine="cloud")
-
-
-def test_settings_are_chosen_on_validation_images_alone():
-    """A grid over temperature and weight is a choice: it must not look at the test images."""
-    assert {r.judge for r in arms_of("temperature-weight").values()} == {"validation"}
-
-
-def test_arms_differ_in_what_their_names_say_alone():
-    labels, *taught = arms_of("cifar-gain").values()
-    names = ("teacher", "temperature", "soft_weight", "hard_weight")
-    for recipe in taught:
-        assert recipe._replace(**{n: getattr(labels, n) for n in names}) == labels
-
-
-@pytest.mark.parametrize("name", TEACHERS)
-def test_every_teacher_has_a_recipe_that_can_be_run(name):
-    recipe = TEACHERS[name]
-    assert recipe.student in MODELS and not recipe.teacher and recipe.judge == "test"
 
 
 def test_an_unknown_teacher_lists_the_names():
@@ -658,89 +404,3 @@ def test_answers_for_labelled_and_for_all_images_are_both_asked_before(folder, m
     monkeypatch.setattr(experiments, "answer", lambda *args, **options: None)
     experiments.answer_ahead([(few, 0), (few._replace(hard_weight=0.5), 0)], "cpu")
     assert sorted(asked) == [50, 200]
-
-
-def test_what_is_chosen_was_best_on_validation(folder, monkeypatch):
-    """By the mean of the finalists; without a record, the base of the space."""
-    spaces = {"labels": Space(PAIR, {"lr": (0.05, 0.8)})}
-    search = Experiment("Made up", plans.trials(spaces, 3), spaces)
-    monkeypatch.setitem(EXPERIMENTS, "search", search)
-    monkeypatch.setitem(EXPERIMENTS, "made-up", Experiment("Made up", dict, search="search"))
-    assert experiments.chosen("search") == arms_of("made-up") == {"labels": PAIR}
-    settings = {f"labels #{n}": settings_of(PAIR._replace(lr=n / 10)) for n in (1, 2, 3)}
-    scores = {1: (50, 52), 2: (60,), 3: (51, 51.5)}  # the second was no finalist
-    runs = [
-        {"arm": f"labels #{n}", "seed": seed, "accuracy": score}
-        for n, mine in scores.items()
-        for seed, score in enumerate(mine, 100)
-    ]
-    folder.mkdir()
-    (folder / "search.json").write_text(json.dumps({"settings": settings, "runs": runs}), "utf-8")
-    assert arms_of("made-up")["labels"] == PAIR._replace(lr=0.3)
-
-
-def test_a_choice_among_named_candidates_is_run_on_the_test_images(folder, monkeypatch):
-    search = Experiment("Made up", plans.ssld_trials())
-    monkeypatch.setitem(EXPERIMENTS, "ssld-tuning", search)
-    runs = [{"arm": arm, "seed": 0, "accuracy": len(arm)} for arm in search.arms]
-    folder.mkdir()
-    (folder / "ssld-tuning.json").write_text(json.dumps({"settings": {}, "runs": runs}), "utf-8")
-    found = experiments.chosen("ssld-tuning")
-    assert list(found) == ["labels", "KL", "JS"] and found["labels"].lr == 0.05
-    assert {r.judge for r in found.values()} == {"test"}
-
-
-def test_an_unknown_experiment_lists_the_names():
-    with pytest.raises(KeyError, match="no experiment 'x': there are trio, .*, small-data"):
-        arms_of("x")
-
-
-def test_as_many_trials_with_a_teacher_as_without():
-    trials, spaces = arms_of("architectures-tuning"), plans.kind_spaces()
-    counts = Counter(tuning.arm_of(trial) for trial in trials)
-    assert set(counts) == set(spaces) and set(counts.values()) == {6}
-    assert {r.judge for r in trials.values()} == {"validation"}
-    for kind in (*plans.KINDS, *plans.LONGER):
-        labels, taught = spaces[f"{kind}: labels"], spaces[f"{kind}: distilled"]
-        assert labels.ranges["lr"] == taught.ranges["lr"]
-
-
-def test_each_kind_is_compared_at_one_budget():
-    """Both arms have the same net, images and updates; objective and rate are each arm's own."""
-    arms = arms_of("architectures")
-    names = ("student", "data", "epochs", "batch_size", "optimizer", "weight_decay", "views")
-    for kind in (*plans.KINDS, *plans.LONGER):
-        alone, taught = arms[f"{kind}: labels"], arms[f"{kind}: distilled"]
-        assert all(getattr(alone, name) == getattr(taught, name) for name in names)
-        assert taught.teacher == recipes.FAST_10K  # it saw these images and no other
-        assert taught.twin == recipes.TWIN_10K  # and so did this one
-        of_50k = taught._replace(teacher=recipes.FAST, twin="")
-        assert arms[f"{kind}: teacher of 50k"] == of_50k
-
-
-@pytest.mark.parametrize("n", plans.SHARES)
-def test_few_labels_get_as_many_updates(n):
-    for kind in plans.FEW:
-        arms = arms_of("small-data")
-        few, free = arms[f"{kind}: {n} labels"], arms[f"{kind}: label-free"]
-        updates = few.epochs * math.ceil(n / few.batch_size)
-        assert updates == pytest.approx(free.epochs * 79, rel=0.01)
-        assert few.labelled == (n if n < 10_000 else 0) and not free.hard_weight
-        assert free.teacher == recipes.FAST
-
-
-@pytest.mark.parametrize("n", plans.SHARES[:-1])
-def test_a_teacher_of_few_labels_has_those_of_its_student_and_no_others(n):
-    arms, (kind, *kinds) = arms_of("small-data"), plans.FEW
-    alone, taught = arms[f"{kind}: {n} labels"], arms[f"{kind}: teacher of {n} labels"]
-    teacher = taught.teacher
-    assert not taught.hard_weight and not taught.labelled and not teacher.teacher
-    for seed in (0, 3):
-        theirs, ours = (training_set(r, seed)[0].index for r in (teacher, alone))
-        assert torch.equal(theirs, ours) and len(theirs) == n
-    assert len(training_set(taught)[0].index) == 10_000
-    for other in kinds:  # one teacher for all kinds
-        assert arms[f"{other}: teacher of {n} labels"].teacher == teacher
-    full = arms[f"{kind}: teacher of 10000 labels"]
-    assert (full.teacher, full.twin) == (recipes.FAST_10K, recipes.TWIN_10K)
-    assert taught._replace(teacher=full.teacher, twin=full.twin) == full

@@ -79,12 +79,6 @@ def slope(loss, student, *rest):
     return value.detach(), torch.autograd.grad(value, leaf)[0]
 
 
-@pytest.fixture
-def exact(monkeypatch):
-    """float32 on every processor."""
-    monkeypatch.setattr("kdlab.machine.has_fast_bf16", lambda device="cpu": False)
-
-
 # ------------------------------------------------------------------------------ the wrong teacher
 
 

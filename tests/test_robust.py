@@ -20,11 +20,7 @@ from kdlab.models import build
 from kdlab.robust import EPSILON, adversarial_logits, attack, on_pixels, pgd, robust_accuracy
 from kdlab.training import Batch, Optimizer, fit, labels_only
 
-
-@pytest.fixture(autouse=True)
-def exact(monkeypatch):
-    """float32 everywhere: the sign of a gradient must not hang on the processor."""
-    monkeypatch.setattr("kdlab.machine.has_fast_bf16", lambda device="cpu": False)
+pytestmark = pytest.mark.usefixtures("exact")  # no gradient's sign hangs on the processor
 
 
 def faint(n=256, seed=0):

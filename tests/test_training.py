@@ -59,12 +59,6 @@ def train(student, objective=labels_only, data=None, optimizer="sgd", lr=0.05, *
     return [row["loss"] for row in history]
 
 
-@pytest.fixture
-def exact(monkeypatch):
-    """float32 everywhere, so that curves can be compared closely on any processor."""
-    monkeypatch.setattr("kdlab.machine.has_fast_bf16", lambda device="cpu": False)
-
-
 KD = distil(4.0, soft_weight=0.9, hard_weight=0.1)
 
 

@@ -1,0 +1,221 @@
+"""kdlab.plans and kdlab.recipes: what is declared can be carried out, is fair, and is not stale."""
+
+import json
+import math
+from collections import Counter
+
+import pytest
+import torch
+
+from kdlab import experiments, plans, recipes, tuning
+from kdlab.experiments import arms_of, training_set
+from kdlab.methods import METHODS
+from kdlab.models import MODELS
+from kdlab.plans import EXPERIMENTS, Experiment, Space
+from kdlab.recipes import PAIR, TEACHERS, Recipe, settings_of
+from kdlab.records import names, read
+
+RECORDED = [name for name in names() if name in EXPERIMENTS]
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_no_record_is_stale(name):
+    record, arms = read(name), arms_of(name)
+    declared = json.loads(json.dumps({arm: settings_of(r) for arm, r in arms.items()}))
+
+    def filled(known):  # a setting that came later has its default
+        nested = {k: filled(v) for k, v in known.items() if isinstance(v, dict)}
+        return Recipe._field_defaults | known | nested
+
+    settings = {arm: filled(known) for arm, known in record["settings"].items()}
+    settings = json.loads(json.dumps(settings))
+    again = f"the record {name} is stale: `python -m kdlab run {name}`"
+    if EXPERIMENTS[name].spaces:  # what its later rounds try depends on the first
+        assert all(settings[arm] == declared[arm] for arm in declared), again
+        declared = settings
+    assert settings == declared, again
+    assert {r["arm"] for r in record["runs"]} == set(declared), again
+    seeds = {arm: {r["seed"] for r in record["runs"] if r["arm"] == arm} for arm in declared}
+    assert EXPERIMENTS[name].spaces or len({frozenset(s) for s in seeds.values()}) == 1, (
+        f"{name} has unequal seeds: {seeds}"
+    )
+    for r in record["runs"]:
+        recipe = declared[r["arm"]]
+        judged = recipe["hold_out"] if recipe["judge"] != "test" else 0
+        judged = judged or 10_000
+        judged -= 1000 * len(recipe["verify"])  # what no net may know is not classified
+        assert r["accuracy"] == pytest.approx(100 * (1 - r["errors"] / judged), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_can_be_carried_out(name):
+    arms = arms_of(name)
+    assert EXPERIMENTS[name].title and len(arms) >= 2
+    for arm, recipe in arms.items():
+        assert recipe.student in MODELS, arm
+        for teacher in names_of(recipe.teacher):
+            assert teacher in TEACHERS and TEACHERS[teacher].student in MODELS, arm
+        assert recipe.judge in ("test", "validation"), arm
+        assert recipe.judge == "test" or recipe.hold_out or recipe.data == "cifar10-10k", arm
+        assert not recipe.soft_weight or recipe.teacher, arm
+        assert recipe.method in ("", *METHODS), arm
+
+
+def names_of(teacher):
+    """All the shipped teachers behind a recipe's teacher."""
+    if isinstance(teacher, Recipe):
+        return names_of(teacher.teacher)
+    return [name for name in ([teacher] if isinstance(teacher, str) else teacher) if name]
+
+
+def test_the_leaderboard_has_every_method_on_one_pair_at_one_budget():
+    board = arms_of("leaderboard")
+    assert set(METHODS) - {"adversarial training", "ARD", "RSLAD", "Jensen-Shannon"} <= {
+        r.method for r in board.values()
+    }
+    assert {r.judge for r in board.values()} == {"test"}
+    same = ("student", "data", "views", "batch_size", "hold_out")
+    assert len({tuple(getattr(r, name) for name in same) for r in board.values()}) == 1
+    longer = {arm for arm, r in board.items() if r.epochs != board["labels"].epochs}
+    assert longer == {
+        "labels, twice as long", "soft targets, twice as long", "soft targets, equal seconds"
+    }  # fmt: skip
+    assert all(r.twin for r in board.values() if r.teacher == recipes.FAST_10K)
+
+
+def test_settings_of_a_nested_teacher_are_recorded():
+    nested = settings_of(PAIR._replace(teacher=PAIR))
+    assert nested["teacher"]["student"] == PAIR.student
+    assert json.loads(json.dumps(nested)) == json.loads(json.dumps(settings_of(PAIR))) | {
+        "teacher": json.loads(json.dumps(settings_of(PAIR)))
+    }
+
+
+def test_no_net_was_told_the_classes_that_are_verified():
+    arms = arms_of("verification")
+    for arm, recipe in arms.items():
+        told = recipe.classes if recipe.hard_weight else ()
+        assert recipe.verify and not set(recipe.verify) & set(told), arm
+        if recipe.teacher:
+            known = TEACHERS[recipe.teacher].classes
+            assert known and not set(recipe.verify) & set(known), arm
+        assert recipe.classes or not recipe.hard_weight, arm
+    train = {arm: experiments.training_set(r)[0] for arm, r in arms.items()}
+    seen = {len(train[arm].labels) * recipe.epochs for arm, recipe in arms.items()}
+    assert max(seen) / min(seen) < 1.02  # as many images in training in every arm
+
+
+def test_ssld_adds_one_ingredient_at_a_time_and_its_controls_are_not_cut_short():
+    arms = arms_of("ssld")
+    steps = {arm: r.epochs * (10_000 - r.hold_out) for arm, r in arms.items()}
+    long = {"labels", "+ twice as long", "+ 8,000 unlabelled", "own teacher, all images"}
+    assert len({steps[arm] for arm in long}) == 1
+    assert not any(r.hard_weight for arm, r in arms.items() if arm != "labels")
+    unlabelled = arms["+ 8,000 unlabelled"]
+    for arm in ("+ twice as long", "own teacher, all images"):
+        assert TEACHERS[arms["label-free, own teacher"].teacher].hold_out == 8000
+        assert unlabelled.epochs * 10_000 == steps[arm]
+
+
+def test_settings_are_chosen_on_validation_images_alone():
+    """A grid over temperature and weight is a choice: it must not look at the test images."""
+    assert {r.judge for r in arms_of("temperature-weight").values()} == {"validation"}
+
+
+def test_arms_differ_in_what_their_names_say_alone():
+    labels, *taught = arms_of("cifar-gain").values()
+    names = ("teacher", "temperature", "soft_weight", "hard_weight")
+    for recipe in taught:
+        assert recipe._replace(**{n: getattr(labels, n) for n in names}) == labels
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_every_teacher_has_a_recipe_that_can_be_run(name):
+    recipe = TEACHERS[name]
+    assert recipe.student in MODELS and not recipe.teacher and recipe.judge == "test"
+
+
+def test_what_is_chosen_was_best_on_validation(folder, monkeypatch):
+    """By the mean of the finalists; without a record, the base of the space."""
+    spaces = {"labels": Space(PAIR, {"lr": (0.05, 0.8)})}
+    search = Experiment("Made up", plans.trials(spaces, 3), spaces)
+    monkeypatch.setitem(EXPERIMENTS, "search", search)
+    monkeypatch.setitem(EXPERIMENTS, "made-up", Experiment("Made up", dict, search="search"))
+    assert experiments.chosen("search") == arms_of("made-up") == {"labels": PAIR}
+    settings = {f"labels #{n}": settings_of(PAIR._replace(lr=n / 10)) for n in (1, 2, 3)}
+    scores = {1: (50, 52), 2: (60,), 3: (51, 51.5)}  # the second was no finalist
+    runs = [
+        {"arm": f"labels #{n}", "seed": seed, "accuracy": score}
+        for n, mine in scores.items()
+        for seed, score in enumerate(mine, 100)
+    ]
+    folder.mkdir()
+    (folder / "search.json").write_text(json.dumps({"settings": settings, "runs": runs}), "utf-8")
+    assert arms_of("made-up")["labels"] == PAIR._replace(lr=0.3)
+
+
+def test_a_choice_among_named_candidates_is_run_on_the_test_images(folder, monkeypatch):
+    search = Experiment("Made up", plans.ssld_trials())
+    monkeypatch.setitem(EXPERIMENTS, "ssld-tuning", search)
+    runs = [{"arm": arm, "seed": 0, "accuracy": len(arm)} for arm in search.arms]
+    folder.mkdir()
+    (folder / "ssld-tuning.json").write_text(json.dumps({"settings": {}, "runs": runs}), "utf-8")
+    found = experiments.chosen("ssld-tuning")
+    assert list(found) == ["labels", "KL", "JS"] and found["labels"].lr == 0.05
+    assert {r.judge for r in found.values()} == {"test"}
+
+
+def test_an_unknown_experiment_lists_the_names():
+    with pytest.raises(KeyError, match="no experiment 'x': there are trio, .*, small-data"):
+        arms_of("x")
+
+
+def test_as_many_trials_with_a_teacher_as_without():
+    trials, spaces = arms_of("architectures-tuning"), plans.kind_spaces()
+    counts = Counter(tuning.arm_of(trial) for trial in trials)
+    assert set(counts) == set(spaces) and set(counts.values()) == {6}
+    assert {r.judge for r in trials.values()} == {"validation"}
+    for kind in (*plans.KINDS, *plans.LONGER):
+        labels, taught = spaces[f"{kind}: labels"], spaces[f"{kind}: distilled"]
+        assert labels.ranges["lr"] == taught.ranges["lr"]
+
+
+def test_each_kind_is_compared_at_one_budget():
+    """Both arms have the same net, images and updates; objective and rate are each arm's own."""
+    arms = arms_of("architectures")
+    names = ("student", "data", "epochs", "batch_size", "optimizer", "weight_decay", "views")
+    for kind in (*plans.KINDS, *plans.LONGER):
+        alone, taught = arms[f"{kind}: labels"], arms[f"{kind}: distilled"]
+        assert all(getattr(alone, name) == getattr(taught, name) for name in names)
+        assert taught.teacher == recipes.FAST_10K  # it saw these images and no other
+        assert taught.twin == recipes.TWIN_10K  # and so did this one
+        of_50k = taught._replace(teacher=recipes.FAST, twin="")
+        assert arms[f"{kind}: teacher of 50k"] == of_50k
+
+
+@pytest.mark.parametrize("n", plans.SHARES)
+def test_few_labels_get_as_many_updates(n):
+    for kind in plans.FEW:
+        arms = arms_of("small-data")
+        few, free = arms[f"{kind}: {n} labels"], arms[f"{kind}: label-free"]
+        updates = few.epochs * math.ceil(n / few.batch_size)
+        assert updates == pytest.approx(free.epochs * 79, rel=0.01)
+        assert few.labelled == (n if n < 10_000 else 0) and not free.hard_weight
+        assert free.teacher == recipes.FAST
+
+
+@pytest.mark.parametrize("n", plans.SHARES[:-1])
+def test_a_teacher_of_few_labels_has_those_of_its_student_and_no_others(n):
+    arms, (kind, *kinds) = arms_of("small-data"), plans.FEW
+    alone, taught = arms[f"{kind}: {n} labels"], arms[f"{kind}: teacher of {n} labels"]
+    teacher = taught.teacher
+    assert not taught.hard_weight and not taught.labelled and not teacher.teacher
+    for seed in (0, 3):
+        theirs, ours = (training_set(r, seed)[0].index for r in (teacher, alone))
+        assert torch.equal(theirs, ours) and len(theirs) == n
+    assert len(training_set(taught)[0].index) == 10_000
+    for other in kinds:  # one teacher for all kinds
+        assert arms[f"{other}: teacher of {n} labels"].teacher == teacher
+    full = arms[f"{kind}: teacher of 10000 labels"]
+    assert (full.teacher, full.twin) == (recipes.FAST_10K, recipes.TWIN_10K)
+    assert taught._replace(teacher=full.teacher, twin=full.twin) == full
