@@ -21,7 +21,7 @@ from torch import nn
 from kdlab import metrics, records, tuning
 from kdlab.data import Images, balanced, load, select, split
 from kdlab.engines import ENGINES
-from kdlab.files import atomically, cache_dir, data_dir, digest, write_json
+from kdlab.files import atomically, cache_dir, data_dir, digest
 from kdlab.machine import cores, describe, peak_memory, reset_peak_memory
 from kdlab.methods import objective
 from kdlab.models import Peers, build
@@ -329,7 +329,7 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
     def keep(result: dict) -> None:
         record["runs"].append(result)
         record["runs"].sort(key=lambda r: (r["seed"], order[r["arm"]]))
-        write_json(path, record)
+        records.write(record)
         print_run(result)
 
     spaces = EXPERIMENTS[name].spaces
@@ -354,7 +354,7 @@ def rounds(
         return
     first, *others = range(tuning.FIRST_SEED, tuning.FIRST_SEED + seeds)
     yield trials, [first]
-    more = tuning.beyond(spaces, trials, runs)
+    more = tuning.past_the_edge(spaces, trials, runs)
     yield more, [first]
     trials |= more
     yield {name: trials[name] for name in tuning.finalists(spaces, runs)}, others

@@ -212,8 +212,8 @@ class Paired(NamedTuple):
     pairs: int
     p: float  # two-sided, of no difference; for one comparison: many need `holm`
 
-    def beyond_noise(self) -> bool:
-        """True when the interval leaves out zero."""
+    def excludes_zero(self) -> bool:
+        """Whether the interval leaves out zero: of one comparison; a table of many needs `holm`."""
         return self.low > 0 or self.high < 0
 
 

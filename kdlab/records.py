@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from kdlab import metrics
-from kdlab.files import ROOT, digest, results_dir
+from kdlab.files import ROOT, digest, results_dir, write_json
 from kdlab.machine import describe
 
 MORE_IS_BETTER = {  # of each metric that is compared
@@ -55,6 +55,11 @@ def read(name: str) -> dict:
             f"the record {path.name} is damaged: restore it with `git checkout data/results`, or "
             f"delete it and run {command}"
         ) from error
+
+
+def write(record: dict) -> None:
+    """Keep a record under its name, whole or not at all."""
+    write_json(results_dir() / f"{record['name']}.json", record)
 
 
 COMMANDS = {"bench": "bench --record", "deploy": "deploy --record"}  # the others: run NAME
@@ -155,6 +160,11 @@ def difference(
     return metrics.paired(*([v[s] for s in seeds] for v in (ours, theirs))) if seeds[1:] else None
 
 
+def is_beyond(p: float) -> bool:
+    """Whether a difference with this p value, after Holm's correction, is beyond noise."""
+    return p <= 0.05
+
+
 def summarise(
     runs: Sequence[Mapping], metric: str = "accuracy", control: str | None = None
 ) -> pd.DataFrame:
@@ -182,7 +192,7 @@ def summarise(
         return rows.round(2)
     compared = rows["p"].notna()
     rows.loc[compared, "Holm"] = metrics.holm(rows.loc[compared, "p"].tolist())
-    rows["beyond"] = rows["Holm"] <= 0.05
+    rows["beyond"] = rows["Holm"].map(is_beyond)
     return rows.round({column: 2 for column in rows if column not in ("p", "Holm")})
 
 
@@ -218,7 +228,7 @@ class Comparison(NamedTuple):
         """ "better", "worse" (both beyond noise), "noise", or "missing"."""
         if self.gap is None:
             return "missing"
-        if self.gap.mean == 0 or (self.corrected > 0.05 and self.gap.pairs > 1):
+        if self.gap.mean == 0 or (self.gap.pairs > 1 and not is_beyond(self.corrected)):
             return "noise"
         return "better" if self.sign * self.gap.mean > 0 else "worse"
 

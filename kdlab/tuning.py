@@ -18,7 +18,7 @@ import numpy as np
 Settings = tuple  # a named tuple that has the settings: a recipe
 
 TRIALS, FINALISTS, FIRST_SEED = 12, 3, 100  # final runs have seeds from 0
-BEYOND = (1.5, 2.2, 3.3, 5.0)  # of the range's end, where the best setting lies there
+PAST = (1.5, 2.2, 3.3, 5.0)  # of the range's end, where the best setting lies there
 SHARE = "label_share"  # of the labels' term: the teacher's term has the rest
 
 
@@ -84,7 +84,7 @@ def scores(runs: Sequence[Mapping], arm: str, seeds: int = 1) -> dict[str, float
     return {t: fmean(s) for t, s in sorted(whole.items(), key=lambda item: -fmean(item[1]))}
 
 
-def beyond(
+def past_the_edge(
     spaces: Mapping[str, Space], trials: Mapping[str, Settings], runs: Sequence[Mapping]
 ) -> dict[str, Settings]:
     """The second round: for each setting of an arm's best trial that lies in the outermost of the
@@ -98,9 +98,9 @@ def beyond(
             low, high = ranges[name]
             place = 0.5 if name == SHARE else math.log(value / low) / math.log(high / low)
             if place < 1 / tried:
-                steps += [(name, low / factor) for factor in BEYOND]
+                steps += [(name, low / factor) for factor in PAST]
             if place > 1 - 1 / tried:
-                steps += [(name, high * factor) for factor in BEYOND]
+                steps += [(name, high * factor) for factor in PAST]
         for number, (name, value) in enumerate(steps, tried + 1):
             more[f"{arm} #{number}"] = best._replace(**{name: float(f"{value:.2g}")})
     return more

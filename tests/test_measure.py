@@ -22,7 +22,7 @@ def found(tmp_path_factory):
         patch.setenv("KDLAB_CACHE", str(folder))
         patch.setattr(export, "DEPLOYED", [d for d in export.DEPLOYED if d.name == NAME])
         patch.setattr(measure, "CEILINGS", (1, 64))
-        patch.setattr(measure, "results_dir", lambda: folder)
+        patch.setattr(records, "results_dir", lambda: folder)
         patch.setattr(traffic, "highest_rate", offer_once)
         made = measure.measure_deployment(record=True, seconds=0.1, soak=1)
     assert json.loads((folder / "deploy.json").read_text("utf-8")) == json.loads(json.dumps(made))

@@ -213,7 +213,7 @@ def test_intervals_and_p_values_are_students(pairs):
     assert student_cdf(quantile, pairs - 1, 4000) == pytest.approx(0.975, abs=3e-5)
     area = 2 * (1 - student_cdf(abs(got.mean) / error, pairs - 1, 4000))
     assert got.p == pytest.approx(area, abs=1e-5)
-    assert (got.p < 0.05) == got.beyond_noise()
+    assert (got.p < 0.05) == got.excludes_zero()
 
 
 def test_holm_by_hand():
@@ -243,16 +243,16 @@ def test_paired_closed_form():
     got = paired([3.0, 5.0, 7.0], [1.0, 2.0, 3.0])  # differences 2, 3, 4
     half = 4.302653 * 1 / math.sqrt(3)
     assert (got.mean, got.low, got.high) == pytest.approx((3, 3 - half, 3 + half))
-    assert got.pairs == 3 and got.beyond_noise()
-    assert not paired([1.0, -1.0], [0.0, 0.0]).beyond_noise()
-    assert paired([-3.0, -3.1], [0, 0]).beyond_noise()
+    assert got.pairs == 3 and got.excludes_zero()
+    assert not paired([1.0, -1.0], [0.0, 0.0]).excludes_zero()
+    assert paired([-3.0, -3.1], [0, 0]).excludes_zero()
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=40))
 def test_equal_runs_never_differ(runs):
     """float32 on one side alone once made equal lists differ by a hair, beyond noise."""
     got = paired(runs, runs)
-    assert got == (0, 0, 0, len(runs), 1) and not got.beyond_noise()
+    assert got == (0, 0, 0, len(runs), 1) and not got.excludes_zero()
 
 
 def test_pairing_takes_out_what_the_seeds_share():

@@ -171,7 +171,7 @@ def due_in(grades, gap=timedelta(0)):
     """Days until a card comes back after these answers, each given when it was due."""
     card, now = None, NOON
     for grade in grades:
-        card = progress.after(card, grade, now)
+        card = progress.reschedule(card, grade, now)
         last, now = now, card.due + gap
     return (card.due - last) / DAY
 
@@ -188,19 +188,19 @@ def test_cards_are_replayed_from_the_log():
     card = None
     for day, grade in enumerate([3, 3, 1, 3, 4]):
         progress.record("a", grade, now=NOON + day * DAY)
-        card = progress.after(card, grade, NOON + day * DAY)
+        card = progress.reschedule(card, grade, NOON + day * DAY)
     assert progress.cards() == {"a": card}
 
 
 def test_recall_falls_with_time_and_is_zero_for_the_unseen():
-    card = progress.after(progress.after(None, 3, NOON), 3, NOON + DAY)
+    card = progress.reschedule(progress.reschedule(None, 3, NOON), 3, NOON + DAY)
     values = [progress.recall(card, NOON + days * DAY) for days in (1, 3, 10, 100)]
     assert values[0] == 1 and values == sorted(values, reverse=True) and 0 < values[-1] < 0.9
     assert progress.recall(None) == 0
 
 
 def test_a_clock_set_back_changes_no_order():
-    card = progress.after(progress.after(None, 3, NOON), 3, NOON - 5 * DAY)
+    card = progress.reschedule(progress.reschedule(None, 3, NOON), 3, NOON - 5 * DAY)
     assert card.last_review == NOON and card.due > NOON
 
 

@@ -38,14 +38,17 @@ def file(tmp_path, monkeypatch):
 def test_due_comes_before_new_and_new_before_what_is_nearly_due():
     pool = bank.find_items(chapters=[1])
     a, b, c = (item["id"] for item in pool[:3])
-    cards = {a: progress.after(None, 3, NOON), b: progress.after(None, 1, NOON)}  # 10 and 1 min
+    cards = {
+        a: progress.reschedule(None, 3, NOON),
+        b: progress.reschedule(None, 1, NOON),
+    }  # 10 and 1 min
     assert trainer.next_item(pool, {}, NOON)["id"] == a
     assert trainer.next_item(pool, cards, NOON)["id"] == c
     assert trainer.next_item(pool, cards, NOON + timedelta(minutes=2))["id"] == b
     assert trainer.next_item(pool, cards, NOON + timedelta(minutes=2), last=b)["id"] == c
     assert trainer.next_item(pool[:2], cards, NOON)["id"] == b  # soon due: rather than stop
     assert trainer.next_item(pool[:1], cards, NOON, last=a)["id"] == a  # there is no other
-    known = {a: progress.after(None, 4, NOON)}
+    known = {a: progress.reschedule(None, 4, NOON)}
     assert trainer.next_item(pool[:1], known, NOON) is None
     assert trainer.due_and_new(pool, cards, NOON) == {"due": 0, "new": len(pool) - 2}
 

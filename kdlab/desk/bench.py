@@ -25,7 +25,7 @@ from torchvision import transforms
 
 from kdlab import records
 from kdlab.data import Images, load, select
-from kdlab.files import atomically, cache_dir, write_json
+from kdlab.files import atomically, cache_dir
 from kdlab.machine import peak_memory
 from kdlab.metrics import accuracy, paired, predict
 from kdlab.teachers import answer, freeze
@@ -174,7 +174,7 @@ def main(*, epochs: int = 10, seeds: int = 1, images: int = 10_000, record: bool
         "runs": runs,
     }
     if record:
-        write_json(records.results_dir() / "bench.json", result)
+        records.write(result)
     return result
 
 

@@ -92,11 +92,11 @@ def cards(given: Iterable[Answer] | None = None) -> dict[str, "Card"]:
     """The FSRS card of each item that was ever answered: its `due`, `state`, `stability`."""
     found = {}
     for answer in answer_log() if given is None else given:
-        found[answer.item] = after(found.get(answer.item), answer.grade, answer.at)
+        found[answer.item] = reschedule(found.get(answer.item), answer.grade, answer.at)
     return found
 
 
-def after(card: "Card | None", grade: int, now: datetime) -> "Card":
+def reschedule(card: "Card | None", grade: int, now: datetime) -> "Card":
     """The card after one more answer (None: a new one). A clock that was set back is ignored."""
     import fsrs
 

@@ -134,7 +134,7 @@ def _grades(item: Item) -> dict[str, Words]:
     card, now = progress.cards().get(item["id"]), progress.utc()
 
     def label(grade: int) -> Words:
-        away = progress.after(card, grade, now).due - now
+        away = progress.reschedule(card, grade, now).due - now
         return lambda code: f"{say(f'session.grade {grade}', code)} ({_span(away, code)})"
 
     return {str(grade): label(grade) for grade in range(progress.AGAIN, progress.EASY + 1)}

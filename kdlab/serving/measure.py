@@ -16,7 +16,6 @@ import torch
 
 from kdlab import records
 from kdlab.data import Images
-from kdlab.files import results_dir, write_json
 from kdlab.metrics import accuracy, predict
 from kdlab.serving import export, runtime, traffic
 from kdlab.teachers import load_teacher
@@ -126,7 +125,7 @@ def measure_deployment(*, record: bool = False, seconds: float = 2.0, soak: floa
     }
     print(f"\n{deployment_table(found).to_string()}\n\nsteady load: {steady}")
     if record:
-        write_json(results_dir() / "deploy.json", found)
+        records.write(found)
     return found
 
 

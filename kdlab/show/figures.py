@@ -113,7 +113,7 @@ def forest(
     title: str = "",
     lower_is_better: bool = False,
 ) -> Figure:
-    """Paired differences with their 95% intervals, a row an arm: from `experiments.summarise`.
+    """Paired differences with their 95% intervals, a row an arm: from `records.summarise`.
 
     `tables` is one table, or a mapping from what a panel says to a table of the same arms. The
     first sets the order. Green: better, beyond noise (by the column `beyond`, or without it by the

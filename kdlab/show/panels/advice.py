@@ -9,7 +9,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from kdlab.show import guide
 from kdlab.show.page import Page
-from kdlab.show.panels.panel import Moving, Panel
+from kdlab.show.panels.base import Moving, Panel
 from kdlab.show.style import COLOURS, ROLES, figure
 from kdlab.words import LANGUAGES
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import ipywidgets
 from matplotlib.axes import Axes
 
-from kdlab.show.panels.panel import Moving, Panel, State
+from kdlab.show.panels.base import Moving, Panel, State
 from kdlab.show.style import COLOURS, figure
 
 

@@ -7,7 +7,7 @@ import ipywidgets
 import numpy as np
 from matplotlib.axes import Axes
 
-from kdlab.show.panels.panel import Moving, Panel, State
+from kdlab.show.panels.base import Moving, Panel, State
 from kdlab.show.style import COLOURS, figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from kdlab import losses
-from kdlab.show.panels.panel import (
+from kdlab.show.panels.base import (
     HIGH,
     LOW,
     Moving,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kdlab import losses, robust
 from kdlab.data import Images
 from kdlab.models import evaluating
-from kdlab.show.panels.panel import Moving, Panel, State, image_choice
+from kdlab.show.panels.base import Moving, Panel, State, image_choice
 from kdlab.show.style import COLOURS, PIXELS, figure, paired_bars, pixels_of
 
 

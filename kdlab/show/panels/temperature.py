@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from kdlab import losses
-from kdlab.show.panels.panel import (
+from kdlab.show.panels.base import (
     Moving,
     Panel,
     State,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from kdlab import metrics
-from kdlab.show.panels.panel import Moving, Panel, State
+from kdlab.show.panels.base import Moving, Panel, State
 from kdlab.show.style import COLOURS, PIXELS, figure, pixels_of
 
 
