@@ -109,8 +109,8 @@ def test_table_of_every_record(name):
     rows, record = table(name), read(name)
     assert set(rows.index) == {r["arm"] for r in record["runs"]}
     for arm, row in rows.iterrows():
-        mine = values(record["runs"], arm, "accuracy")
-        assert row["mean"] == pytest.approx(sum(mine) / len(mine), abs=0.006)
+        mine = values(record["runs"], arm, "accuracy") or [math.nan]  # all of them diverged
+        assert row["mean"] == pytest.approx(sum(mine) / len(mine), abs=0.006, nan_ok=True)
     line = provenance(name)
     assert record["command"] in line and record["date"] in line and record["commit"] in line
     assert "\n" not in line
