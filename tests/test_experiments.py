@@ -103,7 +103,7 @@ def test_a_run_measures_what_it_says(folder):
 
 def test_a_run_that_diverges_is_a_result_and_ends_no_grid(folder):
     result = execute(TINY._replace(optimizer="sgd", lr=1e9))
-    assert "nan" in result["diverged"] and result["seconds"] > 0
+    assert "nan" in result["diverged"] and 0 <= result["seconds"] < 60  # tenths: a fast one is 0
     assert [result[name] for name in ("loss", "errors", "accuracy", "ece")] == [None] * 4
 
 
