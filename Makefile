@@ -7,17 +7,21 @@ FAILED := { echo "kdlab: the requirements could not be installed (pip says why a
  is this machine online? Nothing is lost: run the same command again." >&2; exit 1; }
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help lab course test bench format clean
+.PHONY: help lab course test bench decks format clean
 help:
 	@echo "make lab     open the course in JupyterLab"
 	@echo "make course  run every chapter from top to bottom and print a table"
 	@echo "make test    lint, tests, and every notebook under nbval"
+	@echo "make decks   the lectures as slides, in build/decks"
 	@echo "make bench   a plain distillation loop against kdlab, side by side"
 	@echo "make format  put the code into the one format"
 	@echo "make clean   remove .venv and build"
 
 lab course bench: .venv/learner.stamp
 	@$(PY) -m kdlab $@
+
+decks: .venv/learner.stamp
+	@$(PY) -m kdlab deck 01 02 --language both
 
 test: .venv/test.stamp
 	@$(PY) tests/run_all.py

@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from time import time_ns
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 
 class OneSentence(typer.core.TyperGroup):
@@ -38,7 +40,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-Device = Annotated[str, typer.Option(help="cpu or cuda")]
+Words, Numbers, Paths = (list[kind] | None for kind in (str, int, Path))
+Number, Folder = int | None, Path | None
+Name = Annotated[str, Argument(help="a name; a wrong one lists them all")]
+Device = Annotated[str, Option(help="cpu or cuda")]
+Language = Annotated[str, Option("--language", "-l", help="en, zh or both")]
+Record = Annotated[bool, Option("--record", help="keep it in data/results")]
 
 
 def check_device(device: str) -> None:
@@ -50,19 +57,13 @@ def check_device(device: str) -> None:
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
-def lab(
-    arguments: Annotated[
-        list[str] | None, typer.Argument(help="options and arguments for JupyterLab")
-    ] = None,
-) -> None:
+def lab(arguments: Annotated[Words, Argument(help="options for JupyterLab")] = None) -> None:
     """Open the course in JupyterLab, at 00_start_here."""
     from kdlab.desk.course import INLINE
     from kdlab.files import ROOT, environment
 
-    command = [
-        *(sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"),
-        "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb",
-    ]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"]
+    command += ["--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container one is root
         command.append("--allow-root")
     command += arguments or []
@@ -72,15 +73,11 @@ def lab(
 
 @app.command()
 def course(
-    chapters: Annotated[
-        list[str] | None, typer.Argument(help="01, principle, ...; default: all")
-    ] = None,
-    write: Annotated[
-        bool, typer.Option("--write", help="also update the committed notebooks")
-    ] = False,
-    notebooks: Annotated[Path | None, typer.Option(help="another folder of chapters")] = None,
-    build: Annotated[Path | None, typer.Option(help="where the executed notebooks go")] = None,
-    timeout: Annotated[int, typer.Option(help="seconds that one cell may take")] = 1800,
+    chapters: Annotated[Words, Argument(help="01, principle, ...; default: all")] = None,
+    write: Annotated[bool, Option("--write", help="also update the committed notebooks")] = False,
+    notebooks: Annotated[Folder, Option(help="another folder of chapters")] = None,
+    build: Annotated[Folder, Option(help="where the executed notebooks go")] = None,
+    timeout: Annotated[int, Option(help="seconds that one cell may take")] = 1800,
 ) -> None:
     """Run chapters from top to bottom and print what each showed."""
     from kdlab import files
@@ -88,7 +85,7 @@ def course(
 
     paths = runner.find(chapters or [], notebooks or files.NOTEBOOKS)
     build = build or files.BUILD / "notebooks"
-    results = runner.run_chapters(paths, build=build, write=write, timeout=timeout, say=typer.echo)
+    results = runner.run_chapters(paths, build=build, write=write, timeout=timeout)
     typer.echo("\n" + runner.chapter_table(results))
     typer.echo(f"The executed notebooks are in {build}")
     failed = [result.error for result in results if result.error]
@@ -98,7 +95,7 @@ def course(
 
 
 @app.command()
-def data(name: Annotated[str, typer.Argument(help="cifar10")]) -> None:
+def data(name: Annotated[str, Argument(help="cifar10")]) -> None:
     """Fetch a data set that a clone does not carry whole."""
     from kdlab.sources import download
 
@@ -106,10 +103,7 @@ def data(name: Annotated[str, typer.Argument(help="cifar10")]) -> None:
 
 
 @app.command()
-def train(
-    teacher: Annotated[str, typer.Argument(help="a name; a wrong one lists them all")],
-    device: Device = "cpu",
-) -> None:
+def train(teacher: Name, device: Device = "cpu") -> None:
     """Train a teacher by its recipe and write its weights and its card."""
     check_device(device)
     from kdlab import experiments
@@ -119,14 +113,12 @@ def train(
 
 @app.command()
 def run(
-    experiment: Annotated[str, typer.Argument(help="a name; a wrong one lists them all")],
-    seeds: Annotated[int, typer.Option(min=1, help="how many seeds")] = 3,
+    experiment: Name,
+    seeds: Annotated[int, Option(min=1, help="how many seeds")] = 3,
     device: Device = "cpu",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="processes at once; default: one a core")
-    ] = None,
-    engine: Annotated[str, typer.Option(help="local, or ray for several machines")] = "local",
-    address: Annotated[str, typer.Option(help="a Ray cluster; default: one on this machine")] = "",
+    workers: Annotated[Number, Option(min=1, help="processes at once; default: one a core")] = None,
+    engine: Annotated[str, Option(help="local, or ray for several machines")] = "local",
+    address: Annotated[str, Option(help="a Ray cluster; default: one on this machine")] = "",
 ) -> None:
     """Run an experiment, record it in data/results, and print its table."""
     check_device(device)
@@ -139,9 +131,9 @@ def run(
 
 @app.command()
 def bench(
-    epochs: Annotated[int, typer.Option(min=1, help="fewer for a quick try")] = 10,
-    seeds: Annotated[int, typer.Option(min=1, help="how many trainings of each side")] = 1,
-    record: Annotated[bool, typer.Option("--record", help="keep it in data/results")] = False,
+    epochs: Annotated[int, Option(min=1, help="fewer for a quick try")] = 10,
+    seeds: Annotated[int, Option(min=1, help="how many trainings of each side")] = 1,
+    record: Record = False,
 ) -> None:
     """A plain distillation loop against kdlab, side by side on the same work."""
     from kdlab.desk.bench import main
@@ -151,9 +143,9 @@ def bench(
 
 @app.command()
 def deploy(
-    record: Annotated[bool, typer.Option("--record", help="keep it in data/results")] = False,
-    seconds: Annotated[float, typer.Option(min=0.2, help="of each load that is offered")] = 2.0,
-    soak: Annotated[float, typer.Option(help="seconds of load at 80% of the highest rate")] = 60.0,
+    record: Record = False,
+    seconds: Annotated[float, Option(min=0.2, help="of each load that is offered")] = 2.0,
+    soak: Annotated[float, Option(help="seconds of load at 80% of the highest rate")] = 60.0,
 ) -> None:
     """Export the deployed models to ONNX and int8, then measure size, latency, memory and load."""
     from kdlab.serving.measure import measure_deployment
@@ -163,14 +155,10 @@ def deploy(
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="0.0.0.0: phones in this network, too")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: one that is free")] = 8000,
-    model: Annotated[
-        list[Path] | None, typer.Option(help="exported models; default: those of the course")
-    ] = None,
-    shadow: Annotated[
-        list[str] | None, typer.Option(help="NAME:SHADOW:SHARE:IMAGES, a model in shadow")
-    ] = None,
+    host: Annotated[str, Option(help="0.0.0.0: phones in this network, too")] = "127.0.0.1",
+    port: Annotated[int, Option(min=0, max=65535, help="0: one that is free")] = 8000,
+    model: Annotated[Paths, Option(help="exported models; default: those of the course")] = None,
+    shadow: Annotated[Words, Option(help="NAME:SHADOW:SHARE:IMAGES, a model in shadow")] = None,
 ) -> None:
     """Serve the page (draw a digit) and the models over HTTP, on this machine alone."""
     from kdlab.serving import service
@@ -189,9 +177,7 @@ def serve(
 
 
 @app.command()
-def sheet(
-    folder: Annotated[Path | None, typer.Argument(help="where to; default: build")] = None,
-) -> None:
+def sheet(folder: Annotated[Folder, Argument(help="where to; default: build")] = None) -> None:
     """Write the cheat sheet, one page in English and one in Chinese, to be printed."""
     from kdlab import files
     from kdlab.show import sheets
@@ -201,29 +187,25 @@ def sheet(
 
 
 MODES = ("cards", "choice", "mock", "stats", "tomorrow")
-Language = Annotated[str, typer.Option("--language", "-l", help="en, zh or both")]
-Chapters = Annotated[list[int] | None, typer.Option("--chapter", help="again for several")]
 
 
 @app.command()
 def quiz(
-    mode: Annotated[str, typer.Argument(help=", ".join(MODES))] = "cards",
+    mode: Annotated[str, Argument(help=", ".join(MODES))] = "cards",
     language: Language = "en",
-    chapter: Chapters = None,
-    level: Annotated[list[int] | None, typer.Option(help="1, 2 or 3; again for several")] = None,
-    topic: Annotated[list[str] | None, typer.Option(help="a tag of the bank")] = None,
-    minutes: Annotated[int, typer.Option(min=1, help="of a mock interview")] = 30,
-    hours: Annotated[float, typer.Option(help="of the evening before")] = 3.0,
-    by: Annotated[str, typer.Option(help="stats by chapter, level, kind or topic")] = "chapter",
-    seed: Annotated[int | None, typer.Option(help="the same mock interview again")] = None,
+    chapter: Annotated[Numbers, Option(help="again for several")] = None,
+    level: Annotated[Numbers, Option(help="1, 2 or 3; again for several")] = None,
+    topic: Annotated[Words, Option(help="a tag of the bank")] = None,
+    minutes: Annotated[int, Option(min=1, help="of a mock interview")] = 30,
+    hours: Annotated[float, Option(help="of the evening before")] = 3.0,
+    by: Annotated[str, Option(help="stats by chapter, level, kind or topic")] = "chapter",
+    seed: Annotated[Number, Option(help="the same mock interview again")] = None,
 ) -> None:
     """Interview questions by spaced repetition, a mock interview, a plan for tonight."""
-    import time
-
     from kdlab.interview import bank, quiz, sessions, trainer
 
     where = {"chapters": chapter or (), "topics": topic or ()}
-    seed = time.time_ns() if seed is None else seed
+    seed = time_ns() if seed is None else seed
     if mode == "stats":
         sitting = sessions.readiness_sitting(by)
     elif mode == "tomorrow":
@@ -242,18 +224,73 @@ def quiz(
 
 @app.command()
 def export(
-    form: Annotated[str, typer.Argument(help="anki, booklet, csv or json")],
-    language: Annotated[str, typer.Option("--language", "-l", help="en, zh or both")] = "both",
-    folder: Annotated[Path | None, typer.Option(help="default: build")] = None,
+    form: Annotated[str, Argument(help="anki, booklet, csv or json")],
+    language: Language = "both",
+    folder: Annotated[Folder, Option(help="default: build")] = None,
 ) -> None:
     """Write the interview bank as an Anki deck, a printable booklet, CSV or JSON."""
     from kdlab.interview import exports
 
     paths = exports.write_bank(form, language, folder)
-    for path in paths:
-        typer.echo(path)
+    typer.echo("\n".join(map(str, paths)))
     if form == "booklet" and len(paths) == 1:
         typer.echo("For a PDF open it in a browser and print; with Chromium here it comes along.")
+
+
+@app.command()
+def handout(
+    chapters: Annotated[Words, Argument(help="01, principle, ...; default: all")] = None,
+    to: Annotated[Folder, Option(help="default: build/handouts")] = None,
+) -> None:
+    """Write chapters without solutions, answers and outputs; beside them a set that has all."""
+    from kdlab import files
+    from kdlab.desk.course import find
+    from kdlab.publish.handouts import write_handouts
+
+    for folder in write_handouts(find(chapters or []), to or files.BUILD / "handouts"):
+        typer.echo(f"The {folder.name}' set is in {folder}")
+
+
+@app.command()
+def score(
+    folder: Annotated[Path, Argument(help="of LEARNER.ipynb, or of LEARNER/NN_words.ipynb")],
+    chapter: Annotated[Words, Option(help="02, objective, ...; again for several")] = None,
+    seconds: Annotated[int, Option(min=1, help="of processor time for one exercise")] = 20,
+    memory: Annotated[int, Option(min=100, help="MB for one exercise")] = 2000,
+    to: Annotated[Folder, Option(help="the CSV file; default: build/scores.csv")] = None,
+) -> None:
+    """Score collected handouts by the course's checks. This runs the learners' code: see README."""
+    from kdlab import files
+    from kdlab.desk.course import find
+    from kdlab.publish import scores
+
+    to, limits = to or files.BUILD / "scores.csv", {"seconds": seconds, "memory": memory}
+    rows = scores.score(folder, find(chapter or []), to, **limits)
+    for learner in dict.fromkeys(row["learner"] for row in rows):
+        passed = [row["passed"] == "yes" for row in rows if row["learner"] == learner]
+        typer.echo(f"{learner:<24} {sum(passed)} of {len(passed)}")
+    typer.echo(f"Each exercise is in {to}")
+
+
+@app.command()
+def deck(
+    chapters: Annotated[list[str], Argument(help="01, principle, ...")],
+    language: Language = "en",
+    to: Annotated[Folder, Option(help="a folder; default: build/decks")] = None,
+    mark: Annotated[bool, Option("--mark", help="write slide types into the notebooks")] = False,
+) -> None:
+    """Write the lecture of each chapter as slides: one file, which needs no network."""
+    from kdlab import files
+    from kdlab.desk.course import find
+    from kdlab.publish import decks, lectures
+
+    for path in find(chapters):
+        if mark:
+            lectures.mark(path)
+            typer.echo(f"The slides are marked in {path}")
+            continue
+        for made in decks.write_decks(path, to or files.BUILD / "decks", language):
+            typer.echo(f"The lecture is in {made}: open it in a browser; S opens your notes")
 
 
 if __name__ == "__main__":

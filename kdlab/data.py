@@ -1,8 +1,6 @@
 """MNIST and CIFAR-10 as tensors in memory: load, select, split, normalise, draw random views.
 
-The clone holds all of MNIST, the first official training batch of CIFAR-10 (10,000 images) and its
-whole test batch; `python -m kdlab data cifar10` fetches the rest. Which files they come from, and
-how those are checked, is the affair of `kdlab.sources`.
+Which files they come from, and how those are checked, is the affair of `kdlab.sources`.
 """
 
 from __future__ import annotations
@@ -11,14 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from kdlab.sources import BATCH, SOURCES, DataError, read_parts
-
-__all__ = [
-    "CIFAR_VIEWS", "MNIST_JITTER", "NO_VIEWS", "DataError", "Images", "Views", "augment",
-    "balanced", "load", "normalise", "select", "split",
-]  # fmt: skip
+from kdlab.sources import BATCH, SOURCES, read_parts
+from kdlab.sources import DataError as DataError  # what `load` raises
 
 
 class Images(NamedTuple):
@@ -51,18 +46,13 @@ def load(name: str, split: str = "train") -> Images:
     Args:
         name: "mnist"; "cifar10-10k" (the first official training batch of CIFAR-10, embedded in the
             clone); or "cifar10" (all 50,000, after `python -m kdlab data cifar10`).
-        split: "train" or "test". The tests of "cifar10-10k" and "cifar10" are the same 10,000.
-            "cifar10-10k" has a "validation", too: the second training batch, which neither its
-            students nor its teachers have seen (after `python -m kdlab data cifar10`).
+        split: "train"; "test" (the same 10,000 of both CIFAR-10); for "cifar10-10k" "validation":
+            the second training batch, which none of its students and teachers has seen (after the
+            same download).
 
-    Files are looked for in `$KDLAB_DATA` (a folder laid out as `data/`, or the root folder of
-    torchvision's own CIFAR10) and then in the clone. Nothing is unpickled, with one
-    exception: torchvision's `cifar-10-batches-py`, which torchvision reads itself after it has
-    checked the md5 of every file.
-
-    Raises:
-        ValueError: unknown name or split.
-        DataError: a file is missing, truncated or altered.
+    Files are looked for in `$KDLAB_DATA` (laid out as `data/`, or the root folder of torchvision's
+    own CIFAR10, which torchvision unpickles after an md5 check) and then in the clone. ValueError
+    for an unknown name or split; DataError for a file that is missing, truncated or altered.
     """
     if (name, split) not in PARTS:
         known = ", ".join(f"{n!r} {s!r}" for n, s in PARTS)
@@ -70,24 +60,20 @@ def load(name: str, split: str = "train") -> Images:
     family = name.removesuffix("-10k")
     source = SOURCES[family]
     parts = read_parts(family, PARTS[name, split])
-    images = torch.from_numpy(np.concatenate([images for images, _ in parts]))
-    labels = torch.from_numpy(np.concatenate([labels for _, labels in parts])).long()
+    images, labels = (torch.from_numpy(np.concatenate(c)) for c in zip(*parts, strict=True))
     label = f"{family}/test" if split == "test" else f"{name}/{split}"
     index = torch.arange(len(labels)) + BATCH * (split == "validation")
-    return Images(images, labels, index, label, source.classes, source.mean, source.std)
+    return Images(images, labels.long(), index, label, source.classes, source.mean, source.std)
 
 
 def select(data: Images, positions: Tensor) -> Images:
     """The images at `positions` (bool mask [N] or int64 [n]); each keeps its index."""
     mask = positions.dtype == torch.bool and positions.shape == data.labels.shape
     if not mask and (positions.dtype != torch.int64 or positions.ndim != 1):
-        raise ValueError(
-            f"positions must be a bool mask [{len(data.labels)}] or int64 [n], "
-            f"not {positions.dtype} {list(positions.shape)}"
-        )
-    return data._replace(
-        images=data.images[positions], labels=data.labels[positions], index=data.index[positions]
-    )
+        wanted, given = f"a bool mask [{len(data.labels)}] or int64 [n]", list(positions.shape)
+        raise ValueError(f"positions must be {wanted}, not {positions.dtype} {given}")
+    images, labels, index = (of[positions] for of in (data.images, data.labels, data.index))
+    return data._replace(images=images, labels=labels, index=index)
 
 
 def split(data: Images, n: int, seed: int = 0) -> tuple[Images, Images]:
@@ -95,9 +81,7 @@ def split(data: Images, n: int, seed: int = 0) -> tuple[Images, Images]:
     if not 0 < n < len(data.labels):
         raise ValueError(f"n must be between 1 and {len(data.labels) - 1}, not {n}")
     order = torch.randperm(len(data.labels), generator=torch.Generator().manual_seed(seed))
-    held_out = torch.zeros(len(order), dtype=torch.bool)
-    held_out[order[:n]] = True
-    return select(data, ~held_out), select(data, held_out)
+    return select(data, order[n:].sort().values), select(data, order[:n].sort().values)
 
 
 def balanced(data: Images, n: int, seed: int = 0) -> Images:
@@ -107,10 +91,10 @@ def balanced(data: Images, n: int, seed: int = 0) -> Images:
     kinds = len(data.classes)
     of_class = [order[data.labels[order] == c] for c in range(kinds)]
     shares = [n // kinds + (c < n % kinds) for c in range(kinds)]
-    if n < 1 or any(len(o) < share for o, share in zip(of_class, shares, strict=True)):
+    chosen = torch.cat([o[:share] for o, share in zip(of_class, shares, strict=True)])
+    if n < 1 or len(chosen) < n:
         fewest = min(map(len, of_class))
         raise ValueError(f"{n} images, as many of each class: the rarest of them has {fewest}")
-    chosen = torch.cat([o[:share] for o, share in zip(of_class, shares, strict=True)])
     return select(data, chosen.sort().values)
 
 
@@ -118,13 +102,9 @@ def normalise(images: Tensor, data: Images) -> Tensor:
     """uint8 [N, C, H, W] -> float32 of the same shape, (x / 255 - mean) / std, on any device."""
     if images.dtype != torch.uint8:
         raise ValueError(f"normalise takes uint8 images, not {images.dtype}: is it done already?")
-    mean, std = (
-        torch.tensor(v, device=images.device).view(1, -1, 1, 1) for v in (data.mean, data.std)
-    )
-    return images.float().sub_(255 * mean).div_(255 * std)
-
-
-# ---- random views ------------------------------------------------------------------------------
+    per_channel = torch.tensor((data.mean, data.std), device=images.device)[:, :, None, None]
+    mean, std = 255 * per_channel
+    return images.float().sub_(mean).div_(std)
 
 
 class Views(NamedTuple):
@@ -153,34 +133,34 @@ def augment(images: Tensor, index: Tensor, views: Views, *, epoch: int, seed: in
     in airbench, Jordan 2024, arXiv:2404.00498): a coin per image says in which of each two epochs
     it is mirrored. Draws are raw Philox words, which NumPy promises never to change.
 
-    Args:
-        images: uint8 [N, C, H, W]; index: int64 [N], as in `Images`.
-
-    Returns:
-        uint8 [N, C, H, W] on the same device; `images` itself if `views` is `NO_VIEWS`.
-
-    Raises:
-        ValueError: wrong dtype or shape, a shift as large as the image, unknown padding.
+    Takes uint8 [N, C, H, W] and int64 [N], as in `Images`; returns the same shape on the same
+    device, and `images` itself for `NO_VIEWS`. ValueError for a wrong dtype or shape, a shift as
+    large as the image, an unknown padding.
     """
-    _check_views(images, index, views)
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        wanted = "uint8 images [N, C, H, W] (normalise comes after it)"
+        raise ValueError(f"augment takes {wanted}, not {images.dtype} {list(images.shape)}")
+    if index.dtype != torch.int64 or index.shape != images.shape[:1]:
+        wanted = f"int64 [{len(images)}], one number per image"
+        raise ValueError(f"index must be {wanted}, not {index.dtype} {list(index.shape)}")
+    if views.padding not in ("reflect", "constant"):
+        raise ValueError(f"padding must be 'reflect' or 'constant', not {views.padding!r}")
+    if not 0 <= views.shift < min(images.shape[2:]):
+        raise ValueError(f"shift must be at least 0 and smaller than the image, not {views.shift}")
     if seed < 0 or epoch < 0:
         raise ValueError(f"seed and epoch must not be negative, but are {seed} and {epoch}")
-    height, width = images.shape[2:]
     if views.flip:
-        mirrored = (_draws(seed, _COIN, index) + epoch) % 2 == 1
-        columns = torch.arange(width, device=index.device)
-        columns = torch.where(mirrored[:, None], columns.flip(0), columns)  # [N, W]
-        images = images.gather(3, columns[:, None, None].expand(images.shape))
+        coin = _draws(seed, 2**64 - 1, index)  # a stream of its own, which no epoch uses
+        mirrored = (coin + epoch) % 2 == 1
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     if views.shift:
         side = 2 * views.shift + 1
         draws = _draws(seed, epoch, index) % side**2
+        height, width = images.shape[2:]
         windows = _pad(images, views).unfold(2, height, 1).unfold(3, width, 1)
         rows, columns = draws // side, draws % side  # [N, C, side, side, H, W] -> [N, C, H, W]
         images = windows[torch.arange(len(index), device=index.device), :, rows, columns]
     return images
-
-
-_COIN = 2**64 - 1  # a stream of its own, which no epoch uses
 
 
 def _draws(seed: int, stream: int, index: Tensor) -> Tensor:
@@ -192,28 +172,10 @@ def _draws(seed: int, stream: int, index: Tensor) -> Tensor:
 
 def _pad(images: Tensor, views: Views) -> Tensor:
     """`images` with `views.shift` more pixels on each side, on any device."""
-    s, (n, c, height, width) = views.shift, images.shape
-    padded = images.new_zeros(n, c, height + 2 * s, width + 2 * s)
-    padded[:, :, s:-s, s:-s] = images
-    if views.padding == "reflect":  # F.pad reflects bytes on some devices only
-        for p in (padded, padded.transpose(2, 3)):
-            p[..., :s] = p[..., s + 1 : 2 * s + 1].flip(3)
-            p[..., -s:] = p[..., -2 * s - 1 : -s - 1].flip(3)
-    return padded
-
-
-def _check_views(images: Tensor, index: Tensor, views: Views) -> None:
-    if images.dtype != torch.uint8 or images.ndim != 4:
-        raise ValueError(
-            "augment takes uint8 images [N, C, H, W] (normalise comes after it), "
-            f"not {images.dtype} {list(images.shape)}"
-        )
-    if index.dtype != torch.int64 or index.shape != images.shape[:1]:
-        raise ValueError(
-            f"index must be int64 [{len(images)}], one number per image, "
-            f"not {index.dtype} {list(index.shape)}"
-        )
-    if views.padding not in ("reflect", "constant"):
-        raise ValueError(f"padding must be 'reflect' or 'constant', not {views.padding!r}")
-    if not 0 <= views.shift < min(images.shape[2:]):
-        raise ValueError(f"shift must be at least 0 and smaller than the image, not {views.shift}")
+    s = views.shift
+    if views.padding == "constant":
+        return F.pad(images, (s, s, s, s))
+    for axis in (2, 3):  # F.pad reflects bytes on some devices only
+        first, last = images.narrow(axis, 1, s), images.narrow(axis, -s - 1, s)
+        images = torch.cat([first.flip(axis), images, last.flip(axis)], axis)
+    return images

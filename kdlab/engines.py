@@ -1,8 +1,7 @@
 """Where independent jobs run: processes of this machine, or the workers of a Ray cluster.
 
-An engine takes a function, a list of argument tuples, a number of workers and where to find them,
-and yields (arguments, result) as each job finishes. What is finished is the caller's at once, so a
-killed worker or a killed caller loses only what was running.
+An engine takes a function, argument tuples, a number of workers and where to find them, and yields
+(arguments, result) as each job finishes: a killed worker or caller loses only what was running.
 """
 
 import multiprocessing
@@ -11,12 +10,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import torch
 
-Engine = Callable[[Callable, Sequence[tuple], int, str], Iterator[tuple[tuple, object]]]
+Finished = Iterator[tuple[tuple, object]]
 
 
-def local(
-    call: Callable, jobs: Sequence[tuple], workers: int, address: str = ""
-) -> Iterator[tuple[tuple, object]]:
+def local(call: Callable, jobs: Sequence[tuple], workers: int, address: str = "") -> Finished:
     """Processes of one thread each on this machine."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
@@ -29,9 +26,7 @@ def local(
             raise
 
 
-def on_ray(
-    call: Callable, jobs: Sequence[tuple], workers: int, address: str = ""
-) -> Iterator[tuple[tuple, object]]:
+def on_ray(call: Callable, jobs: Sequence[tuple], workers: int, address: str = "") -> Finished:
     """Tasks of one core each on a Ray cluster: the one at `address` or, without, a local one.
 
     Ray starts a task anew, up to three times, when its worker dies. Each machine of the cluster
@@ -56,4 +51,4 @@ def on_ray(
             ray.shutdown()
 
 
-ENGINES: dict[str, Engine] = {"local": local, "ray": on_ray}
+ENGINES: dict[str, Callable[..., Finished]] = {"local": local, "ray": on_ray}

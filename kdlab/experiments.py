@@ -25,8 +25,8 @@ from kdlab.files import atomically, cache_dir, data_dir, digest
 from kdlab.machine import cores, describe, peak_memory, reset_peak_memory
 from kdlab.methods import objective
 from kdlab.models import Peers, build
-from kdlab.plans import EXPERIMENTS, Arms
-from kdlab.recipes import STUDENTS, TEACHER_SEEDS, TEACHERS, Recipe, settings_of, without
+from kdlab.plans import EXPERIMENTS
+from kdlab.recipes import STUDENTS, TEACHER_SEEDS, TEACHERS, Arms, Recipe, settings_of, without
 from kdlab.robust import robust_accuracy
 from kdlab.teachers import Answers, answer, freeze, load_teacher, save_teacher
 from kdlab.training import Optimizer, fit, labels_only
@@ -35,12 +35,10 @@ images_of = cache(load)  # a split, read once a process
 
 
 def arms_of(name: str) -> Arms:
-    """The arms of an experiment; in a search, its first round of trials. KeyError lists the names.
-
-    Where they depend on a search: with what its record has chosen.
-    """
+    """The arms of an experiment; in a search, its first round of trials. Where they depend on a
+    search: with what its record has chosen. ValueError lists the names."""
     if name not in EXPERIMENTS:
-        raise KeyError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
+        raise ValueError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
     _, arms, _, search = EXPERIMENTS[name]
     return arms(chosen(search)) if search else dict(arms)
 
@@ -57,11 +55,10 @@ def chosen(search: str) -> Arms:
         trial = tuning.choose(record["runs"], arm)
         if arm not in spaces:
             found[arm] = arms[trial or first]._replace(judge="test")
-        elif trial:
-            values = tuning.values_of(record["settings"][trial], spaces[arm].ranges)
-            found[arm] = tuning.with_settings(spaces[arm].base, values)
-        else:
-            found[arm] = spaces[arm].base
+            continue
+        base, ranges = spaces[arm]
+        values = tuning.values_of(record["settings"][trial], ranges) if trial else {}
+        found[arm] = tuning.with_settings(base, values)
     return found
 
 
@@ -74,16 +71,16 @@ def training_set(recipe: Recipe, seed: int = 0) -> tuple[Images, Images | None]:
     data, held_out = images_of(recipe.data), None
     if recipe.hold_out:
         data, held_out = split(data, recipe.hold_out)
-    if recipe.classes:
-        data = of_classes(data, recipe.classes)
+    data = of_classes(data, recipe.classes)
     if recipe.labelled and recipe.hard_weight:
         data = balanced(data, recipe.labelled, seed)
     return data, held_out
 
 
 def of_classes(data: Images, classes: Iterable[int]) -> Images:
-    """The images of these classes."""
-    return select(data, torch.isin(data.labels, torch.tensor(tuple(classes))))
+    """The images of these classes; (), as in a recipe: of all."""
+    classes = torch.tensor(tuple(classes))
+    return select(data, torch.isin(data.labels, classes)) if len(classes) else data
 
 
 def judged_images(recipe: Recipe) -> Images:
@@ -117,12 +114,9 @@ def teachers_of(recipe: Recipe, seed: int = 0, device: str = "cpu") -> list[nn.M
 
 
 def trained(recipe: Recipe, seed: int, device: str) -> nn.Module:
-    """The net of a recipe, kept in the cache for the other runs that begin with it.
-
-    A net is known by its recipe, its seed and the code of this package.
-    """
-    sources = sorted(p for p in Path(__file__).parent.rglob("*.py"))
-    code = b"".join(path.read_bytes() for path in sources)
+    """The net of a recipe, kept in the cache for the other runs that begin with it: it is known by
+    its recipe, its seed and the code of this package."""
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
     key = digest(code + json.dumps([settings_of(recipe), seed, describe(device)]).encode())[:24]
     path = cache_dir() / "nets" / f"{key}.safetensors"
     net = build(recipe.student, len(images_of(recipe.data).classes))
@@ -148,11 +142,10 @@ def train(
         student.load_state_dict(trained(recipe.start, seed, device).state_dict())
     if recipe.method == "mutual learning":
         student = Peers(student, build(recipe.student, len(data.classes)))
-    goal, teacher = partial(labels_only, smoothing=recipe.smoothing), None
+    goal, teacher = partial(labels_only, smoothing=recipe.smoothing), next(iter(teachers), None)
     if teachers or recipe.method:
-        teacher = teachers[0] if teachers else None
         names = ("temperature", "soft_weight", "hard_weight", "weight")
-        weights = dict(zip(names, attrgetter(*names)(recipe), strict=True))
+        weights = {name: getattr(recipe, name) for name in names}
         goal = objective(recipe.method, student=student, teacher=teacher, data=data, **weights)
         if not getattr(goal, "stages", ()):  # only outputs are matched: they come from the cache
             answers = [answers_for(recipe, one, data, seed, device) for one in teachers]
@@ -197,10 +190,8 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
         "memory": peak_memory(device),
     }
     if len(names := names_of_teachers(recipe, seed)) == 1:
-        theirs = answer(load_teacher(*names), judged, device=device)
-        result["agreement"] = round(
-            metrics.agreement(logits, theirs.for_images(judged.index, 0)), 3
-        )
+        theirs = answer(load_teacher(*names), judged, device=device).for_images(judged.index, 0)
+        result["agreement"] = round(metrics.agreement(logits, theirs), 3)
     if recipe.attacked:
         result["robust"] = round(robust_accuracy(student, judged, steps=20), 3)
     if recipe.verify:
@@ -312,31 +303,28 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
     of other settings, another machine or other code is begun anew. `where` are `run_all`'s workers,
     engine and address.
     """
-    if name not in EXPERIMENTS:
-        raise ValueError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
+    trials = arms_of(name)
+    title, _, spaces, _ = EXPERIMENTS[name]
     record = {
         "name": name,
-        "title": EXPERIMENTS[name].title,
+        "title": title,
         **records.stamp(f"run {name} --seeds {seeds} --device {device}", device),
         "settings": {},
         "runs": [],
     }
-    path = records.results_dir() / f"{name}.json"
-    old = records.read(name) if path.is_file() else {}
+    old = records.read(name) if name in records.names() else {}
     same = all(old.get(key) == record[key] for key in ("machine", "commit"))
-    order: dict[str, int] = {}
 
     def keep(result: dict) -> None:
+        order = list(record["settings"])
         record["runs"].append(result)
-        record["runs"].sort(key=lambda r: (r["seed"], order[r["arm"]]))
+        record["runs"].sort(key=lambda r: (r["seed"], order.index(r["arm"])))
         records.write(record)
         print_run(result)
 
-    spaces = EXPERIMENTS[name].spaces
-    for arms, new_seeds in rounds(arms_of(name), spaces, seeds, record["runs"]):
+    for arms, new_seeds in rounds(trials, spaces, seeds, record["runs"]):
         settings = json.loads(json.dumps({arm: settings_of(r) for arm, r in arms.items()}))
         record["settings"] |= settings
-        order |= {arm: len(order) + n for n, arm in enumerate(arms) if arm not in order}
         known = {a for a, s in settings.items() if same and old["settings"].get(a) == s}
         done = {(r["arm"], r["seed"]): r for r in record["runs"]}
         done |= {(r["arm"], r["seed"]): r for r in old.get("runs", ()) if r["arm"] in known}
@@ -360,23 +348,19 @@ def rounds(
     yield {name: trials[name] for name in tuning.finalists(spaces, runs)}, others
 
 
-def train_teacher(name: str, device: str = "cpu", seed: int | None = None) -> Path:
+def train_teacher(name: str, device: str = "cpu") -> Path:
     """Train a teacher, or a student that is deployed, by its recipe; save weights and card.
-
-    `seed` is by default the one that the teacher is declared with.
 
     ValueError lists the names.
     """
-    if name not in TEACHERS | STUDENTS:
-        raise ValueError(f"no teacher {name!r}: there are {', '.join(TEACHERS | STUDENTS)}")
-    recipe = (TEACHERS | STUDENTS)[name]
-    seed = TEACHER_SEEDS.get(name, 0) if seed is None else seed
+    declared = TEACHERS | STUDENTS
+    if name not in declared:
+        raise ValueError(f"no teacher {name!r}: there are {', '.join(declared)}")
+    recipe, seed = declared[name], TEACHER_SEEDS.get(name, 0)
     start = time.perf_counter()
     model, _ = train(recipe, seed, device, report=lambda row: print(name, row, flush=True))
     seconds = time.perf_counter() - start
-    test = images_of(recipe.data, "test")
-    if recipe.classes:
-        test = of_classes(test, recipe.classes)
+    test = of_classes(images_of(recipe.data, "test"), recipe.classes)
     wrong = metrics.errors(metrics.predict(model.half().float(), test), test.labels)
     about = {
         "name": name,

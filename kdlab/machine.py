@@ -42,8 +42,7 @@ def peak_memory(device: str = "cpu") -> int:
     """The most memory in MB: of the GPU's tensors, or resident in this process."""
     if torch.device(device).type == "cuda":
         return round(torch.cuda.max_memory_allocated() / 1e6)
-    status = Path("/proc/self/status")
-    if status.is_file():
+    if (status := Path("/proc/self/status")).is_file():
         return round(int(status.read_text().split("VmHWM:")[1].split()[0]) * 1.024e-3)
     info = psutil.Process().memory_info()
     return round(getattr(info, "peak_wset", info.rss) / 1e6)

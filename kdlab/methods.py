@@ -1,10 +1,8 @@
 """The published methods as objectives for `fit`, by name: what the leaderboard compares.
 
-Every one is ``hard_weight * CE + soft_weight * T^2 KL + weight * term``. A term is a function below
-its paper: of logits, batch and setting or, where it names stages, of both nets' features and the
-batch. A term with weights of its own (projector, discriminator, extra head) is an `nn.Module`:
-they are trained with the student and thrown away with the objective, so a deployed student has
-none.
+Every one is ``hard_weight * CE + soft_weight * T^2 KL + weight * term``. Weights of a term's own
+(projector, discriminator, extra head) are trained with the student and thrown away with the
+objective, so a deployed student has none.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,39 +34,29 @@ class Setting(NamedTuple):
 class Method(NamedTuple):
     """A published method: its term, where it is from, and the weight that its paper or code has."""
 
-    make: Callable[[Setting], Objective]
-    function: str  # the loss, or losses, behind it
+    term: Callable  # of logits, batch and setting; with stages of both nets' features and batch
     reference: str
-    weight: float
+    weight: float = 1.0
+    stages: Sequence[str] = ()
+    project: bool = False  # the student's features, by layers of their own, to the teacher's width
+
+    def make(self, setting: Setting) -> Objective:
+        if isinstance(self.term, type):
+            return self.term(setting)
+        if self.stages:
+            layers = projectors(setting, self.stages) if self.project else ()
+            return Match(self.term, self.stages, layers)
+        return lambda logits, batch: self.term(logits, batch, setting)
 
 
 METHODS: dict[str, Method] = {}
 
 
-def method(
-    name: str,
-    reference: str,
-    weight: float = 1.0,
-    *,
-    function: str,
-    stages: Sequence[str] = (),
-    project: bool = False,
-) -> Callable:
-    """Put a term on the list: a function, or a module that is made of a `Setting`.
-
-    With `stages` the function gets two lists of features and the batch; with `project` the
-    student's go through layers of their own to the teacher's width.
-    """
+def method(name: str, *about, **options) -> Callable:
+    """Put the term below, a function or a module made of a `Setting`, on the list: `Method`."""
 
     def listed(term: Callable) -> Callable:
-        def make(setting: Setting) -> Objective:
-            if isinstance(term, type):
-                return term(setting)
-            if stages:
-                return Match(term, stages, projectors(setting, stages) if project else ())
-            return lambda logits, batch: term(logits, batch, setting)
-
-        METHODS[name] = Method(make, function, reference, weight)
+        METHODS[name] = Method(term, *about, **options)
         return term
 
     return listed
@@ -87,11 +75,6 @@ class Combined(nn.Module):
         return loss + self.base(logits, batch) if self.base else loss
 
 
-def weighted_labels(weight: float, logits: Tensor, batch: Batch) -> Tensor:
-    """The labels' term of an objective without soft targets."""
-    return weight * labels_only(logits, batch)
-
-
 def objective(
     method: str,
     *,
@@ -108,7 +91,7 @@ def objective(
     if soft_weight:
         base = distil(temperature, soft_weight, hard_weight)
     elif hard_weight:
-        base = partial(weighted_labels, hard_weight)
+        base = Combined(None, labels_only, hard_weight)
     if not method:
         return base
     if method not in METHODS:
@@ -118,47 +101,40 @@ def objective(
 
 
 # ---------------------------------------------------------------- logits
-
-
-@method("logit matching", "Ba & Caruana 2014", function="logit_matching_loss")
+@method("logit matching", "Ba & Caruana 2014")
 def logit_matching(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.logit_matching_loss(logits, batch.teacher_logits)
 
 
-@method("hard distillation", "Touvron et al. 2021 (DeiT)", 0.5, function="hard_distillation_loss")
+@method("hard distillation", "Touvron et al. 2021 (DeiT)", 0.5)
 def hard_distillation(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.hard_distillation_loss(logits, batch.teacher_logits)
 
 
-@method("DKD", "Zhao et al. 2022", function="decoupled_loss")
+@method("DKD", "Zhao et al. 2022")
 def dkd(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     known = batch.teacher_logits, batch.labels
     return losses.decoupled_loss(logits, *known, temperature=setting.temperature)
 
 
-@method("DIST", "Huang et al. 2022", 2.0, function="dist_loss")
+@method("DIST", "Huang et al. 2022", 2.0)
 def dist(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
-    return losses.dist_loss(logits, batch.teacher_logits, temperature=setting.temperature)
+    return losses.dist_loss(logits, batch.teacher_logits, setting.temperature)
 
 
-@method("logit standardisation", "Sun et al. 2024", 9.0, function="standardised_loss")
+@method("logit standardisation", "Sun et al. 2024", 9.0)
 def logit_standardisation(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.standardised_loss(logits, batch.teacher_logits, setting.temperature)
 
 
-@method("Jensen-Shannon", "Cui et al. 2021 (SSLD)", function="jensen_shannon_loss")
+@method("Jensen-Shannon", "Cui et al. 2021 (SSLD)")
 def jensen_shannon(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.jensen_shannon_loss(logits, batch.teacher_logits, setting.temperature)
 
 
 # ---------------------------------------------------------------- features of stages
-
-
 class Match(nn.Module):
-    """A loss between the same stages of both nets; with projectors where the widths differ.
-
-    `loss` takes two lists of features and the batch.
-    """
+    """A loss of two lists of features, of the same stages of both nets, and the batch."""
 
     def __init__(self, loss: Callable, stages: Sequence[str], projectors: Sequence = ()):
         super().__init__()
@@ -175,82 +151,50 @@ class Match(nn.Module):
 
 def projectors(setting: Setting, stages: Sequence[str]) -> list[nn.Module]:
     """From the student's width to the teacher's: 1x1 convolutions, linear for the embedding."""
-    nets = setting.student, setting.teacher
-    widths = zip(
-        *(channels(net, setting.data.images.shape[1:], stages) for net in nets), strict=True
-    )
+    shape = setting.data.images.shape[1:]
+    ours, theirs = (channels(net, shape, stages) for net in (setting.student, setting.teacher))
     flat = tuple(stages) == (EMBEDDING,)
-    return [nn.Linear(*w) if flat else nn.Conv2d(*w, 1, bias=False) for w in widths]
+    layer = nn.Linear if flat else partial(nn.Conv2d, kernel_size=1, bias=False)
+    return list(map(layer, ours, theirs))
 
 
-@method(
-    "hint",
-    "Romero et al. 2015 (FitNets)",
-    100.0,
-    function="hint_loss",
-    stages=["stage2"],
-    project=True,
-)
+@method("hint", "Romero et al. 2015 (FitNets)", 100.0, stages=["stage2"], project=True)
 def hint(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
     return losses.hint_loss(ours[0], theirs[0])
 
 
-@method(
-    "attention transfer",
-    "Zagoruyko & Komodakis 2017",
-    1000.0,
-    function="attention_transfer_loss",
-    stages=["stage1", "stage2", "stage3"],
-)
+@method("attention transfer", "Zagoruyko & Komodakis 2017", 1000.0, ["stage1", "stage2", "stage3"])
 def attention_transfer(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
     return sum(map(losses.attention_transfer_loss, ours, theirs))
 
 
-@method(
-    "FSP", "Yim et al. 2017", 50.0, function="fsp_loss", stages=["stage2", "stage3"], project=True
-)
+@method("FSP", "Yim et al. 2017", 50.0, stages=["stage2", "stage3"], project=True)
 def fsp(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
-    return losses.fsp_loss(tuple(ours), tuple(theirs))
+    return losses.fsp_loss(ours, theirs)
 
 
-@method(
-    "similarity preserving",
-    "Tung & Mori 2019",
-    3000.0,
-    function="similarity_preserving_loss",
-    stages=["stage3"],
-)
+@method("similarity preserving", "Tung & Mori 2019", 3000.0, stages=["stage3"])
 def similarity_preserving(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
     return losses.similarity_preserving_loss(ours[0], theirs[0])
 
 
-@method("RKD", "Park et al. 2019", function="rkd_distance_loss, rkd_angle_loss", stages=[EMBEDDING])
+@method("RKD", "Park et al. 2019", stages=[EMBEDDING])
 def rkd(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
-    student, teacher = ours[0], theirs[0]
-    distance = losses.rkd_distance_loss(student, teacher)
-    return 25 * distance + 50 * losses.rkd_angle_loss(student, teacher)
+    distance = losses.rkd_distance_loss(ours[0], theirs[0])
+    return 25 * distance + 50 * losses.rkd_angle_loss(ours[0], theirs[0])
 
 
-@method("PKT", "Passalis & Tefas 2018", 30000.0, function="pkt_loss", stages=[EMBEDDING])
+@method("PKT", "Passalis & Tefas 2018", 30000.0, stages=[EMBEDDING])
 def pkt(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
     return losses.pkt_loss(ours[0], theirs[0])
 
 
-@method(
-    "contrastive",
-    "after Tian et al. 2020 (CRD)",
-    0.8,
-    function="contrastive_loss",
-    stages=[EMBEDDING],
-    project=True,
-)
+@method("contrastive", "after Tian et al. 2020 (CRD)", 0.8, stages=[EMBEDDING], project=True)
 def contrastive(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
     return losses.contrastive_loss(ours[0], theirs[0], labels=batch.labels)
 
 
 # ---------------------------------------------------------------- a game, and turned images
-
-
 class Reverse(torch.autograd.Function):
     """The identity, but the gradient comes back with its sign turned (Ganin & Lempitsky 2015)."""
 
@@ -263,7 +207,7 @@ class Reverse(torch.autograd.Function):
         return -gradient
 
 
-@method("discriminator", "after Goodfellow et al. 2014", function="Discriminator")
+@method("discriminator", "after Goodfellow et al. 2014")
 class Discriminator(nn.Module):
     """It learns to tell teacher embeddings from projected student ones, the student to deceive it:
     one minimax game (Goodfellow et al. 2014), in one optimiser by a reversed gradient."""
@@ -283,28 +227,22 @@ class Discriminator(nn.Module):
         return F.binary_cross_entropy_with_logits(scores.squeeze(1), truth)
 
 
-@method("rotation task", "Gidaris et al. 2018", function="Rotation")
+@method("rotation task", "Gidaris et al. 2018")
 class Rotation(nn.Module):
     """An extra head names the quarter turn of a rotated image (Gidaris et al. 2018): multi-task
     learning, with no teacher in it."""
 
     def __init__(self, setting: Setting):
         super().__init__()
-        self.head = nn.Linear(
-            *channels(setting.student, setting.data.images.shape[1:], [EMBEDDING]), 4
-        )
+        shape = setting.data.images.shape[1:]
+        self.head = nn.Linear(*channels(setting.student, shape, [EMBEDDING]), 4)
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
         turned, turns = rotate(batch.images)
         return F.cross_entropy(self.head(embed(batch.student, turned)), turns)
 
 
-@method(
-    "turned views",
-    "after Xu et al. 2020 (SSKD)",
-    function="view_similarity_loss",
-    stages=[EMBEDDING],
-)
+@method("turned views", "after Xu et al. 2020 (SSKD)", stages=[EMBEDDING])
 def turned_views(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
     """The teacher's own similarities between rotated and plain images, but without SSKD's
     self-supervised training of the teacher's head."""
@@ -329,19 +267,17 @@ def embed(model: nn.Module, images: Tensor) -> Tensor:
 
 
 # ---------------------------------------------------------------- several nets
-
-
-@method("mutual learning", "Zhang et al. 2018 (DML)", function="mutual_loss")
+@method("mutual learning", "Zhang et al. 2018 (DML)")
 def mutual_learning(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.mutual_loss(logits, batch.labels)
 
 
-@method("mean of teachers", "Hinton et al. 2015", function="mixture_loss")
+@method("mean of teachers", "Hinton et al. 2015")
 def mean_of_teachers(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.mixture_loss(logits, batch.teacher_logits, setting.temperature)
 
 
-@method("switched teachers", "Fukuda et al. 2017", function="switched_teachers")
+@method("switched teachers", "Fukuda et al. 2017")
 def switched_teachers(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     """Soft targets of one of M teachers [M, B, K], drawn for each batch."""
     one = batch.teacher_logits[int(torch.randint(len(batch.teacher_logits), ()))]
@@ -349,49 +285,43 @@ def switched_teachers(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
 
 
 # ---------------------------------------------------------------- controls
-
-
-@method(
-    "permuted dark knowledge", "Furlanello et al. 2018 (DKPP)", function="permute_dark_knowledge"
-)
+@method("permuted dark knowledge", "Furlanello et al. 2018 (DKPP)")
 def permuted_dark_knowledge(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     permuted = losses.permute_dark_knowledge(batch.teacher_logits)
     return losses.soft_target_loss(logits, permuted, setting.temperature)
 
 
-@method("same-entropy smoothing", "control", function="same_entropy_smoothing")
+@method("same-entropy smoothing", "control")
 def same_entropy(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
-    known = batch.teacher_logits, batch.labels
-    smoothed = losses.same_entropy_smoothing(*known, setting.temperature)
-    return losses.soft_target_loss(logits, smoothed, setting.temperature)
+    t = setting.temperature
+    smoothed = losses.same_entropy_smoothing(batch.teacher_logits, batch.labels, t)
+    return losses.soft_target_loss(logits, smoothed, t)
 
 
 # ---------------------------------------------------------------- adversarial images
-
-
 def attacked_logits(batch: Batch, loss: Callable[[Tensor], Tensor], setting: Setting) -> Tensor:
     """The student's logits on images that raise `loss`: PGD-5, where the papers take 10 steps.
 
-    The loop has seen the clean images, too, in train mode: batch norm's running statistics are a
-    mixture of both, in all three methods alike.
+    The loop has seen the clean images, too: batch norm's running statistics are of both.
     """
     pixels = robust.to_pixels(batch.images, setting.data)
     return robust.adversarial_logits(batch.student, pixels, loss, setting.data, steps=5)
 
 
-@method("adversarial training", "Madry et al. 2018", function="adversarial_training_loss")
+@method("adversarial training", "Madry et al. 2018")
 def adversarial_training(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
-    attacked = attacked_logits(batch, partial(F.cross_entropy, target=batch.labels), setting)
-    return robust.adversarial_training_loss(attacked, batch.labels)
+    """Cross-entropy on the attacked images alone (eq. 2.1): no teacher."""
+    loss = partial(F.cross_entropy, target=batch.labels)
+    return labels_only(attacked_logits(batch, loss, setting), batch)
 
 
-@method("ARD", "Goldblum et al. 2020", function="ard_loss")
+@method("ARD", "Goldblum et al. 2020")
 def ard(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     attacked = attacked_logits(batch, partial(F.cross_entropy, target=batch.labels), setting)
     return robust.ard_loss(attacked, logits, batch.teacher_logits, batch.labels)
 
 
-@method("RSLAD", "Zi et al. 2021", function="rslad_loss")
+@method("RSLAD", "Zi et al. 2021")
 def rslad(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     soft = partial(losses.soft_target_loss, teacher_logits=batch.teacher_logits, temperature=1.0)
     attacked = attacked_logits(batch, soft, setting)

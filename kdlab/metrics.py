@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -57,11 +58,8 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -
 
 
 def cka(first: Tensor, second: Tensor) -> float:
-    """Linear CKA of two nets' features of the same N images, [N, ...] each, in 0..1.
-
-    1 where a rotation and a scaling turn one into the other (Kornblith et al. 2019, eq. 4).
-    ValueError for features of different images.
-    """
+    """Linear CKA of two nets' features of the same N images, [N, ...] each, in 0..1: 1 where a
+    rotation and a scaling turn one into the other (Kornblith et al. 2019, eq. 4)."""
     if len(first) != len(second):
         raise ValueError(f"CKA compares the same images, got {len(first)} and {len(second)} rows")
     x, y = (f.flatten(1).double() for f in (first, second))
@@ -96,10 +94,8 @@ def pair_scores(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def threshold_at(impostor: Tensor, far: float) -> float:
-    """The score above which (and not at which) at most the share `far` of impostors lies.
-
-    ValueError for a `far` outside 0..1, or one so small that these impostors can't show it.
-    """
+    """The score above which (and not at which) at most the share `far` of impostors lies;
+    ValueError for a `far` so small that these impostors can't show it."""
     allowed = math.floor(far * len(impostor) + 1e-9)
     if not 0 <= far < 1 or not allowed:
         raise ValueError(
@@ -134,12 +130,9 @@ def roc_area(genuine: Tensor, impostor: Tensor) -> float:
 
 
 def mass_matching_shift(student: Tensor, teacher: Tensor, classes: Sequence[int]) -> float:
-    """The number to add to the logits of `classes` so that their mean probability is the teacher's.
-
-    Both logits [N, K] come from the same *unlabelled* images, so no label and no test image is
-    used, unlike the shift of Hinton et al. 2015, section 3, which was chosen on the test set.
-    Found by bisection; the mean probability rises with the shift.
-    """
+    """The number to add to the logits of `classes` so that their mean probability is the teacher's,
+    by bisection. Both logits [N, K] are of the same *unlabelled* images: no label and no test image
+    is used, unlike the shift of Hinton et al. 2015, section 3, chosen on the test set."""
     columns = list(classes)
     wanted = soften(teacher, 1.0)[:, columns].sum(dim=1).mean()
     low, high = -50.0, 50.0
@@ -180,10 +173,8 @@ class Latency(NamedTuple):
 def latency(
     model: nn.Module, shape: Sequence[int], batch_size: int = 1, *, runs: int = 50, warm_up: int = 5
 ) -> Latency:
-    """Forward passes on one thread of the CPU, float32, eval mode, after some that don't count.
-
-    `shape` is one image's, [C, H, W]. The model's mode and the number of threads stay as they were.
-    """
+    """Forward passes on one thread of the CPU, float32, eval mode, after some that don't count;
+    `shape` is one image's, [C, H, W]. Mode and number of threads stay as they were."""
     if batch_size < 1 or runs < 1 or warm_up < 0:
         raise ValueError(f"batch size and runs must be 1 or more, got {batch_size} and {runs}")
     threads, times = torch.get_num_threads(), []
@@ -197,10 +188,7 @@ def latency(
                 times.append(1000 * (time.perf_counter() - start))
     finally:
         torch.set_num_threads(threads)
-    counted = torch.tensor(times[warm_up:], dtype=torch.float64)
-    return Latency(
-        *torch.quantile(counted, torch.tensor([0.5, 0.95], dtype=torch.float64)).tolist()
-    )
+    return Latency(*np.quantile(times[warm_up:], [0.5, 0.95]).tolist())
 
 
 class Paired(NamedTuple):
@@ -238,13 +226,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     the next times m - 1, and so on, none below the one before it and none above 1.
 
     Where those up to 0.05 are called differences, the chance of even one false call is at most 5%.
-    ValueError for what is no p value.
     """
     if not all(0 <= p <= 1 for p in p_values):
         raise ValueError(f"p values lie in 0..1, got {list(p_values)}")
-    order = sorted(range(len(p_values)), key=lambda n: p_values[n])
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for tried, n in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - tried) * p_values[n]))
-        corrected[n] = largest
-    return corrected
+    p, order = torch.tensor(p_values, dtype=torch.float64).sort()
+    corrected = (p * torch.arange(len(p), 0, -1)).clamp(max=1).cummax(dim=0).values
+    return torch.empty_like(p).scatter_(0, order, corrected).tolist()

@@ -5,31 +5,26 @@ named stages ("stage1", "stage2", ..., "flatten" for the embedding), so that `fo
 feature method needs without a change to the net.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CIFAR_VALUES = 3 * 32 * 32  # of one image
-
 
 def mlp(
-    hidden: int,
-    classes: int = 10,
-    dropout: tuple[float, float] = (0.0, 0.0),
-    inputs: int = 784,
+    hidden: int, classes: int = 10, dropout: Sequence[float] = (0.0, 0.0), inputs: int = 784
 ) -> nn.Module:
     """784-h-h-K ReLU net of Hinton et al. 2015, section 3; dropout on (inputs, hidden units)."""
-    on_input, on_hidden = dropout
-    layers = [("flatten", nn.Flatten()), ("drop0", nn.Dropout(on_input))]
-    for i, width in enumerate((inputs, hidden), 1):
-        layers += [(f"linear{i}", nn.Linear(width, hidden)), (f"relu{i}", nn.ReLU())]
-        layers += [(f"drop{i}", nn.Dropout(on_hidden))]
-    return nn.Sequential(OrderedDict(layers, head=nn.Linear(hidden, classes)))
+    net = nn.Sequential()
+    net.flatten, net.drop0 = nn.Flatten(), nn.Dropout(dropout[0])
+    net.linear1, net.relu1, net.drop1 = nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(dropout[1])
+    net.linear2, net.relu2, net.drop2 = nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout[1])
+    net.head = nn.Linear(hidden, classes)
+    return net
 
 
 def conv_bn(inputs: int, outputs: int, stride: int = 1, pool: bool = False) -> nn.Sequential:
@@ -39,19 +34,19 @@ def conv_bn(inputs: int, outputs: int, stride: int = 1, pool: bool = False) -> n
     return nn.Sequential(conv, *pooling, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-def head(width: int, classes: int) -> OrderedDict[str, nn.Module]:
-    """Global average pool and a linear classifier."""
-    return OrderedDict(
-        pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), head=nn.Linear(width, classes)
-    )
+def with_head(net: nn.Sequential, width: int, classes: int) -> nn.Sequential:
+    """The stages, global average pool and a linear classifier."""
+    net.pool, net.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    net.head = nn.Linear(width, classes)
+    return net
 
 
 def cnn3(width: int, classes: int = 10, channels: int = 3) -> nn.Module:
     """Three 3x3 convolutions of stride 2, widths w, 2w, 4w: the cheapest useful student."""
-    stages, inputs = OrderedDict(), channels
-    for i, outputs in enumerate((width, 2 * width, 4 * width), 1):
-        stages[f"stage{i}"], inputs = conv_bn(inputs, outputs, stride=2), outputs
-    return nn.Sequential(OrderedDict(stages, **head(inputs, classes)))
+    net = nn.Sequential()
+    for i, (inputs, outputs) in enumerate(pairwise((channels, width, 2 * width, 4 * width)), 1):
+        net.add_module(f"stage{i}", conv_bn(inputs, outputs, stride=2))
+    return with_head(net, 4 * width, classes)
 
 
 def cnn3_wide_head(width: int, hidden: int, classes: int = 10) -> nn.Module:
@@ -59,14 +54,19 @@ def cnn3_wide_head(width: int, hidden: int, classes: int = 10) -> nn.Module:
 
     Most of its weights are in the linear layer, where a weight costs one multiply-add an image.
     """
-    stages = list(cnn3(width).named_children())[:3]
+    net = cnn3(width)[:3]
     linear = nn.Linear(4 * width * 16, hidden, bias=False)
-    hidden_layer = nn.Sequential(nn.Flatten(), linear, nn.BatchNorm1d(hidden), nn.ReLU())
-    return nn.Sequential(
-        OrderedDict(
-            stages, hidden=hidden_layer, flatten=nn.Identity(), head=nn.Linear(hidden, classes)
-        )
-    )
+    net.hidden = nn.Sequential(nn.Flatten(), linear, nn.BatchNorm1d(hidden), nn.ReLU())
+    net.flatten, net.head = nn.Identity(), nn.Linear(hidden, classes)
+    return net
+
+
+def cnn3_embedding(width: int, size: int, classes: int = 10) -> nn.Module:
+    """`cnn3` with a linear layer to `size` numbers in front of its head: a short embedding."""
+    net = cnn3(width)
+    net.flatten = nn.Sequential(nn.Flatten(), nn.Linear(4 * width, size))
+    net.head = nn.Linear(size, classes)
+    return net
 
 
 def cnn7(width: int, classes: int = 10) -> nn.Module:
@@ -74,13 +74,12 @@ def cnn7(width: int, classes: int = 10) -> nn.Module:
 
     Few, wide layers: much accuracy per second on a CPU. `width` sets the rung of the ladder.
     """
-    w = width
-    stages = OrderedDict(stem=conv_bn(3, w))
-    for i, (inputs, outputs) in enumerate(((w, w), (w, 4 * w), (4 * w, 4 * w)), 1):
-        stages[f"stage{i}"] = nn.Sequential(
-            conv_bn(inputs, outputs, pool=True), conv_bn(outputs, outputs)
-        )
-    return nn.Sequential(OrderedDict(stages, **head(4 * w, classes)))
+    net = nn.Sequential()
+    net.stem = conv_bn(3, width)
+    for i, (inputs, outputs) in enumerate(pairwise((width, width, 4 * width, 4 * width)), 1):
+        first, second = conv_bn(inputs, outputs, pool=True), conv_bn(outputs, outputs)
+        net.add_module(f"stage{i}", nn.Sequential(first, second))
+    return with_head(net, 4 * width, classes)
 
 
 class Residual(nn.Module):
@@ -107,31 +106,20 @@ def wrn(depth: int, width: int, classes: int = 10, stem_stride: int = 1) -> nn.M
     """
     if (depth - 4) % 6:
         raise ValueError(f"the depth of a wide ResNet is 6n + 4, got {depth}")
-    stem = nn.Conv2d(3, 16, 3, stem_stride, padding=1, bias=False)
-    stages, inputs = OrderedDict(stem=stem), 16
-    for i, outputs in enumerate((16 * width, 32 * width, 64 * width), 1):
+    net = nn.Sequential()
+    net.stem = nn.Conv2d(3, 16, 3, stem_stride, padding=1, bias=False)
+    for i, (inputs, outputs) in enumerate(pairwise((16, 16 * width, 32 * width, 64 * width)), 1):
         blocks = [Residual(inputs, outputs, stride=1 if i == 1 else 2)]
         blocks += [Residual(outputs, outputs, 1) for _ in range((depth - 4) // 6 - 1)]
-        stages[f"stage{i}"], inputs = nn.Sequential(*blocks), outputs
-    stages["norm"] = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU(inplace=True))
-    return nn.Sequential(OrderedDict(stages, **head(inputs, classes)))
-
-
-def cnn3_embedding(width: int, size: int, classes: int = 10) -> nn.Module:
-    """`cnn3` with a linear layer to `size` numbers in front of its head: a short embedding."""
-    *stages, pool, flatten, _ = cnn3(width).named_children()
-    embedding = nn.Sequential(flatten[1], nn.Linear(4 * width, size))
-    return nn.Sequential(
-        OrderedDict([*stages, pool], flatten=embedding, head=nn.Linear(size, classes))
-    )
+        net.add_module(f"stage{i}", nn.Sequential(*blocks))
+    net.norm = nn.Sequential(nn.BatchNorm2d(64 * width), nn.ReLU(inplace=True))
+    return with_head(net, 64 * width, classes)
 
 
 class RowReader(nn.Module):
     """A bidirectional GRU that reads an image row by row, [B, C, H, W] as H steps of C * W values;
-    the embedding is the mean over the steps.
-
-    With `conv_stem` it reads the 8 x 8 map of two convolutions of stride 2 instead, as text
-    recognisers do (CRNN, Shi et al. 2016).
+    the embedding is the mean over the steps. With `conv_stem` it reads the 8 x 8 map of two
+    convolutions of stride 2 instead, as text recognisers do (CRNN, Shi et al. 2016).
     """
 
     def __init__(self, hidden: int, classes: int = 10, conv_stem: bool = False):
@@ -168,9 +156,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, heads)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
+        wide, narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.mlp = nn.Sequential(wide, nn.GELU(), narrow)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
@@ -179,15 +166,11 @@ class Encoder(nn.Module):
 
 class Vit(nn.Module):
     """A small vision Transformer (Dosovitskiy et al. 2021) on 4 x 4 = 16 tokens of a 32 x 32 image;
-    the embedding is the mean over the tokens.
-
-    `conv_stem` cuts the tokens out with three convolutions of stride 2 (Xiao et al. 2021) in place
-    of one 8 x 8 patch projection.
+    the embedding is the mean over the tokens. `conv_stem` cuts the tokens out with three
+    convolutions of stride 2 (Xiao et al. 2021) in place of one 8 x 8 patch projection.
     """
 
-    def __init__(
-        self, width: int, depth: int, classes: int = 10, heads: int = 4, conv_stem: bool = False
-    ) -> None:
+    def __init__(self, width: int, depth: int, classes: int = 10, conv_stem: bool = False) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, width, 8, stride=8)
         if conv_stem:
@@ -195,7 +178,7 @@ class Vit(nn.Module):
             last = nn.Conv2d(wide, width, 3, stride=2, padding=1)
             self.stem = nn.Sequential(conv_bn(3, narrow, 2), conv_bn(narrow, wide, 2), last)
         self.places = nn.Parameter(0.02 * torch.randn(16, width))
-        self.blocks = nn.Sequential(*(Encoder(width, heads) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(Encoder(width, heads=4) for _ in range(depth)))
         self.norm, self.flatten = nn.LayerNorm(width), nn.Identity()
         self.head = nn.Linear(width, classes)
 
@@ -223,29 +206,25 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "cnn3-16-h52": partial(cnn3_wide_head, 16, 52),  # 78 k weights, as WRN-10-1 has
     "cnn3-16-e16": partial(cnn3_embedding, 16, 16),
     **{f"cnn7-{w}": partial(cnn7, w) for w in (8, 16, 32, 64)},
-    **{
-        f"wrn-{d}-{w}": partial(wrn, d, w) for d, w in ((10, 1), (16, 1), (16, 2), (40, 1), (40, 2))
-    },
+    **{f"wrn-{d}-{w}": partial(wrn, d, w) for d, w in ((10, 1), (16, 1), (16, 2), (40, 2))},
     "wrn-10-1-s2": partial(wrn, 10, 1, stem_stride=2),
     **{f"gru-{hidden}": partial(RowReader, hidden) for hidden in (128, 64)},
     "gru-64-conv": partial(RowReader, 64, conv_stem=True),
-    "rgb-mlp-128": partial(mlp, 128, inputs=CIFAR_VALUES),
+    "rgb-mlp-128": partial(mlp, 128, inputs=3 * 32 * 32),
     "vit-64": partial(Vit, 64, 2),
     "vit-64-conv": partial(Vit, 64, 2, conv_stem=True),
 }
 
 
 @contextmanager
-def evaluating(*models: nn.Module) -> Iterator[None]:
-    """Nets in eval mode for a while, then as they were."""
-    modes = [model.training for model in models]
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """A net in eval mode for a while, then as it was."""
+    mode = model.training
+    model.eval()
     try:
-        for model in models:
-            model.eval()
         yield
     finally:
-        for model, mode in zip(models, modes, strict=True):
-            model.train(mode)
+        model.train(mode)
 
 
 @torch.no_grad()
@@ -260,23 +239,21 @@ def channels(model: nn.Module, shape: Sequence[int], stages: Sequence[str]) -> l
 def forward(
     model: nn.Module, images: Tensor, stages: Sequence[str] = ()
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The model's output and those of its named stages; the model stays as it was.
+    """The model's output and those of its named stages; AttributeError for one that is not there.
 
     Hooks, not torchvision's `create_feature_extractor`: they need no second module whose train and
-    eval modes have to follow the first one's. AttributeError for a stage that is not there.
+    eval modes have to follow the first one's.
     """
     seen: dict[str, Tensor] = {}
-    hooks = [
-        model.get_submodule(stage).register_forward_hook(
-            lambda module, given, output, stage=stage: seen.update({stage: output})
-        )
-        for stage in stages
-    ]
-    try:
+
+    def keep(stage: str, module: nn.Module, given: tuple, output: Tensor) -> None:
+        seen[stage] = output
+
+    with ExitStack() as hooks:
+        for stage in stages:
+            module = model.get_submodule(stage)
+            hooks.enter_context(module.register_forward_hook(partial(keep, stage)))
         return model(images), seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def build(name: str, classes: int = 10) -> nn.Module:

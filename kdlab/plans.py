@@ -11,32 +11,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from kdlab import tuning
+from kdlab import recipes, tuning
 from kdlab.data import CIFAR_VIEWS, Views
-from kdlab.recipes import (
-    BEST,
-    CNN_10K,
-    FAST,
-    FAST_10K,
-    FROM_10K,
-    HINTON,
-    KD,
-    LADDER,
-    MLP,
-    OWN_2K,
-    PAIR,
-    PUPIL,
-    ROBUST,
-    SEEN,
-    SIX_CLASSES,
-    SMALL,
-    TUNED,
-    TWIN_10K,
-    UNSEEN,
-    Arms,
-    Recipe,
-    without,
-)
+from kdlab.recipes import ALONE, FAST, FAST_10K, KD, PAIR, PUPIL, SMALL, TWIN_10K, Arms, Recipe
 from kdlab.tuning import Space
 
 
@@ -54,37 +31,29 @@ class Experiment(NamedTuple):
 # for ten classes and our nets.
 EITHER = PUPIL._replace(twin=TWIN_10K)  # taught by one of two teachers, as the seed has it
 KD_EITHER = EITHER._replace(**KD)
-LARGER = KD_EITHER._replace(teacher=FROM_10K, twin="")
-BOTH_TEACH = EITHER._replace(
-    teacher=(FAST_10K, FROM_10K), twin=(TWIN_10K, FROM_10K), weight=0.9, hard_weight=0.1
-)
+CONTROL = EITHER._replace(weight=0.9, hard_weight=0.1)  # its method in place of the soft targets
+PAIRS = {"teacher": (FAST_10K, recipes.FROM_10K), "twin": (TWIN_10K, recipes.FROM_10K)}
+FIRST = PAIR._replace(lr=0.4)  # trained before it teaches, at the rate that suits most arms
 RATE = {"lr": (0.05, 0.8)}
 HEAT = RATE | {"temperature": (1.0, 8.0)}
 SOFT_SPACE = HEAT | {"label_share": (0.0, 0.6)}
 TWICE, SECONDS = 30, 36  # epochs: twice as many; as many seconds as a method that asks the net
 
 
-def weighted(method: str, low: float, high: float, **others) -> Space:
+def weighted(method: str, low: float, high: float, ranges: Mapping = RATE, **others) -> Space:
     """A published method beside the labels, with its weight and, where it has one, its T open."""
-    ranges = others.pop("ranges", RATE) | {"weight": (low, high)}
-    return Space(EITHER._replace(method=method, **others), ranges)
+    return Space(EITHER._replace(method=method, **others), ranges | {"weight": (low, high)})
 
 
-def instead(method: str, base: Recipe = EITHER) -> Space:
-    """A control in place of the teacher's soft targets: what they have open, it has open."""
-    given = base._replace(method=method, weight=0.9, hard_weight=0.1)
-    return Space(given, SOFT_SPACE)
-
-
-def first(**others) -> Recipe:
-    """A net that is trained before it teaches, at the rate that suits most arms."""
-    return PAIR._replace(lr=0.4, **others)
+def soft(base: Recipe = KD_EITHER, **others) -> Space:
+    """Soft targets, or a control in place of them, which has open what they have open."""
+    return Space(base._replace(**others), SOFT_SPACE)
 
 
 LEADERBOARD: dict[str, Space] = {
     "labels": Space(PAIR, RATE),
     "label smoothing": Space(PAIR, RATE | {"smoothing": (0.01, 0.4)}),
-    "soft targets": Space(KD_EITHER, SOFT_SPACE),
+    "soft targets": soft(),
     "hard distillation": Space(
         EITHER._replace(method="hard distillation", weight=0.5, hard_weight=0.5),
         RATE | {"label_share": (0.0, 0.9)},
@@ -106,36 +75,30 @@ LEADERBOARD: dict[str, Space] = {
     "discriminator": weighted("discriminator", 0.01, 1.0),
     "rotation task": weighted("rotation task", 0.01, 1.0, teacher="", twin=""),
     "turned views": weighted("turned views", 0.1, 10.0, **KD, ranges=HEAT),
-    "mutual learning": Space(
-        PAIR._replace(method="mutual learning", weight=1.0, hard_weight=0.0), RATE
-    ),
-    "born again": Space(PUPIL._replace(**KD, teacher=first()), SOFT_SPACE),
-    "teaching assistant": Space(
-        PUPIL._replace(**KD, teacher=KD_EITHER._replace(student="cnn3-32", lr=0.4)), SOFT_SPACE
-    ),
-    "early-stopped teacher": Space(
-        PUPIL._replace(**KD, teacher=first(student="cnn7-16", epochs=5)), SOFT_SPACE
-    ),
-    "larger teacher": Space(LARGER, SOFT_SPACE),
-    "mean of teachers": instead("mean of teachers", BOTH_TEACH),
-    "switched teachers": instead("switched teachers", BOTH_TEACH),
-    "permuted dark knowledge": instead("permuted dark knowledge"),
-    "same-entropy smoothing": instead("same-entropy smoothing"),
-    "random teacher": Space(
-        PUPIL._replace(**KD, teacher=first(student="cnn7-16", epochs=0)), SOFT_SPACE
-    ),
+    "mutual learning": Space(PAIR._replace(method="mutual learning", **ALONE), RATE),
+    "born again": soft(teacher=FIRST, twin=""),
+    "teaching assistant": soft(teacher=KD_EITHER._replace(student="cnn3-32", lr=0.4), twin=""),
+    "early-stopped teacher": soft(teacher=FIRST._replace(student="cnn7-16", epochs=5), twin=""),
+    "larger teacher": soft(teacher=recipes.FROM_10K, twin=""),
+    "mean of teachers": soft(CONTROL, **PAIRS, method="mean of teachers"),
+    "switched teachers": soft(CONTROL, **PAIRS, method="switched teachers"),
+    "permuted dark knowledge": soft(CONTROL, method="permuted dark knowledge"),
+    "same-entropy smoothing": soft(CONTROL, method="same-entropy smoothing"),
+    "random teacher": soft(teacher=FIRST._replace(student="cnn7-16", epochs=0), twin=""),
     "labels, twice as long": Space(PAIR._replace(epochs=TWICE), RATE),
-    "soft targets, twice as long": Space(KD_EITHER._replace(epochs=TWICE), SOFT_SPACE),
-    "soft targets, equal seconds": Space(KD_EITHER._replace(epochs=SECONDS), SOFT_SPACE),
+    "soft targets, twice as long": soft(epochs=TWICE),
+    "soft targets, equal seconds": soft(epochs=SECONDS),
 }
-HARDENED = PAIR._replace(attacked=True)
-ALONE = {"weight": 1.0, "hard_weight": 0.0}  # the method's term is the whole objective
 
 
-def trials(spaces: Mapping[str, Space], n: int = tuning.TRIALS, **others) -> Arms:
-    """The first round of a search, `n` settings an arm, judged on images that no net has seen."""
-    others |= {"judge": "validation"}
-    return {trial: r._replace(**others) for trial, r in tuning.drawn(spaces, n).items()}
+def validated(arms: Arms, **others) -> Arms:
+    """These arms as trials: judged on images that no net has seen."""
+    return {arm: r._replace(judge="validation", **others) for arm, r in arms.items()}
+
+
+def search(title: str, spaces: Mapping[str, Space], trials: int, **others) -> Experiment:
+    """A search: in its first round as many trials of every arm."""
+    return Experiment(title, validated(tuning.drawn(spaces, trials), **others), spaces)
 
 
 # patience: a student of 32,000 weights on the whole of CIFAR-10, for 1, 2 and 4 times the epochs.
@@ -145,9 +108,7 @@ BIG_STEPS = {"lr": (0.1, 1.6)}  # of batches of 256
 BY_LARGE = PATIENT._replace(teacher="cifar10-cnn7-32")
 PATIENCE: dict[str, Space] = {
     "labels": Space(PATIENT, BIG_STEPS),
-    "soft targets": Space(
-        BY_LARGE._replace(**KD), BIG_STEPS | {"temperature": (1.0, 8.0), "label_share": (0.0, 0.6)}
-    ),
+    "soft targets": Space(BY_LARGE._replace(**KD), SOFT_SPACE | BIG_STEPS),
     "label-free, T = 1": Space(BY_LARGE._replace(soft_weight=1.0, hard_weight=0.0), BIG_STEPS),
 }
 
@@ -195,12 +156,10 @@ def kind_spaces() -> dict[str, Space]:
     spaces, pair = {}, {"teacher": FAST_10K, "twin": TWIN_10K}
     for kind, alone in (KINDS | LONGER).items():
         rates = {"lr": (5e-4, 1.6e-2) if alone.optimizer == "adam" else (0.05, 0.8)}
-        heat = rates | {"temperature": (1.0, 8.0)}
         spaces[f"{kind}: labels"] = Space(alone, rates)
-        taught = alone._replace(**pair, **KD)
-        spaces[f"{kind}: distilled"] = Space(taught, heat | {"label_share": (0.0, 0.6)})
+        spaces[f"{kind}: distilled"] = Space(alone._replace(**pair, **KD), SOFT_SPACE | rates)
         if kind in FEW:
-            spaces[f"{kind}: label-free"] = Space(alone._replace(**pair, **SOFT), heat)
+            spaces[f"{kind}: label-free"] = Space(alone._replace(**pair, **SOFT), HEAT | rates)
             for n in SHARES[:-1]:
                 spaces[f"{kind}: {n} labels"] = Space(with_labels(alone, n), rates)
     return spaces
@@ -220,7 +179,7 @@ def architectures(chosen: Arms) -> Arms:
 def small_data(chosen: Arms) -> Arms:
     """Each kind with few labels, and with none: from a teacher that had these labels and no others,
     so that nobody knows more, and from one that had 50,000."""
-    arms, own = {}, CNN_10K._replace(student="cnn7-16", epochs=19, lr=0.1)  # 1,500 updates
+    arms, own = {}, recipes.NARROW._replace(epochs=19, lr=0.1)  # 1,500 updates
     for kind in FEW:
         free = chosen[f"{kind}: label-free"]
         arms |= {f"{kind}: {n} labels": chosen[f"{kind}: {n} labels"] for n in SHARES[:-1]}
@@ -236,17 +195,12 @@ def small_data(chosen: Arms) -> Arms:
 # pass over the 2,000 five times as often as one over all is the same number of steps.
 LABELLED = PAIR._replace(hold_out=8000, epochs=30, lr=0.1)
 FROM_ANSWERS = LABELLED._replace(teacher=FAST, hard_weight=0.0)
-
-
-def ssld_trials() -> Arms:
-    """Settings for `ssld`, judged on the 8,000 other training images."""
-    arms = {f"labels lr={lr:g}": LABELLED._replace(lr=lr) for lr in (0.05, 0.1, 0.2)}
-    for t in (1.0, 2.0, 4.0):
-        arms[f"KL T={t:g}"] = FROM_ANSWERS._replace(soft_weight=1.0, temperature=t)
-        arms[f"JS T={t:g}"] = FROM_ANSWERS._replace(
-            method="Jensen-Shannon", weight=4.0, temperature=t
-        )
-    return {arm: recipe._replace(judge="validation") for arm, recipe in arms.items()}
+TERMS = {"KL": {"soft_weight": 1.0}, "JS": {"method": "Jensen-Shannon", "weight": 4.0}}
+SSLD_TRIALS = {f"labels lr={lr:g}": LABELLED._replace(lr=lr) for lr in (0.05, 0.1, 0.2)} | {
+    f"{name} T={t:g}": FROM_ANSWERS._replace(temperature=t, **term)
+    for t in (1.0, 2.0, 4.0)
+    for name, term in TERMS.items()
+}
 
 
 def ssld(chosen: Arms) -> Arms:
@@ -256,73 +210,78 @@ def ssld(chosen: Arms) -> Arms:
     everything = {"epochs": 2 * LABELLED.epochs // 5, "hold_out": 0}
     return {
         "labels": labels._replace(**longer),
-        "label-free, own teacher": kl._replace(teacher=OWN_2K),
+        "label-free, own teacher": kl._replace(teacher=recipes.OWN_2K),
         "strong teacher": kl,
         "+ Jensen-Shannon": js,
         "+ twice as long": js._replace(**longer),
         "+ 8,000 unlabelled": js._replace(**everything),
         "+ fine-tuning": js._replace(start=js._replace(**everything), epochs=10, lr=0.01),
-        "own teacher, all images": kl._replace(teacher=OWN_2K, **everything),
+        "own teacher, all images": kl._replace(teacher=recipes.OWN_2K, **everything),
     }
 
 
 # chapter 07: pairs of classes that neither student nor teacher was ever told
-STRANGERS = PAIR._replace(student="cnn3-16-e16", epochs=10, lr=0.2, classes=SEEN, verify=UNSEEN)
-BY_STRANGER = STRANGERS._replace(teacher=SIX_CLASSES)
+STRANGERS = PAIR._replace(
+    student="cnn3-16-e16", epochs=10, lr=0.2, classes=recipes.SEEN, verify=recipes.UNSEEN
+)
+BY_STRANGER = STRANGERS._replace(teacher=recipes.SIX_CLASSES)
 
 
 def verification() -> Arms:
     """A short embedding, distilled or not, and a longer one; one learning rate for all, nothing
     tuned. All arms see as many images in training."""
-    alone = {"soft_weight": 1.0, "hard_weight": 0.0, "temperature": 4.0}
     return {
         "labels": STRANGERS,
         "soft targets": BY_STRANGER._replace(**KD),
         "RKD": BY_STRANGER._replace(method="RKD", weight=0.3),
-        "label-free, strangers' images": BY_STRANGER._replace(classes=(), epochs=6, **alone),
+        "label-free, strangers' images": BY_STRANGER._replace(classes=(), epochs=6, **SOFT),
         "labels, 64 numbers": STRANGERS._replace(student="cnn3-16"),
     }
 
 
+TAUGHT_MLP = recipes.MLP._replace(**recipes.HINTON)
+HARDENED = PAIR._replace(attacked=True)
+RESISTANT = HARDENED._replace(teacher=recipes.ROBUST)
 EXPERIMENTS: dict[str, Experiment] = {
     "trio": Experiment(
         "Hinton's MNIST student, 784-800-800-10: labels against soft targets at T = 20",
-        {"labels": MLP, "distilled": MLP._replace(**HINTON)},
+        {"labels": recipes.MLP, "distilled": TAUGHT_MLP},
     ),
     "unseen-digits": Experiment(
         "Students that never saw some digits, bias shift chosen without a label",
         {
-            "no 3": MLP._replace(**HINTON, classes=without(3), hold_out=5000),
-            "only 7 and 8": MLP._replace(**HINTON, classes=(7, 8), hold_out=5000),
+            "no 3": TAUGHT_MLP._replace(classes=recipes.without(3), hold_out=5000),
+            "only 7 and 8": TAUGHT_MLP._replace(classes=(7, 8), hold_out=5000),
         },
     ),
     "cifar-gain": Experiment(
         "A 78 k-parameter student on the embedded 10,000 CIFAR-10 images",
         {
             "labels": SMALL,
-            "teacher of 50k": SMALL._replace(teacher=BEST, **KD),
-            "teacher of 10k": SMALL._replace(teacher=FROM_10K, **KD),
+            "teacher of 50k": SMALL._replace(teacher=recipes.BEST, **KD),
+            "teacher of 10k": SMALL._replace(teacher=recipes.FROM_10K, **KD),
         },
     ),
     "temperature-weight": Experiment(
         "Temperature and soft weight, judged on 2,000 validation images",
         {
-            f"T={t:g} a={a:g}": TUNED._replace(
+            f"T={t:g} a={a:g}": recipes.TUNED._replace(
                 temperature=t, soft_weight=a, hard_weight=round(1 - a, 3)
             )
             for t in (1.0, 2.0, 4.0, 8.0, 20.0)
             for a in (0.0, 0.3, 0.6, 0.9, 1.0)
         },
     ),
-    "leaderboard-tuning": Experiment(
+    "leaderboard-tuning": search(
         "Settings of the leaderboard, judged on 10,000 images that no net has seen",
-        trials(LEADERBOARD),
         LEADERBOARD,
+        tuning.TRIALS,
     ),
-    "patience-tuning": Experiment(
+    "patience-tuning": search(
         "Settings for the whole of CIFAR-10 at 20 epochs, judged on 5,000 held-out images",
-        trials(PATIENCE, 6, hold_out=5000),
         PATIENCE,
+        trials=6,
+        hold_out=5000,
     ),
     "patience": Experiment(
         "32 k-parameter student on the whole of CIFAR-10, trained for 1, 2 and 4 times the epochs",
@@ -344,10 +303,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "capacity-gap": Experiment(
         "One 24 k-parameter student, four teachers of rising accuracy",
-        {"labels": PAIR, **{name: PAIR._replace(teacher=name, **KD) for name in LADDER}},
+        {"labels": PAIR, **{name: PAIR._replace(teacher=name, **KD) for name in recipes.LADDER}},
     ),
     "ssld-tuning": Experiment(
-        "Settings for 2,000 labels, judged on 8,000 validation images", ssld_trials()
+        "Settings for 2,000 labels, judged on 8,000 validation images", validated(SSLD_TRIALS)
     ),
     "ssld": Experiment(
         "SSLD's ingredients: 2,000 labelled images, 8,000 without labels, strong and own teacher",
@@ -363,15 +322,15 @@ EXPERIMENTS: dict[str, Experiment] = {
         {
             "labels": HARDENED,
             "adversarial training": HARDENED._replace(method="adversarial training", **ALONE),
-            "soft targets": HARDENED._replace(teacher=ROBUST, **KD),
-            "ARD": HARDENED._replace(method="ARD", teacher=ROBUST, **ALONE),
-            "RSLAD": HARDENED._replace(method="RSLAD", teacher=ROBUST, **ALONE),
+            "soft targets": RESISTANT._replace(**KD),
+            "ARD": RESISTANT._replace(method="ARD", **ALONE),
+            "RSLAD": RESISTANT._replace(method="RSLAD", **ALONE),
         },
     ),
-    "architectures-tuning": Experiment(
+    "architectures-tuning": search(
         "Settings for each kind of student, judged on 10,000 images that no net has seen",
-        trials(kind_spaces(), 6),
         kind_spaces(),
+        trials=6,
     ),
     "architectures": Experiment(
         "One student of each kind, a teacher of the same 10,000 images and one of 50,000",

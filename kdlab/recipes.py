@@ -39,8 +39,8 @@ class Recipe(NamedTuple):
 
 def settings_of(recipe: Recipe) -> dict:
     """A recipe as a record has it, with the recipes of what is trained first."""
-    nested = {k: v for k, v in recipe._asdict().items() if isinstance(v, Recipe)}
-    return recipe._asdict() | {name: settings_of(first) for name, first in nested.items()}
+    settings = recipe._asdict()
+    return settings | {k: settings_of(v) for k, v in settings.items() if isinstance(v, Recipe)}
 
 
 MLP = Recipe(
@@ -49,6 +49,7 @@ MLP = Recipe(
 SMALL = Recipe("wrn-10-1", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
 HINTON = {"teacher": "mnist-mlp-1200", "temperature": 20.0, "soft_weight": 1.0, "hard_weight": 0.0}
 KD = {"temperature": 4.0, "soft_weight": 0.9, "hard_weight": 0.1}
+ALONE = {"weight": 1.0, "hard_weight": 0.0}  # the method's term is the whole objective
 LADDER = ("cifar10-cnn7-8", "cifar10-cnn7-16", "cifar10-cnn7-32", "cifar10-cnn7-64")
 BEST, FROM_10K = "cifar10-cnn7-64", "cifar10-10k-cnn7-32"
 FAST, FAST_10K = "cifar10-cnn7-16", "cifar10-10k-cnn7-16"  # quick to ask: for live runs
@@ -59,19 +60,17 @@ SEEN, UNSEEN = (0, 2, 5, 6, 7, 9), (1, 3, 4, 8)  # each unseen class has a relat
 TUNED = SMALL._replace(student="wrn-10-1-s2", teacher=BEST, hold_out=2000, judge="validation")
 CNN = Recipe("cnn7-64", "cifar10", 100, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
 CNN_10K = Recipe("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2)
+NARROW = CNN_10K._replace(student="cnn7-16")
 TEACHERS: Arms = {
     "mnist-mlp-1200": MLP._replace(student="mlp-1200", epochs=150, views=MNIST_JITTER, lr=1e-3),
     FROM_10K: CNN_10K,
-    FAST_10K: CNN_10K._replace(student="cnn7-16"),
-    TWIN_10K: CNN_10K._replace(student="cnn7-16"),
+    FAST_10K: NARROW,
+    TWIN_10K: NARROW,
     **{name: CNN._replace(student=name.removeprefix("cifar10-")) for name in LADDER},
-    ROBUST: CNN_10K._replace(
-        student="cnn7-16", epochs=20, method="adversarial training", weight=1.0, hard_weight=0.0
-    ),
-    OWN_2K: CNN_10K._replace(student="cnn7-16", epochs=60, hold_out=8000),
-    SIX_CLASSES: CNN_10K._replace(student="cnn7-16", epochs=60, classes=SEEN),
+    ROBUST: NARROW._replace(epochs=20, method="adversarial training", **ALONE),
+    OWN_2K: NARROW._replace(epochs=60, hold_out=8000),
+    SIX_CLASSES: NARROW._replace(epochs=60, classes=SEEN),
 }
-
 TEACHER_SEEDS = {TWIN_10K: 1}  # all others: 0
 
 # the pair of the leaderboard: both nets see the same 10,000 images, so a gain is distillation

@@ -20,21 +20,11 @@ from kdlab import metrics
 from kdlab.files import ROOT, digest, results_dir, write_json
 from kdlab.machine import describe
 
-MORE_IS_BETTER = {  # of each metric that is compared
-    "accuracy": True,
-    "robust": True,
-    "agreement": True,
-    "tar": True,
-    "ece": False,
-    "errors": False,
-    "unseen errors shifted": False,
-    "seconds": False,
-    "kB": False,
-    "ms": False,
-}
-
-
-# ---------------------------------------------------------------- a record
+SIGN = dict.fromkeys(("accuracy", "robust", "agreement", "tar"), 1)  # more of it is better
+SIGN |= dict.fromkeys(("ece", "errors", "unseen errors shifted", "seconds", "kB", "ms"), -1)
+BEYOND = 0.05  # a difference of at most this p value, after Holm's correction, is beyond noise
+COMMANDS = {"bench": "bench --record", "deploy": "deploy --record"}  # the others: run NAME
+Records = Callable[[str], dict]  # where a function finds a record by its name: `read`, or another
 
 
 def names() -> list[str]:
@@ -60,10 +50,6 @@ def read(name: str) -> dict:
 def write(record: dict) -> None:
     """Keep a record under its name, whole or not at all."""
     write_json(results_dir() / f"{record['name']}.json", record)
-
-
-COMMANDS = {"bench": "bench --record", "deploy": "deploy --record"}  # the others: run NAME
-Records = Callable[[str], dict]  # where a function finds a record by its name: `read`, or another
 
 
 def stamp(command: str, device: str = "cpu") -> dict:
@@ -97,24 +83,27 @@ def commit() -> str:
 def provenance(name: str) -> str:
     """One line under a recorded table: command, machine, seeds, date, commit."""
     r = read(name)
-    gpu, where = r["machine"]["accelerator"], r["machine"]["processor"]
     seeds = len({run["seed"] for run in r["runs"]})
-    where = where if gpu == "none" else gpu
-    return f"`{r['command']}` · {where} · {seeds} seeds · {r['date']} · commit {r['commit']}"
+    return f"`{r['command']}` · {chip(r)} · {seeds} seeds · {r['date']} · commit {r['commit']}"
+
+
+def chip(record: Mapping) -> str:
+    """What a record was computed on: the accelerator or, where there was none, the processor."""
+    gpu, processor = (record["machine"][part] for part in ("accelerator", "processor"))
+    return processor if gpu == "none" else gpu
 
 
 def judged_on(record: Mapping) -> set[str]:
     """{"test"}, {"validation"}, or nothing where no recipe says."""
-    settings = [s for s in record.get("settings", {}).values() if isinstance(s, dict)]
-    return {s["judge"] for s in settings if "judge" in s}
+    settings = record.get("settings", {}).values()
+    return {s["judge"] for s in settings if isinstance(s, dict) and "judge" in s}
 
 
 def metric_of(record: Mapping) -> str:
     """What a record is about: the rarest of its known metrics."""
     known = ("unseen errors shifted", "robust", "tar", "accuracy", "seconds")
-    if record["name"] == "bench":
-        return "seconds"
-    return next(m for m in known if m in record["runs"][0])
+    found = [metric for metric in known if metric in record["runs"][0]]
+    return "seconds" if record["name"] == "bench" else found[0]
 
 
 def runs_of(record: Mapping) -> list[dict]:
@@ -160,11 +149,6 @@ def difference(
     return metrics.paired(*([v[s] for s in seeds] for v in (ours, theirs))) if seeds[1:] else None
 
 
-def is_beyond(p: float) -> bool:
-    """Whether a difference with this p value, after Holm's correction, is beyond noise."""
-    return p <= 0.05
-
-
 def summarise(
     runs: Sequence[Mapping], metric: str = "accuracy", control: str | None = None
 ) -> pd.DataFrame:
@@ -179,9 +163,9 @@ def summarise(
         raise ValueError("there is no run to sum up")
     arms = list(dict.fromkeys(r["arm"] for r in runs))
     by_arm = {arm: pd.Series(by_seed(runs, arm, metric), dtype=float) for arm in arms}
-    rows = pd.DataFrame({arm: [v.count(), v.mean(), v.std()] for arm, v in by_arm.items()}).T
-    rows.columns = ["seeds", "mean", "std"]
-    rows = rows.rename_axis("arm").astype({"seeds": int})
+    found = {arm: [v.count(), v.mean(), v.std()] for arm, v in by_arm.items()}
+    rows = pd.DataFrame.from_dict(found, orient="index", columns=["seeds", "mean", "std"])
+    rows = rows.rename_axis("arm")
     if any("diverged" in r for r in runs):
         rows["diverged"] = [sum("diverged" in r for r in runs if r["arm"] == arm) for arm in arms]
     control = control or arms[0]
@@ -192,7 +176,7 @@ def summarise(
         return rows.round(2)
     compared = rows["p"].notna()
     rows.loc[compared, "Holm"] = metrics.holm(rows.loc[compared, "p"].tolist())
-    rows["beyond"] = rows["Holm"].map(is_beyond)
+    rows["beyond"] = rows["Holm"] <= BEYOND
     return rows.round({column: 2 for column in rows if column not in ("p", "Holm")})
 
 
@@ -221,14 +205,14 @@ class Comparison(NamedTuple):
     @property
     def sign(self) -> int:
         """+1 where more of the metric is better, else -1."""
-        return 1 if MORE_IS_BETTER[self.metric] else -1
+        return SIGN[self.metric]
 
     @property
     def verdict(self) -> str:
         """ "better", "worse" (both beyond noise), "noise", or "missing"."""
         if self.gap is None:
             return "missing"
-        if self.gap.mean == 0 or (self.gap.pairs > 1 and not is_beyond(self.corrected)):
+        if self.gap.mean == 0 or (self.gap.pairs > 1 and self.corrected > BEYOND):
             return "noise"
         return "better" if self.sign * self.gap.mean > 0 else "worse"
 
@@ -288,9 +272,7 @@ def pairs_of(arms: Sequence[str]) -> list[tuple[str, str]]:
     if set(own) & set(arms):
         steps = [(teacher, labels) for labels, teacher in own.items()]
         return steps + [(f"{kinds[teacher]}: label-free", teacher) for teacher in own.values()]
-    first: dict[str, str] = {}
-    for arm, kind in kinds.items():
-        first.setdefault(kind, arm)
+    first = {kind: arm for arm, kind in reversed(kinds.items())}
     return [(arm, first[kind]) for arm, kind in kinds.items() if first[kind] != arm]
 
 
@@ -305,7 +287,7 @@ def rivals(arms: Sequence[str], arm: str, over: str) -> list[tuple[str, str]]:
 
 def best_setting(name: str, arms: str = "", records: Records = read) -> tuple[str, str, int] | None:
     """(record, its best arm by mean accuracy (or TAR) on validation, of how many), or None; `arms`
-    is how the arms that count begin.
+    is how the arms that count begin. A numbered trial is told by the settings that were open.
 
     ValueError for a record that was judged on test images: nothing is chosen there.
     """
@@ -321,4 +303,10 @@ def best_setting(name: str, arms: str = "", records: Records = read) -> tuple[st
     found = {a: v for a in among if (v := values(runs, a, metric))}
     seeds = max(map(len, found.values()), default=0)  # finalists have more than the other trials
     mean = {a: fmean(v) for a, v in found.items() if len(v) == seeds}
-    return (name, max(mean, key=mean.get), len(found)) if mean else None
+    if not mean:
+        return None
+    best, tried = max(mean, key=mean.get), [record["settings"][a] for a in among]
+    if "#" in best:
+        of = record["settings"][best]
+        best = ", ".join(f"{k} {v}" for k, v in of.items() if any(t[k] != v for t in tried))
+    return name, best, len(found)

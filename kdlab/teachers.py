@@ -1,8 +1,7 @@
 """Trained teachers: load them, save them with a card, and answer for many students at once.
 
-A teacher is two files in data/teachers/, a student that is deployed two in data/students/:
-`<name>.safetensors` (float16 weights) and `<name>.json` (its card: how it was made, on what, how
-good it is). Nothing is unpickled.
+A teacher is two files in data/teachers (a deployed student: data/students): float16 weights, and a
+card that says how it was made, on what, and how good it is. Nothing is unpickled.
 """
 
 import json
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
 from kdlab.data import NO_VIEWS, Images, Views, augment, normalise
@@ -22,16 +21,14 @@ from kdlab.files import EMBEDDED, atomically, cache_dir, data_dir, digest, write
 from kdlab.machine import autocast
 from kdlab.models import build, forward
 
-FOLDERS = ("teachers", "students")
-
 
 def teacher_files(name: str) -> tuple[Path, Path]:
     """Weights and card of a teacher or a deployed student, from $KDLAB_DATA or from the clone."""
-    folders = [root / kind for root in (data_dir(), EMBEDDED) for kind in FOLDERS]
-    for folder in folders:
-        weights, card = folder / f"{name}.safetensors", folder / f"{name}.json"
-        if weights.is_file() and card.is_file():
-            return weights, card
+    for root in (data_dir(), EMBEDDED):
+        for kind in ("teachers", "students"):
+            weights = root / kind / f"{name}.safetensors"
+            if weights.is_file() and weights.with_suffix(".json").is_file():
+                return weights, weights.with_suffix(".json")
     raise FileNotFoundError(
         f"no teacher {name!r}: there are {', '.join(trained_teachers()) or 'none'}; "
         f"make it with `python -m kdlab train {name}`"
@@ -53,9 +50,7 @@ def current(weights: Path) -> dict:
     """The card of these weights; where saving new ones was cut off between both files, the old."""
     about = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
     before = about.pop("before", None)
-    if before and digest(weights.read_bytes()) == before["sha256"]:
-        return before
-    return about
+    return before if before and digest(weights.read_bytes()) == before["sha256"] else about
 
 
 @cache
@@ -86,24 +81,21 @@ def save_teacher(name: str, model: nn.Module, about: dict, folder: Path | None =
     """Write weights (float16, where they are floats) and card; a failure leaves the old ones.
 
     Two files cannot be replaced at once, so in between the new card has the old one in it:
-    whichever weights a kill leaves behind, their card is there (see `card`).
+    whichever weights a kill leaves behind, their card is there (see `current`).
     """
     path = (folder or data_dir() / "teachers") / f"{name}.safetensors"
     state = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
-    state = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
-
-    about_path, before = path.with_suffix(".json"), {}
+    weights = save({k: v.half() if v.is_floating_point() else v for k, v in state.items()})
+    about, before = about | {"sha256": digest(weights)}, {}
     with suppress(OSError, ValueError):
         before = {"before": current(path)}
 
     def write(target: str) -> None:
-        save_file(state, target)
-        about["sha256"] = digest(Path(target).read_bytes())
-        write_json(about_path, about | before)
+        Path(target).write_bytes(weights)
+        write_json(path.with_suffix(".json"), about | before)
 
-    about = dict(about)
     atomically(path, write)
-    write_json(about_path, about)
+    write_json(path.with_suffix(".json"), about)
     return path
 
 
@@ -142,8 +134,7 @@ def name_views(views: Views, view_seed: int) -> str:
 
 def content(*tensors: Tensor) -> bytes:
     """The tensors' own bytes, one after the other."""
-    flat = (t.detach().cpu().contiguous().view(-1).view(torch.uint8) for t in tensors)
-    return b"".join(t.numpy().tobytes() for t in flat)
+    return b"".join(t.detach().cpu().numpy().tobytes() for t in tensors)
 
 
 def answer(
@@ -205,9 +196,6 @@ def answer_batch(
     return logits.float(), features
 
 
-Answering = Callable[[Tensor, Tensor, int], tuple[Tensor | None, dict[str, Tensor]]]
-
-
 def answering(
     teacher: nn.Module | Answers | Sequence[Answers] | None,
     data: Images,
@@ -216,15 +204,15 @@ def answering(
     epochs: int,
     device: str,
     stages: Sequence[str] = (),
-) -> Answering:
+) -> Callable[[Tensor, Tensor, int], tuple[Tensor | None, dict[str, Tensor]]]:
     """The function (images, places in `data`, epoch) -> (teacher logits, features) for the loop."""
+    if teacher is None:
+        return lambda images, picks, epoch: (None, {})
     if isinstance(teacher, nn.Module):
         freeze(teacher).to(device, memory_format=torch.channels_last)
         return lambda images, picks, epoch: answer_batch(teacher, images, stages)
-    if teacher is not None and stages:
+    if stages:
         raise ValueError(f"the stages {stages} need the teacher itself, not its cached answers")
-    if teacher is None:
-        return lambda images, picks, epoch: (None, {})
     if isinstance(teacher, Answers):
         row = _rows(teacher, data, views, view_seed, epochs, device)
         return lambda images, picks, epoch: (row(epoch)[picks], {})
@@ -236,12 +224,10 @@ def _rows(
     answers: Answers, data: Images, views: Views, view_seed: int, epochs: int, device: str
 ) -> Callable[[int], Tensor]:
     """The function epoch -> [N, K] in the order of `data`; ValueError for answers of others."""
-    wanted = name_views(views, view_seed)
-    if answers.key["views"] != wanted or not answers.key["data"].startswith(f"{data.name} "):
-        raise ValueError(
-            f"these answers are for {answers.key['data'].split()[0]} seen as "
-            f"{answers.key['views']}, not for {data.name} seen as {wanted}: ask the teacher again"
-        )
+    made = f"{answers.key['data'].rsplit(' ', 1)[0]} seen as {answers.key['views']}"
+    wanted = f"{data.name} seen as {name_views(views, view_seed)}"
+    if made != wanted:
+        raise ValueError(f"these answers are for {made}, not for {wanted}: ask the teacher again")
     if len(answers.logits) < min(epochs, views.period or epochs):
         raise ValueError(f"these answers cover {len(answers.logits)} epochs, not {epochs}")
     here = Answers(answers.logits.to(device), answers.index.to(device), answers.key)

@@ -3,12 +3,12 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
+from torch.optim import lr_scheduler
 
 from kdlab.data import NO_VIEWS, Images, Views, augment, normalise
 from kdlab.losses import check_labels, distillation_loss
@@ -16,8 +16,6 @@ from kdlab.machine import autocast
 from kdlab.metrics import accuracy, predict
 from kdlab.models import forward
 from kdlab.teachers import Answers, answering
-
-NONE: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Batch(NamedTuple):
@@ -28,8 +26,8 @@ class Batch(NamedTuple):
     index: Tensor  # int64 [B], the images' places in the official split
     epoch: int
     teacher_logits: Tensor | None  # [B, K] for these very views ([M, B, K] from M teachers)
-    features: Mapping[str, Tensor] = NONE  # of the stages that the objective names
-    teacher_features: Mapping[str, Tensor] = NONE
+    features: Mapping[str, Tensor] = {}  # of the stages that the objective names
+    teacher_features: Mapping[str, Tensor] = {}
     student: nn.Module | None = None  # for objectives that show it other images
     teacher: nn.Module | None = None  # where the net itself was given, not its answers
 
@@ -79,13 +77,12 @@ def fit(
     device: str = "cpu",
     report: Callable[[dict], None] | None = None,
 ) -> list[dict]:
-    """Train `student` in place and return its history, one dict an epoch.
+    """Train `student` in place and return its history, one dict an epoch; `report` gets each.
 
     `teacher` is a frozen net, asked in each step, or its cached `Answers` (several: `Batch` holds
     them stacked); either way it answers for the very views that the student sees (Beyer et al.
     2022). An objective that matches features names them in its `stages` and needs the net.
-    `seed` orders the batches (and drives dropout), `view_seed` draws the views. `report` is called
-    with each epoch's dict.
+    `seed` orders the batches (and drives dropout), `view_seed` draws the views.
     Raises ValueError for labels out of range, for a cache of other images or views, or in place of
     a net, and FloatingPointError if the loss stops being a number.
     """
@@ -147,35 +144,25 @@ def shuffled(n: int, steps: int, *, seed: int, epoch: int) -> Iterator[Tensor]:
     return iter(torch.randperm(n, generator=generator).tensor_split(steps))
 
 
-def make_optimizer(
-    student: nn.Module, objective: Objective, settings: Optimizer
-) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum ("sgd"), or AdamW ("adam"; Adam where weight_decay is 0).
-
-    An objective with parameters of its own (a projector) has them trained with the student.
-    """
-    name, lr, weight_decay, _ = settings
-    weights = list(student.parameters())
-    if isinstance(objective, nn.Module):
-        weights += objective.parameters()
-    weights = [w for w in weights if w.requires_grad]
+def make_optimizer(student: nn.Module, objective: Objective, given: Optimizer) -> optim.Optimizer:
+    """SGD with Nesterov momentum ("sgd"), or AdamW ("adam"; Adam where weight_decay is 0), of the
+    student's parameters and those of an objective that has some (a projector)."""
+    name, lr, weight_decay, _ = given
+    nets = [net for net in (student, objective) if isinstance(net, nn.Module)]
+    weights = [w for net in nets for w in net.parameters() if w.requires_grad]
     if name == "sgd":
-        return torch.optim.SGD(weights, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+        return optim.SGD(weights, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
     if name == "adam":
-        return torch.optim.AdamW(weights, lr, weight_decay=weight_decay, fused=True)
+        return optim.AdamW(weights, lr, weight_decay=weight_decay, fused=True)
     raise ValueError(f"optimizer is 'sgd' or 'adam', got {name!r}")
 
 
-def make_schedule(
-    optimizer: torch.optim.Optimizer, name: str, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
+def make_schedule(optimizer: optim.Optimizer, name: str, steps: int) -> lr_scheduler.LRScheduler:
     """The learning rate: up to the optimizer's in the first quarter, then to zero; or constant."""
-    rates = torch.optim.lr_scheduler
     if name == "one-cycle":
         top = optimizer.param_groups[0]["lr"]
-        return rates.OneCycleLR(
-            optimizer, top, total_steps=steps + 1, pct_start=0.25, cycle_momentum=False
-        )
+        fixed = {"pct_start": 0.25, "cycle_momentum": False}
+        return lr_scheduler.OneCycleLR(optimizer, top, total_steps=steps + 1, **fixed)
     if name == "constant":
-        return rates.ConstantLR(optimizer, factor=1.0)
+        return lr_scheduler.ConstantLR(optimizer, factor=1.0)
     raise ValueError(f"schedule is 'one-cycle' or 'constant', got {name!r}")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-Settings = tuple  # a named tuple that has the settings: a recipe
+from kdlab.recipes import Arms, Recipe
 
 TRIALS, FINALISTS, FIRST_SEED = 12, 3, 100  # final runs have seeds from 0
 PAST = (1.5, 2.2, 3.3, 5.0)  # of the range's end, where the best setting lies there
@@ -26,11 +26,11 @@ class Space(NamedTuple):
     """A recipe, and the ranges that its open settings are drawn from: evenly in the logarithm, the
     label share evenly in itself."""
 
-    base: Settings
+    base: Recipe
     ranges: dict[str, tuple[float, float]]
 
 
-def with_settings(base: Settings, values: Mapping[str, float]) -> Settings:
+def with_settings(base: Recipe, values: Mapping[str, float]) -> Recipe:
     """The recipe with these settings."""
     values = dict(values)
     if SHARE in values:
@@ -57,7 +57,7 @@ def at(place: float, name: str, low: float, high: float) -> float:
     return float(f"{value:.2g}")
 
 
-def drawn(spaces: Mapping[str, Space], trials: int = TRIALS) -> dict[str, Settings]:
+def drawn(spaces: Mapping[str, Space], trials: int = TRIALS) -> Arms:
     """The first round: as many settings of every arm, named "ARM #1" and so on."""
     return {
         f"{arm} #{number}": with_settings(
@@ -84,13 +84,11 @@ def scores(runs: Sequence[Mapping], arm: str, seeds: int = 1) -> dict[str, float
     return {t: fmean(s) for t, s in sorted(whole.items(), key=lambda item: -fmean(item[1]))}
 
 
-def past_the_edge(
-    spaces: Mapping[str, Space], trials: Mapping[str, Settings], runs: Sequence[Mapping]
-) -> dict[str, Settings]:
+def past_the_edge(spaces: Mapping[str, Space], trials: Arms, runs: Sequence[Mapping]) -> Arms:
     """The second round: for each setting of an arm's best trial that lies in the outermost of the
     parts that its trials divide a range into, four more beyond that end, all else as there. Once,
     and not for the label share, whose ends are its own."""
-    more: dict[str, Settings] = {}
+    more: Arms = {}
     for arm, (_, ranges) in spaces.items():
         best = trials[next(iter(scores(runs, arm)))]
         steps, tried = [], sum(arm_of(trial) == arm for trial in trials)

@@ -28,11 +28,11 @@ def text(node: Mapping[str, object], language: str = "both") -> str:
 def say(key: str, language: str = "both", **values: object) -> str:
     """The words of a key such as "panel.temperature", with `values` filled in."""
     section, _, name = key.partition(".")
-    node = _words()[section][name]
+    node = wordbook()[section][name]
     return text({code: node[code].format(**values) for code in codes(language)}, language)
 
 
 @cache
-def _words() -> dict[str, dict[str, dict[str, str]]]:
+def wordbook() -> dict[str, dict[str, dict[str, str]]]:
     """Section -> name -> language -> words."""
     return yaml.safe_load((EMBEDDED / "words.yaml").read_text(encoding="utf-8"))

@@ -1,5 +1,6 @@
 """The checks under the exercises: they pass what is right and name the usual mistakes."""
 
+import itertools
 import re
 
 import numpy as np
@@ -9,7 +10,6 @@ import torch.nn.functional as F
 from scipy.optimize import brentq
 
 from kdlab.show import checks
-from kdlab.show.checks import EXERCISES
 
 
 def kl(z, v, t):
@@ -66,11 +66,13 @@ def tar(genuine, impostor, far):
 
 
 def text_kl(p, q, length):
-    p, q = p.softmax(1), q.softmax(1)
-    now, total = torch.eye(len(p))[0], 0
-    for _ in range(length):
-        total = total + (now[:, None] * p * (p / q).log()).sum()
-        now = p.T @ now
+    """Over all V ** length texts, one by one."""
+    p, q = p.log_softmax(1), q.log_softmax(1)
+    total = 0
+    for text in itertools.product(range(len(p)), repeat=length):
+        steps = list(zip((0, *text), text, strict=False))
+        of_p, of_q = (sum(model[step] for step in steps) for model in (p, q))
+        total = total + of_p.exp() * (of_p - of_q)
     return total
 
 
@@ -126,7 +128,25 @@ RIGHT = {  # each written without kdlab
     "honest_gain": lambda g: sum(
         g[np.delete(g.numpy(), s, 1).mean(1).argmax(), s] for s in range(g.shape[1])) / g.shape[1],
 }  # fmt: skip
-MISTAKES = [(name, hint, wrong) for name, e in EXERCISES.items() for hint, wrong in e.mistakes]
+CHECKS = {name[6:]: check for name, check in vars(checks).items() if name.startswith("check_")}
+
+
+def mistakes(check):
+    """What a check knows: its hints, each with a function that makes the mistake."""
+
+    def hints_of(*case, **options):
+        hints.extend(check.__wrapped__(*case, **options)[1])
+        raise NotImplementedError
+
+    hints = []
+    check(hints_of)
+    return {
+        hint: lambda *case, hint=hint, **options: check.__wrapped__(*case, **options)[1][hint]
+        for hint in hints
+    }
+
+
+MISTAKES = [(name, *made) for name, check in CHECKS.items() for made in mistakes(check).items()]
 FURTHER = [  # what every check says without a mistake of its own
     ("soften", lambda z, t: (z / t).exp() / (z / t).exp().sum(1, keepdim=True), "NaN; the exp of"),
     ("entropy", lambda p: -(p * p.log()).nansum(), r"must have shape \[1\], yours has \[\]"),
@@ -140,38 +160,36 @@ FURTHER = [  # what every check says without a mistake of its own
 
 
 def test_every_exercise_has_a_check_and_a_solution_of_its_own():
-    named = {name for name in vars(checks) if name.startswith("check_")}
-    assert named == {f"check_{name}" for name in EXERCISES}
-    assert set(RIGHT) == set(EXERCISES)
+    assert set(RIGHT) == set(CHECKS)
+    assert len(MISTAKES) == 94
 
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_solutions_pass(name, capsys):
-    for solution in (RIGHT[name], EXERCISES[name].right):
-        getattr(checks, f"check_{name}")(solution)
-        assert capsys.readouterr().out == f"All checks of {name} passed.\n"
+    CHECKS[name](RIGHT[name])
+    assert capsys.readouterr().out == f"All checks of {name} passed.\n"
 
 
 @pytest.mark.parametrize(("name", "hint", "wrong"), MISTAKES)
 def test_each_mistake_gets_its_own_hint(name, hint, wrong, capsys):
     """It differs from the right answer, and from every mistake that is tried before it."""
     with pytest.raises(AssertionError, match=f"^{re.escape(f'{name}: {hint}')}$"):
-        getattr(checks, f"check_{name}")(wrong)
+        CHECKS[name](wrong)
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("name", "wrong", "told"), FURTHER)
 def test_any_other_answer_is_told_what_was_expected(name, wrong, told):
     with pytest.raises(AssertionError, match=told):
-        getattr(checks, f"check_{name}")(wrong)
+        CHECKS[name](wrong)
 
 
-@pytest.mark.parametrize("name", EXERCISES)
+@pytest.mark.parametrize("name", CHECKS)
 def test_a_stub_is_not_done_yet(name, capsys):
     def stub(*args, **options):
         raise NotImplementedError
 
-    getattr(checks, f"check_{name}")(stub)
+    CHECKS[name](stub)
     assert capsys.readouterr().out == f"{name}: not done yet.\n"
 
 

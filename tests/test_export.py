@@ -5,34 +5,27 @@ import math
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from kdlab.data import Images, normalise
+from kdlab.data import normalise
+from kdlab.experiments import STUDENTS, TEACHERS
 from kdlab.files import ROOT
 from kdlab.losses import soften
+from kdlab.metrics import errors, predict
 from kdlab.models import MODELS, build
 from kdlab.serving import export, runtime
 from kdlab.serving.rollout import Agreement
 from kdlab.sources import SOURCES
-
-
-def family(name: str) -> str:
-    return "mnist" if name.startswith("mlp") or name.endswith("grey") else "cifar10"
+from kdlab.teachers import card, load_teacher
 
 
 def noise(data: str, count: int, seed: int = 0) -> torch.Tensor:
     draw = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, *export.SHAPES[data]), generator=draw, dtype=torch.uint8)
-
-
-def images(data: str, count: int) -> Images:
-    source = SOURCES[data]
-    labels = torch.zeros(count, dtype=torch.long)
-    about = (f"{data}/train", source.classes, source.mean, source.std)
-    return Images(noise(data, count), labels, torch.arange(count), *about)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +40,8 @@ def exported(tmp_path_factory):
 @pytest.mark.parametrize("name", MODELS)
 def test_every_registered_model_says_the_same_in_onnx(name, tmp_path):
     torch.manual_seed(0)
-    net, data = build(name), family(name)
+    net, grey = build(name), name.startswith("mlp") or name.endswith("grey")
+    data = "mnist" if grey else "cifar10"
     net(normalise(noise(data, 8), SOURCES[data]))  # batch norm has seen something
     path = export.to_onnx(net, data, tmp_path / "net.onnx")
     assert net.training  # as it was
@@ -63,14 +57,13 @@ def test_the_file_says_what_it_is_and_takes_pixels(exported):
     session = runtime.open_model(exported[1])
     about = runtime.metadata(session)
     assert (about["name"], about["role"], about["data"]) == ("net", "student", "cifar10")
-    assert tuple(about["classes"]) == SOURCES["cifar10"].classes
-    assert about["shape"] == [3, 32, 32]
+    assert tuple(about["classes"]) == SOURCES["cifar10"].classes and about["shape"] == [3, 32, 32]
     assert session.get_inputs()[0].type == "tensor(uint8)"
 
 
 def test_int8_is_smaller_and_nearly_the_same(exported, tmp_path):
-    net, path = exported
-    small = export.quantise(path, tmp_path / "small.onnx", images("cifar10", 200))
+    path, data = exported[1], SimpleNamespace(images=noise("cifar10", 200))
+    small = export.quantise(path, tmp_path / "small.onnx", data)
     assert small.stat().st_size < 0.8 * path.stat().st_size
     pixels = noise("cifar10", 200, seed=7).numpy()
     exact = runtime.infer(runtime.open_model(path), pixels)
@@ -124,9 +117,9 @@ def test_a_fresh_process_measures_without_torch(exported):
     assert 0 < found["runtime MB"] <= found["peak MB"] < 400
     assert found["frames/s"] > 0
     code = (
-        "import sys; from kdlab.serving import service, traffic; sys.exit('torch' in sys.modules)"
+        "import sys, kdlab.serving.service, kdlab.serving.traffic; sys.exit('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the ceiling is Linux's RLIMIT_DATA")
@@ -146,22 +139,19 @@ def test_a_measurement_that_fails_without_a_ceiling_says_why(tmp_path):
 def test_what_is_deployed_is_exported_once_and_anew_for_new_weights(monkeypatch, tmp_path):
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path))
     name = "mnist-student-distilled"
-    only = [d for d in export.DEPLOYED if d.name == name]
-    monkeypatch.setattr(export, "DEPLOYED", only)
-    said = []
-    files = export.exported_models(say=said.append)
-    assert set(files) == {name, f"{name}-int8"} and len(said) == 2
-    assert export.exported_models(say=said.append) == files and len(said) == 2
+    monkeypatch.setattr(export, "DEPLOYED", [d for d in export.DEPLOYED if d.name == name])
+    files = export.exported_models()
+    assert set(files) == {name, f"{name}-int8"}
+    written = {path: path.stat().st_mtime_ns for path in files.values()}
+    assert export.exported_models() == files
+    assert {path: path.stat().st_mtime_ns for path in files.values()} == written
     real = export.card(name)
     monkeypatch.setattr(export, "card", lambda _: real | {"sha256": "f" * 64})
-    assert export.exported_models(say=said.append)[name] != files[name] and len(said) == 4
+    assert not set(export.exported_models().values()) & set(written)
 
 
 @pytest.mark.parametrize("deployed", export.DEPLOYED, ids=lambda d: d.name)
 def test_what_is_deployed_ships_with_an_honest_card(deployed):
-    from kdlab.experiments import STUDENTS, TEACHERS
-    from kdlab.teachers import card, load_teacher
-
     about, recipe = card(deployed.name), (TEACHERS | STUDENTS)[deployed.name]
     assert about["model"] == recipe.student and about["seed"] == 0
     assert "-dirty" not in about["commit"]
@@ -169,22 +159,16 @@ def test_what_is_deployed_ships_with_an_honest_card(deployed):
     assert json.loads(json.dumps(later)) == json.loads(json.dumps(recipe._asdict()))
     if deployed.role != "teacher":
         test = export.image_set(deployed.data, "test")
-        from kdlab.metrics import errors, predict
-
         wrong = errors(predict(load_teacher(deployed.name), test), test.labels)
         assert abs(wrong - about["test errors"]) <= 3
 
 
 def test_the_pairs_of_students_differ_in_the_teacher_alone():
-    from kdlab.experiments import STUDENTS
-
     for data in ("mnist", "cifar10"):
         alone, taught = (STUDENTS[f"{data}-student-{how}"] for how in ("labels", "distilled"))
         names = ("teacher", "temperature", "soft_weight", "hard_weight")
         assert alone._replace(**{n: getattr(taught, n) for n in names}) == taught
-        assert taught.teacher == next(
-            d.name for d in export.DEPLOYED if (d.data, d.role) == (data, "teacher")
-        )
+        assert (taught.teacher, data, "teacher") in export.DEPLOYED
 
 
 # ---------------------------------------------------------------- roll-out

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from test_training import images, same, state
 from torch import nn
 
-from kdlab import losses, methods, robust
-from kdlab.data import Images
+from kdlab import losses, methods
 from kdlab.losses import soft_target_loss
 from kdlab.methods import METHODS, Combined, Discriminator, Reverse, objective, rotate
 from kdlab.models import Peers, build, channels, forward
@@ -24,15 +24,7 @@ SEVERAL = {"mean of teachers", "switched teachers"}
 WHOLE = {"mutual learning", "adversarial training", "ARD", "RSLAD"}  # nothing is added to them
 
 
-def noise(n=64, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    pixels = torch.randint(0, 256, (n, 3, 32, 32), generator=generator).byte()
-    labels = torch.randint(10, (n,), generator=generator)
-    half = (0.5,) * 3
-    return Images(pixels, labels, torch.arange(n), "noise/train", tuple("abcdefghij"), half, half)
-
-
-DATA = noise()
+DATA = images(64, side=32, classes=10)
 
 
 def net(name="cnn7-8", seed=1):
@@ -40,17 +32,17 @@ def net(name="cnn7-8", seed=1):
     return build(name)
 
 
-def run(method, teacher, given=None, weight=None, **options):
+def run(method, teacher, given=None):
     """One epoch of a student of 24 k parameters: the student, its objective, the loss."""
     student = net("cnn3-16", 0)
     if method == "mutual learning":
         student = Peers(student, net("cnn3-16", 2))
     goal = objective(method, student=student, teacher=teacher, data=DATA,
                      hard_weight=float(method not in WHOLE),
-                     weight=METHODS[method].weight if weight is None else weight)  # fmt: skip
+                     weight=METHODS[method].weight)  # fmt: skip
     before = {k: v.clone() for k, v in goal.named_parameters()}
-    settings = {"epochs": 1, "batch_size": 32, "optimizer": Optimizer("adam", 1e-3, 0.0)}
-    history = fit(student, DATA, goal, teacher=given, **(settings | options))
+    adam = Optimizer("adam", 1e-3, 0.0)
+    history = fit(student, DATA, goal, teacher=given, epochs=1, batch_size=32, optimizer=adam)
     return student, goal, before, history[-1]["loss"]
 
 
@@ -74,7 +66,8 @@ def anatomy(model):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_tiny_training_run_leaves_nothing_but_a_student(method):
     teacher, given = teachers_for(method)
-    kept = {k: v.clone() for k, v in teacher.state_dict().items()} if teacher else {}
+    kept = state(teacher) if teacher else {}
+    assert METHODS[method].reference and METHODS[method].weight > 0
     student, goal, own, loss = run(method, teacher, given)
     assert math.isfinite(loss)
     assert bool(own) == (method in OWN_WEIGHTS)
@@ -87,7 +80,7 @@ def test_a_tiny_training_run_leaves_nothing_but_a_student(method):
     if teacher:
         assert not any(m.training for m in teacher.modules()) and anatomy(teacher) == anatomy(net())
         assert not any(w.requires_grad or w.grad is not None for w in teacher.parameters())
-        assert all(torch.equal(v, kept[k]) for k, v in teacher.state_dict().items())
+        assert same(kept, state(teacher))
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - NO_TEACHER - SEVERAL))
@@ -101,20 +94,16 @@ def test_cached_answers_serve_logits_and_are_refused_for_features(method):
         assert math.isfinite(run(method, teacher, answers)[3])
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_names_functions_that_are_there(method):
-    about = METHODS[method]
-    places = losses, methods, robust
-    assert all(any(hasattr(p, f) for p in places) for f in about.function.split(", "))
-    assert about.weight > 0 and about.reference
-
-
 def test_an_unknown_method_lists_the_names():
     with pytest.raises(ValueError, match="no method 'magic': there are logit matching, .*, RSLAD"):
         objective("magic", student=net(), teacher=None, data=DATA)
 
 
 # ------------------------------------------------------------------------------ the weighted sum
+
+
+def some_logits(nets=2):
+    return 3 * torch.randn(nets, 6, 10, generator=torch.Generator().manual_seed(0))
 
 
 def batch_for(teacher_logits, labels=None, **more):
@@ -131,7 +120,7 @@ def goal_of(method, teacher=None, **weights):
 @pytest.mark.parametrize("hard", [0.0, 0.1])
 @pytest.mark.parametrize("weight", [0.0, 2.0])
 def test_the_weights_are_of_the_parts(soft, hard, weight):
-    z, v = 3 * torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
+    z, v = some_logits()
     batch = batch_for(v)
     weights = {"temperature": 3.0, "soft_weight": soft, "hard_weight": hard, "weight": weight}
     expected = hard * F.cross_entropy(z, batch.labels) + soft * soft_target_loss(z, v, 3.0)
@@ -155,7 +144,7 @@ def test_a_weight_of_zero_drops_its_part():
 
 
 def test_hard_labels_are_not_looked_at_without_their_weight():
-    z, v = torch.randn(2, 6, 10)
+    z, v = some_logits()
     goal = goal_of("logit matching", hard_weight=0.0, soft_weight=0.5)
     assert math.isfinite(goal(z, batch_for(v, labels=torch.full((6,), -1))))
 
@@ -238,11 +227,10 @@ def test_turned_images_teach_the_student(method):
 def test_channels_are_those_of_the_stages_and_the_mode_stays():
     for training in (True, False):
         model = net("cnn3-16").train(training)
-        before = {k: v.clone() for k, v in model.state_dict().items()}
-        stages = ["stage1", "stage2", "stage3", "flatten"]
+        before, stages = state(model), ["stage1", "stage2", "stage3", "flatten"]
         assert channels(model, DATA.images.shape[1:], stages) == [16, 32, 64, 64]
         assert all(m.training == training for m in model.modules())
-        assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+        assert same(before, state(model))
 
 
 def test_peers_answer_side_by_side():
@@ -254,7 +242,7 @@ def test_peers_answer_side_by_side():
 
 
 def test_switched_teachers_picks_one_of_them_a_batch():
-    z, *teachers = 3 * torch.randn(4, 6, 10, generator=torch.Generator().manual_seed(0))
+    z, *teachers = some_logits(4)
     alone = [float(soft_target_loss(z, v, 2.0)) for v in teachers]
     torch.manual_seed(0)
     batch, setting = batch_for(torch.stack(teachers)), methods.Setting(None, None, DATA, 2.0)
@@ -263,22 +251,17 @@ def test_switched_teachers_picks_one_of_them_a_batch():
     assert min(drawn.count(one) for one in alone) > 15
 
 
-@pytest.mark.parametrize(
-    ("method", "change"),
-    [
-        ("permuted dark knowledge", lambda v, y: losses.permute_dark_knowledge(v)),
-        ("same-entropy smoothing", lambda v, y: losses.same_entropy_smoothing(v, y, 3.0)),
-    ],
-)
+@pytest.mark.parametrize(("method", "change"), [
+    ("permuted dark knowledge", lambda v, y: losses.permute_dark_knowledge(v)),
+    ("same-entropy smoothing", lambda v, y: losses.same_entropy_smoothing(v, y, 3.0)),
+])  # fmt: skip
 def test_controls_are_soft_targets_of_a_changed_teacher(method, change):
-    z, v = 3 * torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
-    batch = batch_for(v)
-    goal = goal_of(method, temperature=3.0, hard_weight=0.0, weight=0.5)
+    z, v = some_logits()
+    batch, goal = batch_for(v), goal_of(method, temperature=3.0, hard_weight=0.0, weight=0.5)
     torch.manual_seed(7)
     ours = goal(z, batch)
     torch.manual_seed(7)
-    expected = 0.5 * soft_target_loss(z, change(v, batch.labels), 3.0)
-    assert torch.allclose(ours, expected)
+    assert torch.allclose(ours, 0.5 * soft_target_loss(z, change(v, batch.labels), 3.0))
 
 
 def test_match_projects_the_student_alone():

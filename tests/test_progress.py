@@ -1,6 +1,5 @@
 """The progress file: kills, writers at once, other versions, damage; and the schedule of FSRS."""
 
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +23,12 @@ def file(tmp_path, monkeypatch):
     return path
 
 
+@pytest.fixture
+def at(monkeypatch):
+    """Sets the clock of `progress`."""
+    return lambda moment: monkeypatch.setattr(progress, "now", lambda: moment)
+
+
 def python(code: str) -> subprocess.Popen:
     command = [sys.executable, "-u", "-c", code]
     return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
@@ -34,11 +39,13 @@ def test_reading_makes_no_file(file):
     assert not file.parent.exists()
 
 
-def test_answers_come_back_as_they_were_given():
-    progress.record("a", 3, now=NOON)
-    progress.record("b", 1, "choice", now=NOON + DAY)
+def test_answers_come_back_as_they_were_given(at):
+    at(NOON)
+    progress.record("a", 3)
+    progress.record_interview(30, 0.5, {"correct": 2})
+    at(NOON + DAY)
+    progress.record("b", 1, "choice")
     assert progress.answer_log() == [("a", NOON, 3, "card"), ("b", NOON + DAY, 1, "choice")]
-    progress.record_interview(30, 0.5, {"correct": 2}, now=NOON)
     assert progress.interviews() == [(NOON, 30.0, 0.5, {"correct": 2})]
 
 
@@ -58,21 +65,15 @@ def test_the_file_is_in_the_users_data_folder(monkeypatch):
     assert ROOT not in path.parents  # an upgrade of the clone leaves it alone
 
 
-WRITER = """
-from kdlab.interview import progress
-for n in range(100000):
-    progress.record(f"card-{n}", 3)
-    print(n)
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 @pytest.mark.parametrize("pause", [0.0, 0.013, 0.031])
 def test_kill_9_in_the_middle_of_writing_loses_at_most_the_last_answer(pause):
-    writer = python(WRITER)
+    writer = python(
+        "from kdlab.interview import progress\n"
+        "for n in range(100000): progress.record(f'card-{n}', 3); print(n)"
+    )
     seen = [int(writer.stdout.readline()) for _ in range(20)]
     time.sleep(pause)
-    writer.send_signal(signal.SIGKILL)
+    writer.kill()
     seen += [int(line) for line in writer.stdout.read().split()]
     writer.wait()
     kept = [answer.item for answer in progress.answer_log()]
@@ -84,15 +85,13 @@ def test_kill_9_in_the_middle_of_writing_loses_at_most_the_last_answer(pause):
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_kill_9_within_a_transaction_is_rolled_back(file):
     progress.record("before", 3)
     stuck = python(
-        "from kdlab.interview import progress\n"
-        "with progress._opened() as db:\n"
-        "    db.execute('PRAGMA cache_spill=1'); db.execute('BEGIN IMMEDIATE')\n"
-        "    db.execute('INSERT INTO answers (item, at, grade) VALUES (?, ?, 3)', ('half', 'x'))\n"
-        "    print('written', flush=True); import time; time.sleep(60)\n"
+        f"import sqlite3, time; db = sqlite3.connect({str(file)!r}, isolation_level=None)\n"
+        "db.execute('PRAGMA cache_spill=1'); db.execute('BEGIN IMMEDIATE')\n"
+        "db.execute('INSERT INTO answers (item, at, grade) VALUES (?, ?, 3)', ('half', 'x'))\n"
+        "print('written', flush=True); time.sleep(60)\n"
     )
     assert stuck.stdout.readline() == "written\n"
     stuck.kill()
@@ -102,8 +101,7 @@ def test_kill_9_within_a_transaction_is_rolled_back(file):
 
 def test_two_processes_write_at_once(file):
     code = (
-        "from kdlab.interview import progress\nfor n in range(150): "
-        "progress.record('{0}', 1 + n % 4)"
+        "from kdlab.interview import progress as p\nfor n in range(150): p.record('{}', 1 + n % 4)"
     )
     writers = [python(code.format(name)) for name in "xy"]  # both make the file, too
     assert [writer.wait(60) for writer in writers] == [0, 0]
@@ -116,30 +114,30 @@ def old_file(path: Path, version: int) -> None:
     """As kdlab 0.1.0 wrote it, in its own words."""
     path.parent.mkdir(parents=True)
     with sqlite3.connect(path) as db:
-        db.execute(
-            "CREATE TABLE answers (id INTEGER PRIMARY KEY AUTOINCREMENT, item TEXT NOT NULL, "
-            "at TEXT NOT NULL, grade INTEGER NOT NULL CHECK (grade BETWEEN 1 AND 4))"
-        )
-        db.execute("ALTER TABLE answers ADD COLUMN mode TEXT NOT NULL DEFAULT 'card'")
-        db.execute(
-            "CREATE TABLE interviews (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, "
-            "minutes REAL NOT NULL, score REAL NOT NULL, rubric TEXT NOT NULL)"
-        )
-        rows = [("a", NOON.isoformat(), 3, "card"), ("b", NOON.isoformat(), 1, "mock")]
-        db.executemany("INSERT INTO answers (item, at, grade, mode) VALUES (?, ?, ?, ?)", rows)
-        past = (NOON.isoformat(), 30.0, 0.5, '{"clear": 3}')
-        db.execute("INSERT INTO interviews (at, minutes, score, rubric) VALUES (?,?,?,?)", past)
-        db.execute(f"PRAGMA user_version = {version}")
+        db.executescript(f"""
+            CREATE TABLE answers (id INTEGER PRIMARY KEY AUTOINCREMENT, item TEXT NOT NULL,
+                at TEXT NOT NULL, grade INTEGER NOT NULL CHECK (grade BETWEEN 1 AND 4));
+            ALTER TABLE answers ADD COLUMN mode TEXT NOT NULL DEFAULT 'card';
+            CREATE TABLE interviews (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL,
+                minutes REAL NOT NULL, score REAL NOT NULL, rubric TEXT NOT NULL);
+            INSERT INTO answers (item, at, grade, mode) VALUES
+                ('a', '2026-03-01T12:00:00+00:00', 3, 'card'),
+                ('b', '2026-03-01T12:00:00.000500+00:00', 1, 'mock');
+            INSERT INTO interviews (at, minutes, score, rubric) VALUES
+                ('2026-03-01T12:00:00+00:00', 30.0, 0.5, '{{"clear": 3}}');
+            PRAGMA user_version = {version}""")
 
 
 def test_a_file_of_the_last_version_is_read_as_it_is_and_goes_on(file):
     old_file(file, 3)
+    later = NOON + timedelta(microseconds=500)
     before = file.read_bytes()
-    assert progress.answer_log() == [("a", NOON, 3, "card"), ("b", NOON, 1, "mock")]
+    assert progress.answer_log() == [("a", NOON, 3, "card"), ("b", later, 1, "mock")]
     assert progress.interviews() == [(NOON, 30.0, 0.5, {"clear": 3})]
+    assert progress.cards()["b"] == progress.reschedule(None, 1, later)
     assert file.read_bytes() == before
-    progress.record_interview(20, 1.0, {}, now=NOON)
-    progress.record("c", 2, "mock", now=NOON)
+    progress.record_interview(20, 1.0, {})
+    progress.record("c", 2, "mock")
     assert len(progress.answer_log()) == 3 and len(progress.interviews()) == 2
 
 
@@ -184,17 +182,20 @@ def test_the_schedule_moves_as_it_should():
     assert due_in([3, 3, 3, 1, 3, 3]) < due_in([3, 3, 3, 3, 3, 3]) / 4
 
 
-def test_cards_are_replayed_from_the_log():
+def test_cards_are_replayed_from_the_log(at):
     card = None
     for day, grade in enumerate([3, 3, 1, 3, 4]):
-        progress.record("a", grade, now=NOON + day * DAY)
+        at(NOON + day * DAY)
+        progress.record("a", grade)
         card = progress.reschedule(card, grade, NOON + day * DAY)
     assert progress.cards() == {"a": card}
 
 
-def test_recall_falls_with_time_and_is_zero_for_the_unseen():
-    card = progress.reschedule(progress.reschedule(None, 3, NOON), 3, NOON + DAY)
-    values = [progress.recall(card, NOON + days * DAY) for days in (1, 3, 10, 100)]
+def test_recall_falls_with_time_and_is_zero_for_the_unseen(at):
+    card, values = progress.reschedule(progress.reschedule(None, 3, NOON), 3, NOON + DAY), []
+    for days in (0, 2, 9, 99):
+        at(NOON + days * DAY)
+        values.append(progress.recall(card))  # a day later
     assert values[0] == 1 and values == sorted(values, reverse=True) and 0 < values[-1] < 0.9
     assert progress.recall(None) == 0
 

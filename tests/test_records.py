@@ -15,8 +15,13 @@ from kdlab.records import commit, provenance, read, summarise, table, values
 RECORDS = sorted((ROOT / "data" / "results").glob("*.json"))
 
 
+def made_up(**arms):
+    """Runs by hand: arm -> its accuracy by seed."""
+    return [{"arm": n, "seed": s, "accuracy": a} for n, by in arms.items() for s, a in by.items()]
+
+
 def test_a_diverged_run_is_shown_and_enters_no_mean():
-    runs = made_up("labels", {0: 70.0, 1: 72.0, 2: 71.0}) + made_up("taught", {0: 73.0, 1: 74.0})
+    runs = made_up(labels={0: 70.0, 1: 72.0, 2: 71.0}, taught={0: 73.0, 1: 74.0})
     runs.append({"arm": "taught", "seed": 2, "accuracy": None, "diverged": "the loss is nan"})
     rows = summarise(runs)
     assert list(rows["diverged"]) == [0, 1] and list(rows["seeds"]) == [3, 2]
@@ -39,64 +44,57 @@ def test_commit_is_marked_for_edited_code_but_not_for_a_written_record(tmp_path,
     monkeypatch.delenv("KDLAB_COMMIT", raising=False)
     monkeypatch.setattr(records, "ROOT", tmp_path)
     assert commit() == "unknown"
-    for name in ("kdlab/losses.py", "data/results/trio.json"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text("old")
+    code, record = tmp_path / "kdlab/losses.py", tmp_path / "data/results/trio.json"
+    for path in (code, record):
+        path.parent.mkdir(parents=True)
+        path.write_text("old")
 
     def git(*words):
         who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
         subprocess.run(("git", *who, *words), cwd=tmp_path, check=True, capture_output=True)
 
-    git("init")
-    git("add", ".")
-    git("commit", "-m", "first")
+    for words in (("init",), ("add", "."), ("commit", "-m", "first")):
+        git(*words)
     clean = commit()
     assert re.fullmatch("[0-9a-f]{12,}", clean)
-    (tmp_path / "data/results/trio.json").write_text("new")
+    record.write_text("new")
     assert commit() == clean
-    (tmp_path / "kdlab/losses.py").write_text("new")
+    code.write_text("new")
     edited = commit()
     assert re.fullmatch(f"{clean}-dirty-[0-9a-f]{{8}}", edited) and commit() == edited
-    (tmp_path / "kdlab/losses.py").write_text("newer")
+    code.write_text("newer")
     assert commit() not in (edited, clean)  # other edits are other code
-    (tmp_path / "kdlab/losses.py").write_text("new")
+    code.write_text("new")
     (tmp_path / "kdlab/more.py").write_text("a file that git does not know")
     assert commit() not in (edited, clean)
     monkeypatch.setenv("KDLAB_COMMIT", "abc")
     assert commit() == "abc"
 
 
-def made_up(arm, accuracies):
-    return [{"arm": arm, "seed": s, "accuracy": a} for s, a in accuracies.items()]
-
-
 def test_summary_is_the_closed_form():
-    runs = made_up("labels", {0: 70.0, 1: 72.0, 2: 71.0})
-    runs += made_up("taught", {2: 75.0, 0: 73.0, 1: 74.0})  # in the order in which they ended
-    rows = summarise(runs)
+    ended = {2: 75.0, 0: 73.0, 1: 74.0}  # in this order; the differences are 3, 2 and 4
+    rows = summarise(made_up(labels={0: 70.0, 1: 72.0, 2: 71.0}, taught=ended))
     assert list(rows.index) == ["labels", "taught"]
-    assert rows.loc["labels", "mean"] == 71 and rows.loc["labels", "std"] == 1
-    differences = [3.0, 2.0, 4.0]
-    half = 4.302653 * 1.0 / math.sqrt(3)
-    row = rows.loc["taught"]
-    assert row["seeds"] == 3
-    assert row["difference"] == sum(differences) / 3
+    assert tuple(rows.loc["labels", ["mean", "std"]]) == (71, 1)
+    half, row = 4.302653 * 1.0 / math.sqrt(3), rows.loc["taught"]
+    assert row["seeds"] == 3 and row["difference"] == 3
     assert row["95% low"] == pytest.approx(3 - half, abs=0.006)
     assert row["95% high"] == pytest.approx(3 + half, abs=0.006)
     assert math.isnan(rows.loc["labels", "difference"])
 
 
 def test_half_finished_arms_are_paired_by_seed_not_by_place():
-    runs = made_up("labels", {0: 70.0, 1: 72.0, 2: 71.0})
-    runs += made_up("taught", {0: 71.0, 2: 72.0, 3: 99.0})
+    runs = made_up(labels={0: 70.0, 1: 72.0, 2: 71.0}, taught={0: 71.0, 2: 72.0, 3: 99.0})
     row = summarise(runs).loc["taught"]
     assert (row["difference"], row["95% low"], row["95% high"]) == (1, 1, 1)  # seeds 0 and 2
-    lonely = summarise(made_up("labels", {0: 70.0}) + made_up("taught", {0: 71.0}))
+    lonely = summarise(made_up(labels={0: 70.0}, taught={0: 71.0}))
     assert "difference" not in lonely  # one pair has no interval
+    with pytest.raises(ValueError, match="no run to sum up"):
+        summarise([])
 
 
 def test_another_control_and_metric():
-    runs = made_up("a", {0: 1.0, 1: 2.0}) + made_up("b", {0: 3.0, 1: 4.0})
+    runs = made_up(a={0: 1.0, 1: 2.0}, b={0: 3.0, 1: 4.0})
     for r in runs:
         r["errors"] = int(r["accuracy"]) * 10
     rows = summarise(runs, "errors", control="b")
@@ -128,8 +126,3 @@ def test_provenance_of_every_record(path):
     assert runs and all({"arm", "seed", "accuracy"} <= set(r) for r in runs)
     assert len({(r["arm"], r["seed"]) for r in runs}) == len(runs), "a run is there twice"
     assert all(math.isfinite(v) for r in runs for v in r.values() if isinstance(v, float))
-
-
-def test_nothing_can_not_be_summed_up():
-    with pytest.raises(ValueError, match="no run to sum up"):
-        summarise([])

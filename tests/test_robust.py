@@ -3,13 +3,16 @@
 import importlib.util
 import sys
 import types
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_training import same, state
 from torch import nn
+from torchvision.transforms import Normalize
 
 from kdlab import robust
 from kdlab.data import Images
@@ -18,8 +21,9 @@ from kdlab.methods import objective
 from kdlab.metrics import accuracy, predict
 from kdlab.models import build
 from kdlab.robust import EPSILON, adversarial_logits, attack, on_pixels, pgd, robust_accuracy
-from kdlab.training import Batch, Optimizer, fit, labels_only
+from kdlab.training import Batch, Optimizer, fit
 
+ATTACKED = ["adversarial training", "ARD", "RSLAD"]
 pytestmark = pytest.mark.usefixtures("exact")  # no gradient's sign hangs on the processor
 
 
@@ -35,18 +39,19 @@ def faint(n=256, seed=0):
     return Images(pixels, labels, numbers, "faint/train", tuple("abcd"), (0.5,) * 3, (0.25,) * 3)
 
 
-def trained(objective=labels_only, data=None, epochs=4):
+def trained(method="", teacher=None, n=256, epochs=4):
     torch.manual_seed(0)
-    student = build("cnn3-16", 4)
-    fit(
-        student,
-        data or faint(),
-        objective,
-        epochs=epochs,
-        batch_size=32,
-        optimizer=Optimizer(lr=0.05),
-    )
+    student, data = build("cnn3-16", 4), faint(n)
+    nets = {"student": student, "teacher": teacher}
+    goal = objective(method, data=data, hard_weight=float(not method), **nets)
+    options = {"epochs": epochs, "batch_size": 32, "optimizer": Optimizer(lr=0.05)}
+    fit(student, data, goal, teacher=teacher, **options)
     return student
+
+
+def against(labels):
+    """The loss that a plain attack raises."""
+    return partial(F.cross_entropy, target=labels)
 
 
 @pytest.fixture(scope="module")
@@ -80,26 +85,25 @@ def linear(seed=0):
 @pytest.mark.parametrize("epsilon", [0.0, EPSILON, 0.3])
 def test_a_linear_net_falls_to_its_worst_case(epsilon, random_start):
     net, pixels, labels, away = linear()
-    found = pgd(net, pixels, lambda z: F.cross_entropy(z, labels), epsilon=epsilon,
-                random_start=random_start)  # fmt: skip
+    found = pgd(net, pixels, against(labels), epsilon=epsilon, random_start=random_start)
     assert torch.allclose(found, (pixels + epsilon * away).clamp(0, 1), atol=1e-7)
     worst = (net(pixels.clone()) - net(found)).gather(1, labels[:, None])
     assert bool((worst >= -1e-7).all())
 
 
 @settings(max_examples=25)
-@given(
-    st.integers(0, 1000), st.floats(0, 1), st.integers(1, 5), st.floats(0, 2), st.booleans()
-)  # fmt: skip
-def test_what_is_found_stays_in_the_box(seed, epsilon, steps, step_size, random_start):
+@given(st.integers(0, 1000), st.fixed_dictionaries({
+    "epsilon": st.floats(0, 1), "steps": st.integers(1, 5), "step_size": st.floats(0, 2),
+    "random_start": st.booleans(),
+}))  # fmt: skip
+def test_what_is_found_stays_in_the_box(seed, options):
     torch.manual_seed(seed)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(36, 3))
     pixels = torch.rand(4, 3, 5, 5).round(decimals=1)
     kept = pixels.clone()
-    found = pgd(net, pixels, lambda z: z.square().sum(), epsilon=epsilon, steps=steps,
-                step_size=step_size, random_start=random_start)  # fmt: skip
+    found = pgd(net, pixels, lambda z: z.square().sum(), **options)
     assert float(found.min()) >= 0 and float(found.max()) <= 1
-    assert float((found - pixels).abs().max()) <= epsilon + 1e-7
+    assert float((found - pixels).abs().max()) <= options["epsilon"] + 1e-7
     assert torch.equal(pixels, kept) and not found.requires_grad
     assert all(w.grad is None for w in net.parameters())
 
@@ -108,35 +112,20 @@ def test_one_step_of_epsilon_is_the_fast_gradient_sign_method(model, judged):
     pixels, labels = judged.images[:50] / 255, judged.labels[:50]
     net = on_pixels(model, judged)
     x = pixels.clone().requires_grad_()
-    F.cross_entropy(net(x), labels).backward()
-    model.zero_grad(set_to_none=True)
-    found = pgd(net, pixels, lambda z: F.cross_entropy(z, labels), steps=1, step_size=EPSILON,
-                random_start=False)  # fmt: skip
-    assert torch.allclose(found, (pixels + EPSILON * x.grad.sign()).clamp(0, 1), atol=1e-7)
+    (gradient,) = torch.autograd.grad(F.cross_entropy(net(x), labels), x)
+    found = pgd(net, pixels, against(labels), steps=1, step_size=EPSILON, random_start=False)
+    assert torch.allclose(found, (pixels + EPSILON * gradient.sign()).clamp(0, 1), atol=1e-7)
 
 
 def test_more_steps_find_more(model, judged):
     pixels, labels = judged.images / 255, judged.labels
-    net, found = on_pixels(model, judged), []
-    for steps in (1, 10):
-        worse = pgd(net, pixels, lambda z: F.cross_entropy(z, labels), steps=steps,
-                    random_start=False)  # fmt: skip
-        found.append(float(F.cross_entropy(net(worse), labels).detach()))
-    assert found[1] > found[0] > float(F.cross_entropy(net(pixels), labels).detach())
+    net, loss = on_pixels(model, judged), against(labels)
+    found = [pgd(net, pixels, loss, steps=steps, random_start=False) for steps in (1, 10)]
+    plain, one, ten = (float(loss(net(x)).detach()) for x in (pixels, *found))
+    assert ten > one > plain
 
 
 # --------------------------------------------------------------------------- an independent attack
-
-
-class Pixels(nn.Module):
-    """`on_pixels` as a module, which torchattacks wants."""
-
-    def __init__(self, model, data):
-        super().__init__()
-        self.model, self.data = model, data
-
-    def forward(self, pixels):
-        return on_pixels(self.model, self.data)(pixels)
 
 
 @pytest.fixture
@@ -153,10 +142,9 @@ def torchattacks(monkeypatch):
 
 @pytest.mark.parametrize("steps", [1, 10])
 def test_torchattacks_finds_the_same_images(model, judged, torchattacks, steps):
-    pixels, labels = judged.images / 255, judged.labels
-    alpha = 2.5 * EPSILON / steps
-    net = Pixels(model, judged).eval()
-    theirs = torchattacks.PGD(net, EPSILON, alpha, steps, random_start=False)(pixels, labels)
+    net = nn.Sequential(Normalize(judged.mean, judged.std), model).eval()
+    theirs = torchattacks.PGD(net, EPSILON, 2.5 * EPSILON / steps, steps, random_start=False)
+    theirs = theirs(judged.images / 255, judged.labels)
     ours = attack(model, judged, steps=steps, random_start=False)
     assert float(((ours - theirs).abs() < 1e-6).float().mean()) > 0.999  # all but ties of a sign
 
@@ -164,7 +152,7 @@ def test_torchattacks_finds_the_same_images(model, judged, torchattacks, steps):
 @pytest.mark.parametrize("epsilon", [2 / 255, 4 / 255, 8 / 255])
 @pytest.mark.parametrize(("random_start", "points"), [(False, 0.5), (True, 3.0)])
 def test_torchattacks_breaks_as_many(model, judged, torchattacks, epsilon, random_start, points):
-    net = Pixels(model, judged).eval()
+    net = nn.Sequential(Normalize(judged.mean, judged.std), model).eval()
     torch.manual_seed(1)
     theirs = torchattacks.PGD(net, epsilon, 2.5 * epsilon / 10, 10, random_start)
     guesses = net(theirs(judged.images / 255, judged.labels)).argmax(1)
@@ -186,47 +174,39 @@ def test_robust_accuracy_falls_with_epsilon(model, judged):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_an_attack_leaves_the_net_as_it_was(model, judged, training):
-    before = {k: v.clone() for k, v in model.state_dict().items()}
+    before = state(model)
     model.train(training)
     one, again, other = (attack(model, judged, steps=2, seed=seed) for seed in (0, 0, 1))
     robust_accuracy(model, judged, steps=1)
     assert all(m.training == training for m in model.modules())
     model.eval()
-    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert same(before, state(model))
     assert all(w.grad is None and w.requires_grad for w in model.parameters())
     assert one.shape == judged.images.shape and one.dtype == torch.float32
     assert float(one.sub(judged.images / 255).abs().max()) <= EPSILON + 1e-6
     assert torch.equal(one, again) and not torch.equal(one, other)
 
 
-@pytest.mark.parametrize(
-    "change", [lambda x: x - 0.5, lambda x: 255 * x, lambda x: (x - 0.5) / 0.2]
-)
-def test_normalised_pixels_are_refused(change):
+def test_normalised_pixels_and_impossible_settings_are_refused():
     net, pixels, labels, _ = linear()
-    with pytest.raises(ValueError, match="pixels in 0..1.*normalised already"):
-        pgd(net, change(pixels), lambda z: F.cross_entropy(z, labels))
-
-
-@pytest.mark.parametrize("options", [{"epsilon": -0.1}, {"steps": 0}])
-def test_impossible_settings_are_refused(options):
-    net, pixels, labels, _ = linear()
-    with pytest.raises(ValueError, match="epsilon >= 0 and steps >= 1"):
-        pgd(net, pixels, lambda z: F.cross_entropy(z, labels), **options)
+    for wrong in (pixels - 0.5, 255 * pixels, (pixels - 0.5) / 0.2):
+        with pytest.raises(ValueError, match="pixels in 0..1.*normalised already"):
+            pgd(net, wrong, against(labels))
+    for options in ({"epsilon": -0.1}, {"steps": 0}):
+        with pytest.raises(ValueError, match="epsilon >= 0 and steps >= 1"):
+            pgd(net, pixels, against(labels), **options)
 
 
 # --------------------------------------------------------------------------- training with attacks
 
 
 def test_attacks_are_made_in_eval_mode_and_answers_in_train_mode(judged):
-    student = trained(data=faint(32), epochs=1).train()
+    student = trained(n=32, epochs=1).train()
     student.zero_grad(set_to_none=True)
     pixels, labels = judged.images[:64] / 255, judged.labels[:64]
     modes, counts = [], student.stage1[1].num_batches_tracked.clone()
     student.stage1.register_forward_pre_hook(lambda m, given: modes.append(m.training))
-    logits = adversarial_logits(
-        student, pixels, lambda z: F.cross_entropy(z, labels), judged, steps=3
-    )
+    logits = adversarial_logits(student, pixels, against(labels), judged, steps=3)
     assert modes == [False] * 3 + [True] and all(m.training for m in student.modules())
     assert int(student.stage1[1].num_batches_tracked - counts) == 1
     assert all(w.grad is None for w in student.parameters())
@@ -234,11 +214,11 @@ def test_attacks_are_made_in_eval_mode_and_answers_in_train_mode(judged):
     assert float(student.stage1[0].weight.grad.abs().sum()) > 0
 
 
-@pytest.mark.parametrize("method", ["adversarial training", "ARD", "RSLAD"])
+@pytest.mark.parametrize("method", ATTACKED)
 def test_each_method_attacks_what_it_trains_on(method, monkeypatch):
     """ARD raises cross-entropy, RSLAD the KL to the clean teacher; both teach clean soft labels."""
     data, seen = faint(32), {}
-    student, teacher = trained(data=data, epochs=1), trained(data=data, epochs=1).eval()
+    student, teacher = trained(n=32, epochs=1), trained(n=32, epochs=1).eval()
     images = (data.images / 255 - 0.5) / 0.25
     v = teacher(images).detach() + torch.randn(4)
     batch = Batch(images, data.labels, data.index, 0, v, student=student)
@@ -265,27 +245,15 @@ def test_each_method_attacks_what_it_trains_on(method, monkeypatch):
 @pytest.fixture(scope="module")
 def hardened():
     """Students of each method; ARD's and RSLAD's teacher is the adversarially trained one."""
-    data, found = faint(), {}
+    found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kdlab.machine.has_fast_bf16", lambda device="cpu": False)
-        for method in ("adversarial training", "ARD", "RSLAD"):
-            torch.manual_seed(0)
-            student, teacher = build("cnn3-16", 4), found.get("adversarial training")
-            goal = objective(method, student=student, teacher=teacher, data=data, hard_weight=0.0)
-            fit(
-                student,
-                data,
-                goal,
-                epochs=4,
-                teacher=teacher,
-                batch_size=32,
-                optimizer=Optimizer(lr=0.05),
-            )
-            found[method] = student.eval()
+        for method in ATTACKED:
+            found[method] = trained(method, found.get(ATTACKED[0])).eval()
     return found
 
 
-@pytest.mark.parametrize("method", ["adversarial training", "ARD", "RSLAD"])
+@pytest.mark.parametrize("method", ATTACKED)
 def test_training_on_attacks_makes_robust(model, judged, hardened, method):
     plain, robust_one = (robust_accuracy(m, judged) for m in (model, hardened[method]))
     assert robust_one > plain + 20

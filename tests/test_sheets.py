@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from kdlab import records
 from kdlab.show import figures, guide, panels, sheets
@@ -29,18 +30,14 @@ def test_each_place_is_one_cell(place):
     here = [c for c in cells if anchor in (c.get("id"), *c.metadata.get("tags", []))]
     assert len(here) == 1, place
     assert sheets.link(place) == f"[{name[:2]}#{anchor}]({name}.ipynb#{anchor})"
-
-
-def test_a_place_that_is_not_there_is_no_link():
-    assert sheets.link("09_nowhere#cell") == "09#cell"
+    assert sheets.link("09_nowhere#cell") == "09#cell"  # no link to what is not there
 
 
 def test_errors_are_the_exhibits_of_the_museum():
     """In the museum's order, and each with its test."""
     cells = nbformat.read(NOTEBOOKS / "05_challenges.ipynb", as_version=4).cells
-    exhibits = [
-        cells[n + 1].id for n, cell in enumerate(cells) if re.search(r"\*\*Exhibit \d", cell.source)
-    ]
+    titled = [bool(re.search(r"\*\*Exhibit \d", cell.source)) for cell in cells]
+    exhibits = [cell.id for cell, title in zip(cells[1:], titled, strict=False) if title]
     assert [e["exhibit"] for e in BOOK["errors"]] == exhibits
     tests = (Path(__file__).parent / "test_museum.py").read_text(encoding="utf-8")
     for exhibit in exhibits:
@@ -49,28 +46,37 @@ def test_errors_are_the_exhibits_of_the_museum():
 
 
 def test_statements_have_a_known_verdict_and_the_seed_s_topics():
-    assert {s["verdict"] for s in BOOK["statements"]} <= {
-        "stands",
-        "condition",
-        "corrected",
-        "unsourced",
-    }
+    known = {"stands", "condition", "corrected", "unsourced"}
+    assert {s["verdict"] for s in BOOK["statements"]} <= known
     assert {s["topic"] for s in BOOK["statements"]} == set(range(1, 9))
     for statement in BOOK["statements"]:
         for spec in statement.get("needs", ()):
             assert guide.evidence(spec).holds, statement["said"]["en"]
 
 
+TABLES = {"seed_verdicts": "statements", "common_errors": "errors", "situations": "situations"}
+
+
 @pytest.mark.parametrize("language", ["both", "en", "zh"])
-@pytest.mark.parametrize("page", ["seed_verdicts", "common_errors", "situations"])
+@pytest.mark.parametrize("page", TABLES)
 def test_tables_have_a_row_an_entry(page, language):
-    text = getattr(sheets, page)(language).markdown.splitlines()
-    entries = {"seed_verdicts": "statements", "common_errors": "errors"}.get(page, page)
-    assert len(text) == 2 + len(BOOK[entries])
+    table = getattr(sheets, page)(language)
+    shown, _ = DisplayFormatter().format(table)
+    assert shown == {"text/markdown": table.markdown, "text/plain": table.title}
+    text = table.markdown.splitlines()
+    assert len(text) == 2 + len(BOOK[TABLES[page]])
     bars = {len(re.findall(r"(?<!\\)\|", line)) for line in text}
     assert len(bars) == 1  # every row has as many cells as the head
     chinese = bool(re.search("[\u4e00-\u9fff]", "".join(text)))
     assert chinese == (language != "en")
+
+
+def test_the_committed_summary_shows_its_tables():
+    cells = nbformat.read(NOTEBOOKS / "08_summary.ipynb", as_version=4).cells
+    last = {c.source.splitlines()[-1]: c.outputs for c in cells if c.cell_type == "code"}
+    for table in (*TABLES, "glossary"):
+        (*_, output) = last[f"sheets.{table}()"]
+        assert output.data["text/markdown"].startswith("| "), table
 
 
 def test_the_glossary_has_every_term():
@@ -97,32 +103,26 @@ def test_every_record_is_in_the_catalogue_and_the_dashboard():
 
 
 def test_each_arm_is_compared_within_its_group():
-    """Arms called `kind: way` belong to the first arm of their kind."""
+    """Arms called `kind: way` belong to the first arm of their kind. Few labels go step by step: N
+    labels, a teacher of these N, a teacher of others, each with the one before."""
     arms = ["CNN: labels", "CNN: taught", "GRU: labels", "GRU: taught"]
     pairs = [("CNN: taught", "CNN: labels"), ("GRU: taught", "GRU: labels")]
     assert records.pairs_of(arms) == pairs
     assert records.pairs_of(["a", "b", "c"]) == [("b", "a"), ("c", "a")]
-
-
-def test_few_labels_are_compared_step_by_step():
-    """N labels, a teacher of these N, a teacher of others: each with the one before."""
-    arms = [f"CNN: {n} labels" for n in (100, 300)]
-    arms += [f"CNN: teacher of {n} labels" for n in (100, 300)] + ["CNN: label-free"]
-    assert set(records.pairs_of(arms)) == {
-        (f"CNN: teacher of {n} labels", f"CNN: {n} labels") for n in (100, 300)
-    } | {("CNN: label-free", f"CNN: teacher of {n} labels") for n in (100, 300)}
+    labels, free = [f"CNN: {n} labels" for n in (100, 300)], "CNN: label-free"
+    taught = [f"CNN: teacher of {n} labels" for n in (100, 300)]
+    steps = {*zip(taught, labels, strict=True), *((free, teacher) for teacher in taught)}
+    assert set(records.pairs_of([*labels, *taught, free])) == steps
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_cheat_sheet_is_made_of_its_sources(language):
     page = sheets.cheat_sheet(language)
     text = html.unescape(re.sub("<[^>]+>", " ", page))
-    for formula in BOOK["formulas"]:
-        assert formula["is"][language] in text
-    for error in BOOK["errors"]:
-        assert error["line"][language] in text
-    for term in sheets.terms()[: sheets.TERMS]:
-        assert term["zh"] in text
+    told = [f["is"][language] for f in BOOK["formulas"]]
+    told += [error["line"][language] for error in BOOK["errors"]]
+    told += [term["zh"] for term in sheets.terms()[: sheets.TERMS]]
+    assert all(one in text for one in told)
     advice = guide.weigh(next(r for r in BOOK["rules"] if r["id"] == "soft-targets"))
     assert guide.number(advice.first, language) in text
     assert "@page" in page and page.count("<section") == page.count("</section>") == 5
@@ -132,7 +132,7 @@ def test_sheets_are_written(tmp_path):
     paths = sheets.write_sheets(tmp_path / "new")
     assert [p.name for p in paths] == ["cheat-sheet.en.html", "cheat-sheet.zh.html"]
     assert all(p.read_text("utf-8").startswith("<!doctype html>") for p in paths)
-    assert not list((tmp_path / "new").glob("*.tmp"))
+    assert sorted((tmp_path / "new").iterdir()) == paths  # and nothing else
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="prints through Chromium")
@@ -148,11 +148,9 @@ def test_each_sheet_prints_on_one_page(tmp_path):
 
 def test_figures_of_the_chapter():
     rows = [guide.situation(case) for case in BOOK["situations"]]
-    drawing, move = panels.evidence_rows(rows, title="finding")
+    drawing = panels.evidence_rows(rows, title="finding")
     texts = [text.get_text() for text in drawing.axes[0].texts]
     assert rows[0]["name"] in texts and rows[0]["number"] in texts
-    curtains = move([0, 2])
-    assert [c.get_visible() for c in curtains] == [n not in (0, 2) for n in range(len(rows))]
     shown = {"few": [("a", 1.0, 0.5, 1.5, "better"), ("b", -1.0, -1.5, -0.5, "worse")]}
     shown["many"] = [(str(n), n, n - 1, n + 1, "noise") for n in range(40)]
     drawing = figures.dashboard(shown, {"few": "points", "many": "s"}, title="finding")

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,15 +18,7 @@ from kdlab.files import ROOT, atomically
 from kdlab.metrics import errors, parameters, predict
 from kdlab.models import build
 from kdlab.recipes import LADDER, TEACHERS
-from kdlab.teachers import (
-    answer,
-    answer_batch,
-    answer_key,
-    card,
-    load_teacher,
-    save_teacher,
-    trained_teachers,
-)
+from kdlab.teachers import answer, answer_batch, answer_key, card, load_teacher, save_teacher
 
 SHIPPED = sorted(f.stem for f in (ROOT / "data" / "teachers").glob("*.safetensors"))
 MIB = 2**20
@@ -65,32 +58,26 @@ def cache_files(tmp_path):
     return sorted((tmp_path / "cache" / "answers").glob("*"))
 
 
-# --------------------------------------------------------------------------- what a cache is for
-
-
 def test_anything_else_has_another_key():
-    data = images()
-    key = answer_key(net(), data, CIFAR_VIEWS, 0)
-    assert key == answer_key(net(), data, CIFAR_VIEWS, 0)
-    nudged = net()
+    data, nudged, buffer = images(), net(), net()
     with torch.no_grad():
         nudged[0].bias[3] += 1e-6
-    buffer = net()
     buffer[1].running_mean[0] += 1
-    others = [
-        answer_key(net(1), data, CIFAR_VIEWS, 0),
-        answer_key(nudged, data, CIFAR_VIEWS, 0),
-        answer_key(buffer, data, CIFAR_VIEWS, 0),
-        answer_key(net(), select(data, torch.arange(19)), CIFAR_VIEWS, 0),
-        answer_key(net(), data._replace(name="noise/test"), CIFAR_VIEWS, 0),
-        answer_key(net(), data._replace(images=255 - data.images), CIFAR_VIEWS, 0),
-        answer_key(net(), data._replace(index=data.index + 1), CIFAR_VIEWS, 0),
-        answer_key(net(), data, CIFAR_VIEWS, 1),
-        answer_key(net(), data, Views(4, False), 0),
-        answer_key(net(), data, NO_VIEWS, 0),
+    key = answer_key(net(), data, CIFAR_VIEWS, 0)
+    assert key == answer_key(net(), data, CIFAR_VIEWS, 0)
+    teachers = [net(1), nudged, buffer]
+    sets = [
+        select(data, torch.arange(19)),
+        data._replace(name="noise/test"),
+        data._replace(images=255 - data.images),
+        data._replace(index=data.index + 1),
     ]
+    views = [(CIFAR_VIEWS, 1), (Views(4, False), 0), (NO_VIEWS, 0)]
+    others = [answer_key(teacher, data, CIFAR_VIEWS, 0) for teacher in teachers]
+    others += [answer_key(net(), other, CIFAR_VIEWS, 0) for other in sets]
+    others += [answer_key(net(), data, *view) for view in views]
     assert key not in others
-    assert len({json.dumps(k) for k in others}) == len(others)
+    assert len({json.dumps(k) for k in others}) == len(others) == 10
 
 
 def test_equal_weights_in_another_architecture_have_another_key():
@@ -105,18 +92,6 @@ def test_order_and_view_seed_without_views_do_not_matter():
     data = images()
     turned = select(data, torch.arange(19, -1, -1))
     assert answer_key(net(), data, NO_VIEWS, 0) == answer_key(net(), turned, NO_VIEWS, 3)
-
-
-def test_another_teacher_or_seed_is_asked_anew():
-    data = images()
-    first = answer(net(), data, views=CIFAR_VIEWS, epochs=2)
-    for teacher, seed in ((net(1), 0), (net(), 1)):
-        other = answer(teacher, data, views=CIFAR_VIEWS, view_seed=seed, epochs=2)
-        assert teacher.asked == 40
-        assert not torch.equal(other.logits, first.logits)
-
-
-# -------------------------------------------------------------------------------- right answers
 
 
 @pytest.mark.parametrize("views", [NO_VIEWS, CIFAR_VIEWS])
@@ -153,22 +128,19 @@ def test_one_epoch_of_random_views_is_not_served_as_another():
 
 def test_teacher_is_asked_in_eval_mode_and_left_as_it_was():
     teacher = net().train()
-    before = {k: v.clone() for k, v in teacher.state_dict().items()}
     answer(teacher, images(), views=CIFAR_VIEWS, epochs=2)
-    assert not teacher.training
-    assert all(torch.equal(v, before[k]) for k, v in teacher.state_dict().items())
-
-
-# ---------------------------------------------------------------------------------- kept on disk
+    assert not teacher.training and same_weights(teacher, net())
 
 
 def test_a_teacher_is_asked_once(tmp_path):
     data, teacher = images(), net()
+    answer(teacher, data, views=CIFAR_VIEWS, epochs=3, keep=False)
+    assert teacher.asked == 60 and not cache_files(tmp_path)
     first = answer(teacher, data, views=CIFAR_VIEWS, epochs=3)
-    assert teacher.asked == 60
+    assert teacher.asked == 120
     second = answer(teacher, data, views=CIFAR_VIEWS, epochs=3)
     fewer = answer(teacher, data, views=CIFAR_VIEWS, epochs=1)
-    assert teacher.asked == 60
+    assert teacher.asked == 120
     assert torch.equal(first.logits, second.logits) and torch.equal(first.index, second.index)
     assert len(fewer.logits) == 3
     assert [f.suffix for f in cache_files(tmp_path)] == [".safetensors"]
@@ -226,17 +198,6 @@ def test_answers_of_another_teacher_under_this_name_are_not_trusted(tmp_path):
     assert teacher.asked == 40
 
 
-def full_disk(path, write):
-    raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(teachers, "atomically", full_disk)
-    answers = answer(net(), images(), views=CIFAR_VIEWS, epochs=2)
-    assert answers.logits.shape == (2, 20, 4)
-    assert not cache_files(tmp_path)
-
-
 @pytest.fixture
 def small_disk():
     """No file may grow beyond 100 bytes: what a full disk does to a write, for once for real."""
@@ -260,14 +221,9 @@ def test_a_folder_that_cannot_be_made_loses_nothing(tmp_path, monkeypatch):
     assert answer(net(), images()).logits.shape == (1, 20, 4)
 
 
-def test_without_keep_nothing_is_written(tmp_path):
-    teacher = net()
-    answer(teacher, images(), keep=False)
-    answer(teacher, images(), keep=False)
-    assert teacher.asked == 40 and not cache_files(tmp_path)
-
-
-# ---------------------------------------------------------------------------- save, load, damage
+def same_weights(one, other):
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
 @pytest.fixture
@@ -287,55 +243,38 @@ def test_save_and_load_are_a_round_trip(saved, tmp_path):
     loaded = load_teacher("tiny")
     assert path.parent == tmp_path / "data" / "teachers"
     assert sorted(f.name for f in path.parent.iterdir()) == ["tiny.json", "tiny.safetensors"]
-    state = loaded.state_dict()
-    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+    assert same_weights(model, loaded)
     assert all(p.dtype == torch.float32 and not p.requires_grad for p in loaded.parameters())
     assert not any(m.training for m in loaded.modules())
-    assert card("tiny") == {
-        "name": "tiny",
-        "model": "cnn3-16",
-        "seed": 3,
-        "sha256": teachers.digest(path.read_bytes()),
-    }
-    assert "tiny" in trained_teachers()
+    sha = teachers.digest(path.read_bytes())
+    assert card("tiny") == {"name": "tiny", "model": "cnn3-16", "seed": 3, "sha256": sha}
+    assert "tiny" in teachers.trained_teachers()
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("suffix", "damage"),
     [
-        lambda data: b"",
-        lambda data: data[: len(data) // 2],
-        lambda data: flip(data, len(data) // 2),
-        lambda data: flip(data, 0),
-        lambda data: b"version https://git-lfs.github.com/spec/v1\n",
+        (".safetensors", lambda data: b""),
+        (".safetensors", lambda data: data[: len(data) // 2]),
+        (".safetensors", lambda data: flip(data, len(data) // 2)),
+        (".safetensors", lambda data: flip(data, 0)),
+        (".safetensors", lambda data: b"version https://git-lfs.github.com/spec/v1\n"),
+        (".json", lambda data: b""),
+        (".json", lambda data: b'{"model": "cnn3-16", "sha'),
+        (".json", lambda data: b"{}"),
+        (".json", lambda data: b'{"model": "cnn3-16"}'),
+        (".json", lambda data: b'{"model": "gone"}'),
+        (".json", lambda data: data.replace(b"cnn3-16", b"cnn3-32")),  # another model's card
     ],
 )
-def test_a_damaged_teacher_is_one_clear_sentence(saved, damage):
-    _, path = saved
+def test_damaged_weights_or_a_damaged_card_are_one_clear_sentence(saved, suffix, damage):
+    path = saved[1].with_suffix(suffix)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=r"tiny\.safetensors or its card is damaged") as error:
         load_teacher("tiny")
     sentence = str(error.value)
     assert "\n" not in sentence
     assert "git checkout data/teachers" in sentence and "kdlab train tiny" in sentence
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", '{"model": "cnn3-16", "sha', "{}", '{"model": "cnn3-16"}', '{"model": "gone"}'],
-)
-def test_a_damaged_card_is_one_clear_sentence(saved, text):
-    saved[1].with_suffix(".json").write_text(text)
-    with pytest.raises(ValueError, match="damaged") as error:
-        load_teacher("tiny")
-    assert "\n" not in str(error.value)
-
-
-def test_a_card_of_another_model_is_noticed(saved):
-    path = saved[1].with_suffix(".json")
-    path.write_text(path.read_text().replace("cnn3-16", "cnn3-32"))
-    with pytest.raises(ValueError, match="damaged"):
-        load_teacher("tiny")
 
 
 def test_a_missing_teacher_lists_what_there_is(saved):
@@ -347,25 +286,21 @@ def test_a_missing_teacher_lists_what_there_is(saved):
 
 
 def test_a_failed_save_leaves_the_old_teacher(saved, monkeypatch):
-    model, _ = saved
-    real = teachers.atomically
-
     def fails_at(suffix):
-        def write(path, fill):
+        def write(path, fill, real=files.atomically):
             if path.suffix == suffix:
-                full_disk(path, fill)
+                raise OSError(errno.ENOSPC, "No space left on device")
             real(path, fill)
 
         return write
 
     for suffix in (".safetensors", ".json"):
-        for module in (teachers, files):
-            monkeypatch.setattr(module, "atomically", fails_at(suffix))
-        with pytest.raises(OSError, match="No space"):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+            for module in (teachers, files):
+                patch.setattr(module, "atomically", fails_at(suffix))
             save_teacher("tiny", build("cnn3-16"), {"name": "tiny", "model": "cnn3-16"})
         load_teacher.cache_clear()
-        state = load_teacher("tiny").state_dict()
-        assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+        assert same_weights(load_teacher("tiny"), saved[0])
 
 
 class Killed(BaseException):
@@ -376,7 +311,6 @@ class Killed(BaseException):
 def test_a_kill_between_the_two_files_leaves_a_teacher_with_its_own_card(saved, monkeypatch, step):
     """Killed before or after each of the three replacements: old weights with the old card, or new
     ones with the new."""
-    model, _ = saved
     new, done = build("cnn3-16").half().float(), []
 
     def replace(source, target, real=os.replace):
@@ -391,30 +325,25 @@ def test_a_kill_between_the_two_files_leaves_a_teacher_with_its_own_card(saved, 
         patch.setattr(os, "replace", replace)
         save_teacher("tiny", new, {"name": "tiny", "model": "cnn3-16", "seed": 4})
     load_teacher.cache_clear()
-    seed = card("tiny")["seed"]
-    state = {3: model, 4: new}[seed].state_dict()
-    assert seed == (4 if len(done) > 1 else 3) and "before" not in card("tiny")
-    assert all(torch.equal(v, state[k]) for k, v in load_teacher("tiny").state_dict().items())
+    net, seed = (new, 4) if len(done) > 1 else (saved[0], 3)
+    assert card("tiny")["seed"] == seed and "before" not in card("tiny")
+    assert same_weights(load_teacher("tiny"), net)
 
 
 def test_atomically_replaces_all_or_nothing(tmp_path):
     path = tmp_path / "new" / "file.json"
-    atomically(path, lambda target: open(target, "w").write("old"))
+    atomically(path, lambda target: Path(target).write_text("old"))
 
     def half(target):
-        with open(target, "w") as file:
-            file.write("ne")
-            raise KeyboardInterrupt
+        Path(target).write_text("ne")
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         atomically(path, half)
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
-    atomically(path, lambda target: open(target, "w").write("new"))
+    atomically(path, lambda target: Path(target).write_text("new"))
     assert path.read_text() == "new" and path.stat().st_mode & 0o777 == 0o644
-
-
-# --------------------------------------------------------------------------- the shipped teachers
 
 
 def test_what_ships():
@@ -429,8 +358,8 @@ def test_card_says_how_the_teacher_was_made(name):
     about = card(name)
     assert about["name"] == name
     assert about["command"].startswith(f"python -m kdlab train {name}")
-    later = TEACHERS[name]._field_defaults  # a setting that came later has its default
-    later = json.loads(json.dumps(later))
+    # a setting that came later has its default
+    later = json.loads(json.dumps(TEACHERS[name]._field_defaults))
     assert later | about["recipe"] == json.loads(json.dumps(TEACHERS[name]._asdict()))
     assert about["model"] == about["recipe"]["student"]
     assert len(about["commit"]) >= 7 and "-dirty" not in about["commit"]
@@ -448,6 +377,7 @@ def judged_on(about):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_teacher_is_as_good_as_its_card_says(name):
     teacher, about = load_teacher(name), card(name)
+    assert load_teacher(name) is teacher  # loading twice costs nothing
     assert parameters(teacher) == parameters(build(about["model"]))
     test = load("mnist" if name.startswith("mnist") else "cifar10-10k", "test")
     if name.startswith("mnist"):  # the whole test set takes a second
@@ -472,13 +402,6 @@ def test_ladder_rises_in_capacity_and_accuracy():
     assert card("mnist-mlp-1200")["test errors"] <= 80
     # the one that saw 10,000 images alone is worse than its twin that saw 50,000
     assert card("cifar10-10k-cnn7-32")["test errors"] > card("cifar10-cnn7-32")["test errors"]
-
-
-def test_loading_twice_costs_nothing():
-    assert load_teacher(SHIPPED[0]) is load_teacher(SHIPPED[0])
-
-
-# ------------------------------------------------------------------------------ what is left behind
 
 
 def test_only_one_epoch_of_answers_is_held_as_float32():

@@ -1,10 +1,10 @@
 """What is asked next, choices, mock interviews, plans, and both front ends that show them."""
 
+import functools
+import itertools
 import json
-import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from datetime import datetime, timedelta, timezone
@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from kdlab.__main__ import app
 from kdlab.files import ROOT, environment
-from kdlab.interview import bank, panels, progress, quiz, readiness, trainer
+from kdlab.interview import bank, panels, progress, quiz, sessions, trainer
 from kdlab.show import figures
 from kdlab.words import LANGUAGES
 
@@ -32,25 +32,30 @@ def file(tmp_path, monkeypatch):
     return path
 
 
+@pytest.fixture
+def at(monkeypatch):
+    """Sets the clock of `progress`."""
+    return lambda moment: monkeypatch.setattr(progress, "now", lambda: moment)
+
+
 # ---------------------------------------------------------------- selection and cards
 
 
-def test_due_comes_before_new_and_new_before_what_is_nearly_due():
+def test_due_comes_before_new_and_new_before_what_is_nearly_due(at):
     pool = bank.find_items(chapters=[1])
     a, b, c = (item["id"] for item in pool[:3])
-    cards = {
-        a: progress.reschedule(None, 3, NOON),
-        b: progress.reschedule(None, 1, NOON),
-    }  # 10 and 1 min
-    assert trainer.next_item(pool, {}, NOON)["id"] == a
-    assert trainer.next_item(pool, cards, NOON)["id"] == c
-    assert trainer.next_item(pool, cards, NOON + timedelta(minutes=2))["id"] == b
-    assert trainer.next_item(pool, cards, NOON + timedelta(minutes=2), last=b)["id"] == c
-    assert trainer.next_item(pool[:2], cards, NOON)["id"] == b  # soon due: rather than stop
-    assert trainer.next_item(pool[:1], cards, NOON, last=a)["id"] == a  # there is no other
-    known = {a: progress.reschedule(None, 4, NOON)}
-    assert trainer.next_item(pool[:1], known, NOON) is None
-    assert trainer.due_and_new(pool, cards, NOON) == {"due": 0, "new": len(pool) - 2}
+    cards = {name: progress.reschedule(None, grade, NOON) for name, grade in ((a, 3), (b, 1))}
+    at(NOON)  # they come back in 10 minutes and in 1
+    assert trainer.next_item(pool, {})["id"] == a
+    assert trainer.next_item(pool, cards)["id"] == c
+    assert trainer.next_item(pool[:2], cards)["id"] == b  # soon due: rather than stop
+    assert trainer.next_item(pool[:1], cards, last=a)["id"] == a  # there is no other
+    assert trainer.next_item(pool[:1], {a: progress.reschedule(None, 4, NOON)}) is None
+    assert trainer.due_and_new(pool, cards) == {"due": 0, "new": len(pool) - 2}
+    at(NOON + timedelta(minutes=2))
+    assert trainer.next_item(pool, cards)["id"] == b
+    assert trainer.next_item(pool, cards, last=b)["id"] == c
+    assert trainer.due_and_new(pool, cards) == {"due": 1, "new": len(pool) - 2}
 
 
 # ---------------------------------------------------------------- multiple choice
@@ -66,7 +71,7 @@ def test_one_option_is_right_and_the_rest_are_the_items_own_wrong_answers_with_r
         assert short in " ".join(right["why"][code].split())
     rest = [(o["answer"], o["why"]) for o in found if not o["right"]]
     assert sorted(map(str, rest)) == sorted(str((w["answer"], w["why"])) for w in wrong)
-    assert len(found) == 1 + len(wrong) == len({option["answer"]["en"] for option in found})
+    assert len(found) == len({option["answer"]["en"] for option in found}) == 3
 
 
 def test_length_does_not_give_the_right_choice_away():
@@ -167,7 +172,8 @@ def test_the_score_weighs_by_level_and_names_what_was_missed():
     found = trainer.score({names[1]: 4, names[2]: 1, names[3]: 4})
     assert found["score"] == pytest.approx(4 / 6) and found["missed"] == [ITEMS[names[2]]]
     assert found["level"] == {1: 1.0, 2: 0.0, 3: 1.0}
-    page = trainer.report_page({names[2]: 1}, {"clear": 1, "correct": 4}, "en").markdown
+    found, marks = trainer.score({names[2]: 1}), {"clear": 1, "correct": 4}
+    page = bank.laid_out("report", found, marks, trainer.rubric(), "en")
     anchor = ITEMS[names[2]]["shown_in"][0]["anchor"]
     assert "0%" in page and "Weakest: Clear" in page and anchor in page and "Not yet" in page
 
@@ -175,38 +181,41 @@ def test_the_score_weighs_by_level_and_names_what_was_missed():
 # ---------------------------------------------------------------- statistics and the evening
 
 
-def answer_some():
-    for name, grades in (("dark-knowledge", [3, 3]), ("why-t-squared", [1, 1]),
-                         ("write-the-loss", [4])):  # fmt: skip
-        for day, grade in enumerate(grades):
-            progress.record(name, grade, now=NOON + day * DAY)
+def answer_some(at):
+    """Three items on two days; the clock stands at the second."""
+    for day, grades in enumerate(((3, 1, 4), (3, 1))):
+        at(NOON + day * DAY)
+        names = ("dark-knowledge", "why-t-squared", "write-the-loss")
+        for name, grade in zip(names, grades, strict=False):
+            progress.record(name, grade)
 
 
-def test_statistics_count_what_was_answered():
-    answer_some()
-    table = readiness.readiness_table("chapter", NOON + DAY)
+def test_statistics_count_what_was_answered(at):
+    answer_some(at)
+    table = progress.readiness_table("chapter")
     assert table["items"].sum() == len(ITEMS) and table["seen"].sum() == 3
     assert list(table.loc[2, ["seen", "answers"]]) == [2, 3]
     assert table.loc[2, "right"] == pytest.approx(1 / 3) and table.loc[1, "right"] == 1
     assert 0.9 < table.loc[1, "ready"] * table.loc[1, "items"] <= 1  # one item, nearly certain
-    later = readiness.readiness_table("chapter", NOON + 200 * DAY)
-    assert later.loc[1, "ready"] < table.loc[1, "ready"]
     tagged = sum("temperature" in item["tags"] for item in ITEMS.values())
-    assert readiness.readiness_table("topic", NOON).loc["temperature", "items"] == tagged
+    assert progress.readiness_table("topic").loc["temperature", "items"] == tagged
     with pytest.raises(ValueError, match="not by 'colour'"):
-        readiness.readiness_table("colour")
+        progress.readiness_table("colour")
+    at(NOON + 200 * DAY)
+    later = progress.readiness_table("chapter")
+    assert later.loc[1, "ready"] < table.loc[1, "ready"]
 
 
-@pytest.mark.parametrize("by", ["chapter", "level", "kind", "topic"])
+@pytest.mark.parametrize("by", progress.GROUPINGS)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_statistics_as_a_page_and_a_plot(by, language):
+def test_statistics_as_a_page_and_a_plot(by, language, at):
     for answered in (False, True):
         if answered:
-            answer_some()
-        page = readiness.readiness_page(by, language, NOON + DAY)
-        table = readiness.readiness_table(by, NOON + DAY)
-        assert page._repr_html_().count("<tr>") == len(table) + 2
-        assert f"| {len(ITEMS)} |" in page.markdown.splitlines()[-1]
+            answer_some(at)
+        table = progress.readiness_table(by)
+        lines = next(sessions.readiness_sitting(by)).page(language).splitlines()
+        rows = [line for line in lines if line.startswith("|")]
+        assert len(rows) == len(table) + 3 and f"| {len(ITEMS)} |" in rows[-1]
         names = [bank.group_name(by, group, language) for group in table.index]
         made = figures.progress_bars(table, names, language)
         assert len(made.axes[0].patches) == 2 * len(table)
@@ -216,7 +225,7 @@ def test_statistics_as_a_page_and_a_plot(by, language):
 
 def test_without_a_chinese_font_a_plot_speaks_english(monkeypatch):
     monkeypatch.setattr(figures, "chinese_font", lambda: None)
-    table = readiness.readiness_table("kind")
+    table = progress.readiness_table("kind")
     made = figures.progress_bars(table, ["概念"] * len(table), "zh")
     words = [text.get_text() for text in made.axes[0].get_yticklabels()]
     assert words == list(table.index) and not HAN.search(made.get_suptitle())
@@ -224,15 +233,13 @@ def test_without_a_chinese_font_a_plot_speaks_english(monkeypatch):
 
 @pytest.mark.parametrize("hours", [0.5, 0.7, *range(1, 13), 1.5, 1.6, 2.5, 4.1])
 @pytest.mark.parametrize("answered", [False, True])
-def test_an_evening_adds_up_to_its_hours(hours, answered):
+def test_an_evening_adds_up_to_its_hours(hours, answered, at):
     if answered:
-        answer_some()
-    steps = trainer.evening(hours, now=NOON + 2 * DAY)
-    total = round(60 * hours)
-    assert sum(step.minutes for step in steps) == total
-    assert [step.start for step in steps] == [
-        sum(s.minutes for s in steps[:n]) for n in range(len(steps))
-    ]
+        answer_some(at)
+    at(NOON + 2 * DAY)
+    steps, total = trainer.evening(hours), round(60 * hours)
+    ends = list(itertools.accumulate(step.minutes for step in steps))
+    assert [step.start for step in steps] == [0, *ends[:-1]] and ends[-1] == total
     assert all(step.minutes > 0 for step in steps)
     asked = [item["id"] for step in steps for item in step.items]
     assert len(asked) == len(set(asked)) > 0
@@ -244,28 +251,25 @@ def test_an_evening_adds_up_to_its_hours(hours, answered):
     for step in steps:
         since = 0 if step.kind in ("break", "stop") else since + step.minutes
         assert since <= 130
-    drills = [step for step in steps if step.kind == "drill"]
-    assert [step.chapter for step in drills] == sorted(step.chapter for step in drills)
-    for chapter in {step.chapter for step in drills}:  # basic before senior
-        levels = [i["level"] for step in drills if step.chapter == chapter for i in step.items]
-        assert levels == sorted(levels)
+    drills = [(s.chapter, i["level"]) for s in steps if s.kind == "drill" for i in s.items]
+    assert drills == sorted(drills)  # chapter by chapter, basic before senior
     overviews = [step.chapter for step in steps if step.kind == "overview"]
-    assert overviews == (sorted({step.chapter for step in drills}) if hours >= 1.5 else [])
+    assert overviews == (sorted({chapter for chapter, _ in drills}) if hours >= 1.5 else [])
     assert [s.minutes >= total // 10 for s in steps if s.kind == "again"] == [True]
     if hours == 3 and not answered:
-        assert {s.chapter for s in steps if s.kind == "drill"} == set(bank.chapter_titles())
+        assert {chapter for chapter, _ in drills} == set(bank.chapter_titles())
 
 
-def test_an_evening_begins_with_the_weak_and_leaves_out_the_known():
-    answer_some()
-    now = NOON + 2 * DAY
-    steps = trainer.evening(3, now=now)
+def test_an_evening_begins_with_the_weak_and_leaves_out_the_known(at):
+    answer_some(at)
+    at(NOON + 2 * DAY)
+    steps = trainer.evening(3)
     assert [item["id"] for item in steps[0].items][0] == "why-t-squared"
     asked = [item["id"] for step in steps for item in step.items]
     assert "dark-knowledge" not in asked and "write-the-loss" not in asked
-    weak = readiness.weak_topics(now)
+    weak = progress.weak_topics()
     assert set(weak) <= set(ITEMS["why-t-squared"]["tags"]) and "t-squared" in weak
-    page = trainer.evening_page(3, "en", now=now)
+    page = trainer.evening_page(3, "en")
     assert "Weak points first (" in page.markdown and "19:00" in page.markdown
     assert page._repr_html_().count("<tr>") == len(steps) + 1
     with pytest.raises(ValueError, match="between half an hour and 12 hours"):
@@ -295,14 +299,16 @@ def test_the_end_of_the_input_stops_and_keeps(file):
     assert len(progress.answer_log()) == 1
 
 
-def test_multiple_choice_in_the_terminal():
-    found = trainer.options(ITEMS["kd-in-a-minute"], "5-0")
-    letter = "abc"[[option["right"] for option in found].index(True)]
-    other = next(x for x in "abc" if x != letter)
-    said = typed(letter, "", "q", arguments=["choice", "--seed", "5"])
-    assert "Right." in said
+def right_letter(name: str, seed: str) -> str:
+    return "abc"[[option["right"] for option in trainer.options(ITEMS[name], seed)].index(True)]
+
+
+def test_multiple_choice_in_the_terminal(file):
+    letter = right_letter("kd-in-a-minute", "5-0")
+    assert "Right." in typed(letter, "", "q", arguments=["choice", "--seed", "5"])
     assert progress.answer_log()[0][2:] == (trainer.RECOGNISED, "choice")
-    os.remove(progress.progress_file())
+    file.unlink()
+    other = next(x for x in "abc" if x != letter)
     said = typed(other, "", "q", arguments=["choice", "--seed", "5"])
     assert f"Not {other}. Right is {letter}." in said
     assert progress.answer_log()[0].grade == progress.AGAIN
@@ -345,65 +351,33 @@ def test_a_mistake_is_one_clear_sentence(arguments, told):
     assert done.exit_code == 1 and told in done.output and "Traceback" not in done.output
 
 
-def own_terminal():
-    """In the child: its stdin is its terminal, and Ctrl-C works though the tests may ignore it."""
-    import fcntl
-    import termios
-
+def interruptible():
+    """In the child: Ctrl-C works though the tests may ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminal on Windows")
-def test_the_quiz_in_a_real_terminal(file, request):
+def test_the_quiz_in_a_real_terminal(request):
     """Through a pty: prompts come, Chinese is not garbled, Ctrl-C loses nothing."""
-    import pty
-    import select
+    import pexpect  # comes with IPython
 
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kdlab", "quiz", "--chapter", "1"],
-        **{"stdin": slave, "stdout": slave, "stderr": slave, "preexec_fn": own_terminal},
-        env=environment(TERM="xterm", COLUMNS="100"),
-        start_new_session=True,
-    )
-    request.addfinalizer(process.kill)
-    os.close(slave)
-    seen = b""
-
-    def until(words: str, nudge=lambda silent: None) -> None:
-        nonlocal seen
-        silent = 0
-        while words.encode() not in seen:
-            if select.select([master], [], [], 3)[0]:
-                seen += os.read(master, 4096)
-                continue
-            silent += 1
-            assert silent < 20, f"no {words!r} within a minute after {seen[-300:]!r}"
-            nudge(silent)
-        seen = seen.split(words.encode(), 1)[1]
-
-    def ctrl_c(silent: int = 0) -> None:
-        if silent < 5:
-            os.write(master, b"\x03")
-        else:  # the terminal of some sandboxes sends no signal for the key
-            process.send_signal(signal.SIGINT)
-
-    until("Show the answer")
-    os.write(master, b"l\n")
-    until("看答案")
-    os.write(master, b"\n")
-    until("不会")
-    os.write(master, b"3\n")
-    until("看答案")
-    until("结束]")  # all of the prompt
-    ctrl_c()
-    # a Ctrl-C between Python's prompt and its read is seen at the next key only: press it again
-    until("本次答了 1 题", nudge=ctrl_c)
-    assert process.wait(60) == 0
-    os.close(master)
-    assert len(progress.answer_log()) == 1
+    options = {"env": environment(TERM="xterm"), "encoding": "utf-8", "dimensions": (24, 100)}
+    command = [sys.executable, ["-m", "kdlab", "quiz", "--chapter", "1"]]
+    child = pexpect.spawn(*command, timeout=60, preexec_fn=interruptible, **options)
+    request.addfinalizer(child.close)
+    for shown, key in (("Show the answer", "l"), ("看答案", ""), ("不会", "3")):
+        child.expect_exact(shown)
+        child.sendline(key)
+    child.expect(r"(?s)看答案.*结束\]")  # all of the prompt
+    # a Ctrl-C between Python's prompt and its read is seen at the next key only: press it again;
+    # the terminal of some sandboxes sends no signal for the key
+    for press in [child.sendintr] * 5 + [lambda: child.kill(signal.SIGINT)] * 15:
+        press()
+        if child.expect_exact(["本次答了 1 题", pexpect.TIMEOUT], timeout=3) == 0:
+            break
+    child.expect(pexpect.EOF)
+    assert child.wait() == 0 and len(progress.answer_log()) == 1
 
 
 @pytest.mark.parametrize(
@@ -486,10 +460,8 @@ def test_two_panels_see_each_others_answers():
 
 def test_multiple_choice_on_a_panel():
     panel = panels.multiple_choice(seed=1)
-    name = trainer.next_item(bank.find_items(), {})["id"]
-    found = trainer.options(ITEMS[name], "1-0")
-    assert buttons(panel) == list("abc"[: len(found)])
-    panel.answer("abc"[[option["right"] for option in found].index(True)])
+    assert buttons(panel) == list("abc")
+    panel.answer(right_letter(bank.find_items()[0]["id"], "1-0"))
     assert "Right." in panel.body.value and progress.answer_log()[0].mode == "choice"
     panel.language.value = "zh"
     assert "答对了" in panel.body.value
@@ -515,11 +487,11 @@ def test_a_mock_interview_on_a_panel():
     assert "10 minutes" in panel.body.value or "9 minutes" in panel.body.value
 
 
-def test_statistics_and_plan_on_panels():
+def test_statistics_and_plan_on_panels(at):
     panel = panels.statistics_panel()
     before = panel.picture.value
     assert before[:4] == b"\x89PNG" and "<table>" in panel.body.value
-    answer_some()
+    answer_some(at)
     panel.restart.click()
     assert panel.picture.value != before
     panel.by.value = "kind"
@@ -548,7 +520,7 @@ def test_an_error_is_shown_and_raised(monkeypatch):
     assert "ProgressError" in cards.message.value and "README.md" in cards.message.value
 
 
-def test_a_panel_through_kernel_messages(file):
+def test_a_panel_through_kernel_messages(request):
     """What a browser sends, to a real kernel: a click, the language switch, a slider."""
     sys.path.insert(0, str(ROOT / "tests"))
     from jupyter_client.manager import KernelManager
@@ -557,48 +529,43 @@ def test_a_panel_through_kernel_messages(file):
     manager = KernelManager(kernel_name="python3")
     manager.kernel_spec.argv[0] = sys.executable
     manager.start_kernel(env=environment())
+    request.addfinalizer(functools.partial(manager.shutdown_kernel, now=True))
     client = manager.client()
     client.start_channels()
-    try:
-        client.wait_for_ready(timeout=60)
-        code = """
+    request.addfinalizer(client.stop_channels)
+    client.wait_for_ready(timeout=60)
+    code = """
 from kdlab.interview import panels; import json
 cards, plan = panels.flash_cards(), panels.tomorrow()
 print(json.dumps({'button': cards.buttons[0].model_id, 'body': cards.body.model_id,
     'language': cards.language.model_id, 'hours': plan.hours.model_id, 'plan': plan.body.model_id}))
 """
-        messages = conversation(client, client.execute(code))
-        text = "".join(m["content"]["text"] for m in messages if m["msg_type"] == "stream")
-        ids = json.loads(text)
+    messages = conversation(client, client.execute(code))
+    ids = json.loads("".join(m["content"].get("text", "") for m in messages))
 
-        def click():
-            content = {"method": "custom", "content": {"event": "click"}}
-            message = client.session.msg("comm_msg", {"comm_id": ids["button"], "data": content})
-            client.shell_channel.send(message)
-            return conversation(client, message["header"]["msg_id"])
+    def click():
+        content = {"method": "custom", "content": {"event": "click"}}
+        message = client.session.msg("comm_msg", {"comm_id": ids["button"], "data": content})
+        client.shell_channel.send(message)
+        return conversation(client, message["header"]["msg_id"])
 
-        def shown(answers, name):
-            assert not [m for m in answers if m["msg_type"] == "error"], answers
-            found = [m["content"]["data"]["state"]["value"] for m in answers
-                     if m["content"].get("comm_id") == ids[name]
-                     and "value" in m["content"]["data"].get("state", {})]  # fmt: skip
-            return found[-1]
+    def shown(answers, name):
+        assert not [m for m in answers if m["msg_type"] == "error"], answers
+        sent = [m["content"] for m in answers if m["content"].get("comm_id") == ids[name]]
+        states = [content["data"].get("state", {}) for content in sent]
+        return [state["value"] for state in states if "value" in state][-1]
 
-        assert "Wrong answers" in shown(click(), "body")
-        assert "常见的错误回答" in shown(drag(client, ids["language"], 1, "index"), "body")
-        click()
-        assert [answer.grade for answer in progress.answer_log()] == [1]
-        assert "5 h" in shown(drag(client, ids["hours"], 5.0), "plan")
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
+    assert "Wrong answers" in shown(click(), "body")
+    assert "常见的错误回答" in shown(drag(client, ids["language"], 1, "index"), "body")
+    click()
+    assert [answer.grade for answer in progress.answer_log()] == [1]
+    assert "5 h" in shown(drag(client, ids["hours"], 5.0), "plan")
 
 
 def test_a_sitting_answers_at_once():
     """A screen is ready in a fraction of a second, with many answers behind it."""
-    names = list(ITEMS)
-    for n in range(150):
-        progress.record(names[n % len(names)], 3, now=NOON + n * DAY / 50)
+    for name in list(ITEMS)[:150]:
+        progress.record(name, 3)
     panel = panels.flash_cards()
     clock = time.process_time()
     panel.restart.click()

@@ -31,40 +31,31 @@ def searched(quality, seeds=3):
 
 
 @pytest.mark.parametrize("ranges", [1, 2, 3])
-def test_settings_are_spread_evenly_over_every_range(ranges):
+def test_settings_are_spread_evenly_over_every_range_and_alike_on_every_machine(ranges):
     points = tuning.spread(TRIALS, ranges)
     assert points.shape == (TRIALS, ranges)
     for column in points.T:
         assert sorted(int(x * TRIALS) for x in column) == list(range(TRIALS))
-
-
-def test_the_points_are_these_on_every_machine():
     assert tuning.spread(3, 1)[:, 0] == pytest.approx([0.599655, 0.919363, 0.114261], abs=1e-6)
 
 
 def test_a_share_of_labels_divides_the_objective_between_labels_and_teacher():
+    """And is drawn evenly in itself, where rates are even in the logarithm."""
+    assert tuning.at(0.5, "lr", 0.01, 1.0) == 0.1
+    assert tuning.at(0.5, "label_share", 0.0, 0.6) == 0.3
     soft = tuning.with_settings(PUPIL._replace(**KD), {"label_share": 0.3})
     assert (soft.hard_weight, soft.soft_weight, soft.weight) == (0.3, 0.7, 0.0)
     hard = PUPIL._replace(method="hard distillation", weight=0.5, hard_weight=0.5)
     hard = tuning.with_settings(hard, {"label_share": 0.25, "lr": 0.2})
     assert (hard.hard_weight, hard.soft_weight, hard.weight, hard.lr) == (0.25, 0.0, 0.75, 0.2)
-    assert tuning.values_of(hard._asdict(), ["lr", "label_share"]) == {
-        "lr": 0.2,
-        "label_share": 0.25,
-    }
-
-
-def test_rates_are_even_in_the_logarithm_and_shares_in_themselves():
-    assert tuning.at(0.5, "lr", 0.01, 1.0) == 0.1
-    assert tuning.at(0.5, "label_share", 0.0, 0.6) == 0.3
+    values = tuning.values_of(hard._asdict(), ["lr", "label_share"])
+    assert values == {"lr": 0.2, "label_share": 0.25}
 
 
 def test_every_arm_of_the_board_gets_as_many_trials_and_draws_from_the_same_rates():
-    trials = EXPERIMENTS["leaderboard-tuning"].arms
-    counts = Counter(tuning.arm_of(trial) for trial in trials)
-    assert set(counts.values()) == {TRIALS} and set(counts) == set(LEADERBOARD)
+    counts = Counter(map(tuning.arm_of, EXPERIMENTS["leaderboard-tuning"].arms))
+    assert counts == dict.fromkeys(LEADERBOARD, TRIALS)
     assert {space.ranges["lr"] for space in LEADERBOARD.values()} == {(0.05, 0.8)}
-    assert {r.judge for r in trials.values()} == {"validation"}
 
 
 def test_three_finalists_of_each_arm_run_again_with_seeds_that_are_new():
@@ -101,12 +92,8 @@ def test_the_mean_over_all_seeds_decides_and_not_the_first_one():
     assert tuning.choose(runs, "labels") == max(mean, key=mean.get)
 
 
-def test_a_trial_that_diverged_is_the_worst_and_an_arm_without_runs_has_no_choice():
+def test_a_trial_that_diverged_is_the_worst_and_names_that_begin_alike_are_told_apart():
     runs = [run("labels #1", 100, None), run("labels #2", 100, 10.0)]
+    runs.append(run("labels, twice as long #1", 100, 60.0))
     assert list(tuning.scores(runs, "labels")) == ["labels #2", "labels #1"]
-    assert tuning.choose(runs, "x") is None
-
-
-def test_names_that_begin_alike_are_told_apart():
-    runs = [run("soft targets #1", 100, 50.0), run("soft targets, twice as long #1", 100, 60.0)]
-    assert list(tuning.scores(runs, "soft targets")) == ["soft targets #1"]
+    assert tuning.choose(runs, "x") is None  # an arm without runs

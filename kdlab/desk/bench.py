@@ -1,9 +1,8 @@
 """What does kdlab save? The plain loop of a well-known tutorial against `fit`, on the same work.
 
-The work is that of PyTorch's "Knowledge Distillation Tutorial" (its nets, loss weights, optimiser,
-batch size and number of epochs, no augmentation), on the 10,000 embedded CIFAR-10 images. kdlab
-keeps tensors in memory, asks the teacher once about each image, and uses bfloat16 where the
-processor has it. Each side runs in a fresh process, and both start from the same weights.
+The work is that of PyTorch's "Knowledge Distillation Tutorial" (nets, loss weights, optimiser,
+batch size, epochs; no augmentation), on the 10,000 embedded CIFAR-10 images. kdlab keeps tensors
+in memory, asks the teacher once an image, and uses bfloat16 where the processor has it.
 """
 
 import math
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
+from torch.nn import Module
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
@@ -35,23 +35,22 @@ TEMPERATURE, SOFT, HARD, RATE, BATCH = 2.0, 0.25, 0.75, 1e-3, 128
 STEPS = Optimizer("adam", RATE, weight_decay=0.0)
 
 
-def conv_net(widths: tuple[int, ...], pools: tuple[int, ...], hidden: int) -> nn.Module:
+def conv_net(widths: tuple[int, ...], pools: tuple[int, ...], hidden: int) -> Module:
     """3x3 convolutions of these widths, two 2x2 max-pools after some of them, one hidden layer."""
-    layers, inputs = [], 3
-    for i, outputs in enumerate(widths):
+    layers = []
+    for i, (inputs, outputs) in enumerate(zip((3, *widths), widths, strict=False)):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
         layers += [nn.MaxPool2d(2)] if i in pools else []
-        inputs = outputs
-    layers += [nn.Flatten(), nn.Linear(inputs * 8 * 8, hidden), nn.ReLU(), nn.Dropout(0.1)]
+    layers += [nn.Flatten(), nn.Linear(outputs * 8 * 8, hidden), nn.ReLU(), nn.Dropout(0.1)]
     return nn.Sequential(*layers, nn.Linear(hidden, 10))
 
 
-def big_net() -> nn.Module:
+def big_net() -> Module:
     """The tutorial's teacher, 1,186,986 parameters."""
     return conv_net((128, 64, 64, 32), pools=(1, 3), hidden=512)
 
 
-def small_net() -> nn.Module:
+def small_net() -> Module:
     """The tutorial's student, 267,738 parameters."""
     return conv_net((16, 16), pools=(0, 1), hidden=256)
 
@@ -72,9 +71,7 @@ class Pictures(Dataset):
         return self.transform(Image.fromarray(self.pixels[i])), self.labels[i]
 
 
-def plain_side(
-    student: nn.Module, teacher: nn.Module, data: Images, epochs: int, seed: int
-) -> None:
+def plain_side(student: Module, teacher: Module, data: Images, epochs: int, seed: int) -> None:
     """The loop that a learner would copy: a DataLoader, and the teacher asked in each step."""
     loader = DataLoader(Pictures(data), BATCH, shuffle=True, num_workers=2)
     optimizer = torch.optim.Adam(student.parameters(), lr=RATE)
@@ -94,14 +91,11 @@ def plain_side(
             optimizer.step()
 
 
-def kdlab_side(
-    student: nn.Module, teacher: nn.Module, data: Images, epochs: int, seed: int
-) -> None:
+def kdlab_side(student: Module, teacher: Module, data: Images, epochs: int, seed: int) -> None:
     """The same in kdlab; what was asked before is not kept, so the answers are paid for here."""
-    answers = answer(teacher, data, keep=False)
-    objective = distil(TEMPERATURE, SOFT, HARD)
+    how = {"teacher": answer(teacher, data, keep=False), "epochs": epochs, "seed": seed}
     steady = STEPS._replace(schedule="constant")
-    fit(student, data, objective, epochs=epochs, teacher=answers, seed=seed, optimizer=steady)
+    fit(student, data, distil(TEMPERATURE, SOFT, HARD), optimizer=steady, **how)
 
 
 SIDES = {"plain loop": plain_side, "kdlab": kdlab_side}
@@ -118,15 +112,9 @@ def measure(side: str, teacher: Path, images: int, epochs: int, seed: int) -> di
     SIDES[side](student, freeze(frozen), data, epochs, seed)
     seconds = time.perf_counter() - start
     peak, test = peak_memory(), load("cifar10-10k", "test")
-    right = accuracy(predict(student, test), test.labels)
-    return {
-        "arm": side,
-        "seed": seed,
-        "seconds": round(seconds, 2),
-        "accuracy": round(right, 2),
-        "images/s": round(epochs * images / seconds),
-        "peak MB": peak,
-    }
+    right = round(accuracy(predict(student, test), test.labels), 2)
+    run = {"arm": side, "seed": seed, "seconds": round(seconds, 2), "accuracy": right}
+    return run | {"images/s": round(epochs * images / seconds), "peak MB": peak}
 
 
 def train_shared_teacher(path: Path, images: int, epochs: int) -> None:
@@ -156,21 +144,13 @@ def main(*, epochs: int = 10, seeds: int = 1, images: int = 10_000, record: bool
             runs.append(fresh(measure, side, path, images, epochs, seed))
             print("{arm}, seed {seed}: {seconds:.1f} s, {accuracy:.2f}%".format(**runs[-1]))
     print("\n" + compare_sides(runs), flush=True)
+    loss = {"temperature": TEMPERATURE, "soft": SOFT, "hard": HARD}
+    steps = {"optimizer": "adam", "lr": RATE, "weight_decay": 0.0, "batch_size": BATCH}
     result = {
         "name": "bench",
         "title": f"{epochs} epochs of the tutorial's distillation on {images:,} CIFAR-10 images",
         **records.stamp(f"bench --epochs {epochs} --seeds {seeds}"),
-        "settings": {
-            "epochs": epochs,
-            "images": images,
-            "temperature": TEMPERATURE,
-            "soft": SOFT,
-            "hard": HARD,
-            "optimizer": "adam",
-            "lr": RATE,
-            "weight_decay": 0.0,
-            "batch_size": BATCH,
-        },
+        "settings": {"epochs": epochs, "images": images, **loss, **steps},
         "runs": runs,
     }
     if record:
@@ -191,4 +171,4 @@ def compare_sides(runs: list[dict]) -> str:
         points = 1.96 * math.sqrt(2 * mine[0] * (100 - mine[0]) / 10_000)
         noise = f"one seed: less than {points:.1f} points is noise of the test images alone"
     workers = "memory: without the plain loop's two loader processes"
-    return "\n".join([medians.round(2).to_string(), noise, workers])
+    return f"{medians.round(2).to_string()}\n{noise}\n{workers}"

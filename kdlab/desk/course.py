@@ -1,7 +1,6 @@
 """Run the chapters from top to bottom, and clean a notebook so that it can be committed.
 
-Each chapter runs in a fresh kernel of *this* interpreter, whatever kernels are installed on the
-machine. Nothing here knows about distillation, and nothing imports torch.
+Nothing here knows about distillation, and nothing imports torch.
 """
 
 import ast
@@ -12,7 +11,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -27,11 +26,12 @@ from nbformat import NotebookNode
 from PIL import Image, ImageChops, ImageStat
 
 from kdlab import files
-from kdlab.files import BUILD, NOTEBOOKS, ROOT
+from kdlab.files import NOTEBOOKS, ROOT
 
 MAX_BYTES = 600_000  # of a committed notebook
 INLINE = "module://matplotlib_inline.backend_inline"  # where a kernel draws
 WIDGET = "application/vnd.jupyter.widget-view+json"
+PANEL = "application/vnd.kdlab.panel+json"  # what a panel needs to live on without a kernel
 PANEL_TEXT = "A live panel: run the notebook to move its sliders. Its static twin stands below."
 
 
@@ -50,20 +50,16 @@ def find(wanted: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Path]:
 
     Raises ValueError, naming the chapters, for one that does not exist.
     """
-    chapters = sorted(folder.glob("[0-9]*_*.ipynb"))
-    if not chapters:
-        raise FileNotFoundError(f"no chapters (NN_words.ipynb) in {folder}")
-
-    def matches(path: Path, word: str) -> bool:
+    names = {}
+    for path in sorted(folder.glob("[0-9]*_*.ipynb")):
         number, words = path.stem.split("_", 1)
-        same_number = word.isdigit() and int(word) == int(number)
-        return same_number or word in (path.stem, words, path.name)
-
-    for word in wanted:
-        if not any(matches(path, word) for path in chapters):
-            names = ", ".join(path.stem for path in chapters)
-            raise ValueError(f"no chapter {word!r}; the chapters are {names}")
-    return [path for path in chapters if not wanted or any(matches(path, w) for w in wanted)]
+        names[path] = {number, str(int(number)), words, path.stem, path.name}
+    if not names:
+        raise FileNotFoundError(f"no chapters (NN_words.ipynb) in {folder}")
+    for word in sorted(set(wanted).difference(*names.values())):
+        there = ", ".join(path.stem for path in names)
+        raise ValueError(f"no chapter {word!r}; the chapters are {there}")
+    return [path for path in names if not wanted or names[path] & set(wanted)]
 
 
 class _ThisInterpreter(AsyncKernelManager):
@@ -91,24 +87,27 @@ def run_notebook(
             if sys.stdout.isatty():
                 print(f"\r{path.stem:<24} cell {len(begun):>2}/{len(code)} ", end="", flush=True)
 
+    quiet = ["--IPKernelApp.log_level=40"]  # errors, not remarks about the transport
+    here = {"metadata": {"path": str(path.parent)}}
     client = NotebookClient(
         notebook,
         timeout=timeout,
         kernel_manager_class=_ThisInterpreter,
         record_timing=False,
-        extra_arguments=["--IPKernelApp.log_level=40"],  # errors, not remarks about the transport
-        resources={"metadata": {"path": str(path.parent)}},
+        extra_arguments=quiet,
+        resources=here,
         on_cell_start=started,
     )
     error, clock = None, time.perf_counter()
     try:
         client.execute(env=files.environment(MPLBACKEND=INLINE) | (extra or {}))
     except Exception as failure:  # a dead kernel and a time-out are told like a failing cell
-        cell_failed = isinstance(failure, CellExecutionError)
-        kind = failure.ename if cell_failed else type(failure).__name__
-        told = str(failure.evalue if cell_failed else failure).strip().splitlines() or [""]
+        kind, told = type(failure).__name__, failure
+        if isinstance(failure, CellExecutionError):
+            kind, told = failure.ename, failure.evalue
         where = f", code cell {len(begun)} (id {begun[-1].get('id')})" if begun else ""
-        error = f"{path.name}{where}: {kind}: {told[0]}"
+        told = str(told).strip().split("\n")[0]
+        error = f"{path.name}{where}: {kind}: {told}"
     seconds = time.perf_counter() - clock
     claims = sum(map(_asserts, code)) if error is None else 0
     return notebook, Chapter(path.stem, seconds, claims, _headline(code), error)
@@ -138,17 +137,17 @@ def clean(notebook: NotebookNode) -> NotebookNode:
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     for position, cell in enumerate(notebook.cells):
-        kept = ("kdlab", "slideshow", "tags")
-        cell.metadata = {key: cell.metadata[key] for key in kept if key in cell.metadata}
+        cell.metadata = {k: cell.metadata[k] for k in ("tags", "slideshow") if k in cell.metadata}
         cell.pop("attachments", None)
         if cell.cell_type == "code":
-            alt = _notice(notebook.cells[position + 1 :])
+            alt = notice(notebook.cells[position + 1 :])
             outputs = (_clean_output(output, alt) for output in cell.outputs)
             cell.outputs = [output for output in outputs if output is not None]
     return nbformat.from_dict(notebook)
 
 
-def _notice(cells: Sequence[NotebookNode]) -> str:
+def notice(cells: Sequence[NotebookNode]) -> str:
+    """What the text after a figure says of it: its alternative text."""
     text = next((cell.source for cell in cells if cell.cell_type == "markdown"), "")
     if "**What to notice**" not in text:
         return ""
@@ -165,17 +164,13 @@ def _clean_output(output: NotebookNode, alt: str) -> NotebookNode | None:
         output.evalue = _portable(output.evalue)
         return output
     if WIDGET in output.data:
-        return nbformat.v4.new_output("display_data", {"text/plain": PANEL_TEXT})
-    has_png = "image/png" in output.data
-    if has_png:
-        png = fewer_colours(base64.b64decode(output.data["image/png"]))
-        output.data["image/png"] = base64.b64encode(png).decode()
-    for kind in list(output.data):
-        if kind.startswith("text/"):
-            output.data[kind] = _portable(output.data[kind])
-        elif has_png and kind != "image/png":
-            del output.data[kind]
-    output.metadata = nbformat.from_dict({"image/png": {"alt": alt}} if has_png and alt else {})
+        alive = {kind: data for kind, data in output.data.items() if kind == PANEL}
+        return nbformat.v4.new_output("display_data", {"text/plain": PANEL_TEXT} | alive)
+    shown = {k: _portable(v) if k.startswith("text/") else v for k, v in output.data.items()}
+    if picture := shown.get("image/png"):
+        png = base64.b64encode(fewer_colours(base64.b64decode(picture))).decode()
+        shown = {k: v for k, v in shown.items() if k.startswith("text/")} | {"image/png": png}
+    output.data, output.metadata = shown, {"image/png": {"alt": alt}} if picture and alt else {}
     return output
 
 
@@ -199,17 +194,12 @@ def _portable(text: str) -> str:
 
 
 def save(notebook: NotebookNode, path: Path) -> None:
-    """Write a notebook atomically, the folder being made when missing."""
+    """Write a notebook atomically."""
     files.write_text(path, nbformat.writes(notebook).rstrip() + "\n")
 
 
 def run_chapters(
-    paths: Sequence[Path],
-    *,
-    build: Path = BUILD / "notebooks",
-    write: bool = False,
-    timeout: int = 1800,
-    say: Callable[[str], None] = print,
+    paths: Sequence[Path], *, build: Path, write: bool = False, timeout: int = 1800
 ) -> list[Chapter]:
     """Run the chapters one after another, a progress line each; all run, whatever fails.
 
@@ -230,8 +220,9 @@ def run_chapters(
             else:
                 told = f"{size // 1000} KB, more than {MAX_BYTES // 1000}: it is not written"
                 chapter = chapter._replace(error=f"{path.name} has {told}")
-        state = "ok" if chapter.error is None else f"FAILED: {chapter.error}"
-        say("\r" * sys.stdout.isatty() + f"{path.stem:<24} {chapter.seconds:4.0f} s  {state}")
+        line = f"{path.stem:<24} {chapter.seconds:4.0f} s  "
+        line += f"FAILED: {chapter.error}" if chapter.error else "ok"
+        print("\r" * sys.stdout.isatty() + line, flush=True)
         chapters.append(chapter)
     return chapters
 
@@ -242,10 +233,7 @@ def chapter_table(chapters: Sequence[Chapter]) -> str:
     rows = [(c.name, c.seconds, c.claims, c.headline if c in good else "FAILED") for c in chapters]
     seconds, claims = sum(c.seconds for c in chapters), sum(c.claims for c in good)
     rows.append((f"{len(good)} of {len(chapters)}", seconds, claims, ""))
-    lines = [
-        f"{name:<24}{seconds:>5.0f} s{claims:>8}  {headline}".rstrip()
-        for name, seconds, claims, headline in rows
-    ]
+    lines = ["{:<24}{:>5.0f} s{:>8}  {}".format(*row).rstrip() for row in rows]
     head = f"{'chapter':<24}{'time':>7}{'claims':>8}  headline"
     rule = "-" * max(map(len, [head, *lines]))
     return "\n".join([head, rule, *lines[:-1], rule, lines[-1]])

@@ -7,16 +7,13 @@ Pages are Markdown with <details>, so they read without a kernel. The form of th
 import re
 from collections.abc import Collection
 from functools import cache
-from typing import TYPE_CHECKING
 
+import jinja2
 import yaml
 
 from kdlab.files import EMBEDDED
 from kdlab.show.page import Page
 from kdlab.words import codes, say, text
-
-if TYPE_CHECKING:
-    import jinja2
 
 BANK = EMBEDDED / "interview"
 CORNER = 12  # cards of a chapter's corner; the trainer asks the rest as well
@@ -34,7 +31,7 @@ def chapter_bank(chapter: int | str) -> dict:
     """One chapter of the bank, by number or name; ValueError names the chapters that exist."""
     for name in chapters():
         if chapter in (name, int(name[:2])):
-            return _unwrap(yaml.safe_load((BANK / f"{name}.yaml").read_text(encoding="utf-8")))
+            return unwrap(yaml.safe_load((BANK / f"{name}.yaml").read_text(encoding="utf-8")))
     raise ValueError(f"no interview questions for chapter {chapter!r}; there are {chapters()}")
 
 
@@ -72,10 +69,7 @@ def _has(item: Item, field: str) -> set:
 
 
 def corner(chapter: int | str, language: str = "both") -> Page:
-    """The chapter's first twelve cards, answers hidden until asked for.
-
-    A chapter's further items are the trainer's (`kdlab.interview.trainer`) and the booklet's.
-    """
+    """The chapter's first twelve cards, answers hidden until asked for."""
     bank = chapter_bank(chapter)
     title = f"{say('interview.corner', language)}: {text(bank['title'], language)}"
     shown = bank["items"][:CORNER]
@@ -118,10 +112,8 @@ def laid_out(macro: str, *values: object) -> str:
 
 
 @cache
-def templates() -> "jinja2.Environment":
+def templates() -> jinja2.Environment:
     """The templates of the bank's pages and of the booklet, with the functions that they call."""
-    import jinja2
-
     functions = (codes, group_name, items, say, text, title_of)
     escaped = jinja2.select_autoescape(["html"])
     loader = jinja2.PackageLoader("kdlab.interview")
@@ -130,14 +122,12 @@ def templates() -> "jinja2.Environment":
     return made
 
 
-def _unwrap(node: object) -> object:
+def unwrap(node: object) -> object:
     """Undo line breaks within Chinese sentences, which HTML would show as blanks."""
     if isinstance(node, dict):
-        return {key: _unwrap(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_unwrap(value) for value in node]
+        return {key: unwrap(value) for key, value in node.items()}
     if not isinstance(node, str):
-        return node
+        return [*map(unwrap, node)] if isinstance(node, list) else node
     han, stop = "\u3001-\u3020\u4e00-\u9fff\u201c\u201d", "\uff00-\uffef\u3001\u3002"
     within = f"(?<=[{han}{stop}])\n *(?=[{han}{stop}])"
     return re.sub(f"{within}|(?<=[{stop}])\n(?!\\d+\\. )(?=[$\\w])", "", node)

@@ -1,6 +1,5 @@
 """The interview bank out of the house: Anki decks, a printable booklet, CSV and JSON.
 
-`write_bank("anki", "zh")` and its like write into build/ (or another folder) and give the paths.
 Anki keys a note on its guid, which depends on the item's id and the language alone: importing a
 newer deck updates the notes and keeps what was learnt. The booklet is one HTML page with MathML, so
 its formulas need no script and no network; headless Chromium, where there is one, prints it as PDF.
@@ -16,6 +15,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import mistune
+
 from kdlab.files import BUILD, atomically, write_text
 from kdlab.interview.bank import chapter_titles, items, laid_out, templates, title_of
 from kdlab.words import LANGUAGES, codes, text
@@ -30,17 +31,18 @@ BROWSERS = (
 
 
 def write_bank(form: str, language: str = "both", folder: Path | None = None) -> list[Path]:
-    """Write the bank as "anki", "booklet", "csv" or "json"; the files written.
+    """Write the bank as "anki", "booklet", "csv" or "json" into build/ or `folder`: the files.
 
     ValueError for another form or language, OSError where the folder cannot be written.
     """
-    forms = {"anki": _anki, "booklet": _booklet, "csv": _csv, "json": _json}
-    suffixes = {"anki": "apkg", "booklet": "html"}
+    forms = {"anki": (_anki, "apkg"), "booklet": (_booklet, "html")}
+    forms |= {"csv": (_csv, "csv"), "json": (_json, "json")}
     if form not in forms:
         raise ValueError(f"no export {form!r}; there are {', '.join(forms)}")
     codes(language)
-    path = (folder or BUILD) / f"kdlab-interview-{language}.{suffixes.get(form, form)}"
-    forms[form](language, path)
+    write, suffix = forms[form]
+    path = (folder or BUILD) / f"kdlab-interview-{language}.{suffix}"
+    write(language, path)
     return [path, *print_pdf(path)] if form == "booklet" else [path]
 
 
@@ -48,8 +50,7 @@ def _json(language: str, path: Path) -> None:
     """Every item as the bank has it; texts as {"en", "zh"}, or in one language as text."""
 
     def chosen(node: dict) -> object:
-        texts = set(node) == set(LANGUAGES) and language != "both"
-        return node[language] if texts else node
+        return node.get(language, node) if set(node) == set(LANGUAGES) else node
 
     found = json.loads(json.dumps(list(items().values())), object_hook=chosen)
     content = {"language": language, "items": found}
@@ -65,11 +66,10 @@ def _csv(language: str, path: Path) -> None:
         row = {key: item[key] for key in ("id", "chapter", "level", "kind", "minutes")}
         row["tags"] = " ".join(item["tags"])
         for code in codes(language):
-            row |= {
-                f"{name}_{code}": item[name][code].strip() for name in ("question", "short", "full")
-            }
+            texts = {name: item[name][code].strip() for name in ("question", "short", "full")}
             wrong = (f"{w['answer'][code]} | {w['why'][code]}" for w in item["wrong_answers"])
-            row[f"wrong_answers_{code}"] = "\n".join(wrong)
+            texts["wrong_answers"] = "\n".join(wrong)
+            row |= {f"{name}_{code}": text for name, text in texts.items()}
         row["sources"] = "; ".join(item["sources"])
         row["shown_in"] = " ".join(f"{p['notebook']}#{p['anchor']}" for p in item["shown_in"])
         rows.append(row)
@@ -79,8 +79,6 @@ def _csv(language: str, path: Path) -> None:
 
 def as_html(markdown: str, formula: Callable[[str, bool], str]) -> str:
     """Markdown as HTML; `formula(latex, block)` makes the HTML of a formula."""
-    import mistune
-
     made = mistune.create_markdown(escape=False, plugins=["math", "table"])
     made.renderer.register("inline_math", lambda _, latex: formula(latex, False))
     made.renderer.register("block_math", lambda _, latex: formula(latex, True) + "\n")
@@ -114,7 +112,6 @@ def _anki(language: str, path: Path) -> None:
         fields=[{"name": name} for name in FIELDS],
         templates=[{"name": "Card", "qfmt": front, "afmt": back}],
         css=style,
-        sort_field_index=0,
     )
     decks = {}
     for number, titles in chapter_titles().items():
@@ -123,13 +120,10 @@ def _anki(language: str, path: Path) -> None:
     for item in items().values():
         question, rest = (laid_out(part, item, language) for part in ("question", "explanation"))
         short = "\n\n".join(item["short"][code].strip() for code in codes(language))
-        note = genanki.Note(
-            model,
-            [item["id"], *(as_html(part, for_anki) for part in (question, short, rest))],
-            guid=genanki.guid_for("kdlab", language, item["id"]),
-            tags=[f"chapter-{item['chapter']:02}", f"level-{item['level']}", item["kind"]]
-            + item["tags"],
-        )
+        fields = [item["id"], *(as_html(part, for_anki) for part in (question, short, rest))]
+        guid = genanki.guid_for("kdlab", language, item["id"])
+        tags = [f"chapter-{item['chapter']:02}", f"level-{item['level']}", item["kind"]]
+        note = genanki.Note(model, fields, guid=guid, tags=tags + item["tags"])
         decks[item["chapter"]].add_note(note)
     atomically(path, genanki.Package(list(decks.values())).write_to_file)
 
@@ -147,7 +141,7 @@ def _booklet(language: str, path: Path) -> None:
         answer = "\n\n".join([*titles, laid_out("answer", item, language)])
         question = laid_out("question", item, language)
         parts = {"q": as_html(question, mathml), "a": as_html(answer, mathml)}
-        entries.append({"id": item["id"], "number": number, "chapter": item["chapter"], **parts})
+        entries.append({**item, "number": number, **parts})
     page = templates().get_template("booklet.html")
     write_text(path, page.render(language=language, chapters=chapter_titles(), entries=entries))
 

@@ -1,28 +1,28 @@
 """The trainer in JupyterLab: cards, multiple choice, mock interview, statistics, tonight's plan.
 
 One `TrainerPanel` shows the screens of a sitting (`sessions`): a page, a button for each key, a
-language switch. In code, `panel.answer(key)` does what a button does; an error is shown in the
-panel and raised. Nothing is recorded before a grade or an option is chosen.
+language switch. Nothing is recorded before a grade or an option is chosen.
 """
 
 import functools
 import html
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import ipywidgets
 
 from kdlab.interview import sessions, trainer
 from kdlab.interview.bank import Item, chapter_titles, find_items, group_name
-from kdlab.interview.readiness import GROUPINGS, readiness_table
+from kdlab.interview.progress import GROUPINGS, readiness_table
 from kdlab.interview.sessions import Screen, Sitting, Stop
 from kdlab.show.page import Page
 from kdlab.words import say
 
 MOST_KEYS = 4  # of a screen
 WRAP = {"flex_flow": "row wrap", "align_items": "center"}
+WIDE = {"width": "100%", "max_width": "1000px"}
 Switch = ipywidgets.ToggleButtons | None  # of the language; None: the panel has its own
-Choices = Callable[[str], list[tuple[str, object]]]  # language -> (label, value)
 
 
 class TrainerPanel(ipywidgets.VBox):
@@ -33,29 +33,27 @@ class TrainerPanel(ipywidgets.VBox):
     sitting is under way; `picture(language=..., **values)` draws a PNG below the page.
     """
 
-    def __init__(
-        self, controls, begin, *, choices=None, picture=None, fixed=False, language: Switch = None
-    ):
+    def __init__(self, controls, begin, *, language=None, choices=None, picture=None, fixed=False):
         self.controls, self.begin, self.choices, self.draw = controls, begin, choices or {}, picture
-        self.fixed, self.begun = fixed, False
+        self.fixed, self.language = fixed, language or _language_switch()
         self.__dict__.update(controls)
-        self.language = language or _language_switch()
         self.status, self.message = ipywidgets.HTML(), ipywidgets.HTML()
-        wide = {"width": "100%", "max_width": "1000px"}
-        self.body, self.picture = ipywidgets.HTMLMath(layout=wide), ipywidgets.Image(layout=wide)
+        self.body, self.picture = ipywidgets.HTMLMath(layout=WIDE), ipywidgets.Image(layout=WIDE)
         self.body.add_class("jp-RenderedHTMLCommon")  # JupyterLab's look of tables and code
-        self.buttons = [ipywidgets.Button(button_style="primary") for _ in range(MOST_KEYS)]
+        visibly, narrow = self._visibly(), {"width": "auto", "min_width": "5em"}
+        self.buttons = [
+            ipywidgets.Button(button_style="primary", layout=narrow) for _ in range(MOST_KEYS)
+        ]
         for button in self.buttons:
-            button.layout = {"width": "auto", "min_width": "5em"}
-            button.on_click(self._visibly(lambda b: self.answer(b.key)))
-        self.changed = self._visibly(lambda _: self.start())
+            button.on_click(visibly(lambda b: self.answer(b.key)))
+        self.changed = visibly(lambda _: self.start())
         self.stop, self.restart = ipywidgets.Button(), ipywidgets.Button()
-        self.stop.on_click(self._visibly(lambda _: self._show(self.sitting.throw(Stop()))))
+        self.stop.on_click(visibly(lambda _: self._show(self.sitting.throw(Stop()))))
         self.restart.on_click(self.changed)
         for control in controls.values():
             control.style.description_width = "initial"
             control.observe(self.changed, names="value")
-        self.language.observe(self._visibly(lambda _: self._render()), names="value")
+        self.language.observe(visibly(lambda _: self._render()), names="value")
         switch = [] if language else [self.language]
         top = ipywidgets.HBox([*controls.values(), *switch], layout=WRAP)
         keys = ipywidgets.HBox([*self.buttons, self.stop, self.restart], layout=WRAP)
@@ -71,7 +69,7 @@ class TrainerPanel(ipywidgets.VBox):
         self._show(next(self.sitting))
 
     def answer(self, key: str) -> None:
-        """Choose an option of the screen; ValueError for a key that it does not have."""
+        """What a button does: ValueError for a key that the screen does not have."""
         if key not in self.screen.options:
             raise ValueError(f"no option {key!r} here; there are {list(self.screen.options)}")
         self.begun = True
@@ -85,31 +83,27 @@ class TrainerPanel(ipywidgets.VBox):
         self._render()
 
     def _render(self) -> None:
-        code = self.language.value
-        parts = [part(code) for part in (self.screen.above, self.screen.page) if part]
+        code, screen = self.language.value, self.screen
+        parts = [part(code) for part in (screen.above, screen.page) if part]
         page = Page("", "\n\n---\n\n".join(parts))._repr_html_()
         lang = "zh-CN" if code == "zh" else code  # the forms of the characters that a browser takes
         look = "font-size:1.1em;line-height:1.5"
         self.body.value = f'<div lang="{lang}" style="{look}">{page}</div>'
-        status = self.screen.status(code) if self.screen.status else ""
+        status = screen.status(code) if screen.status else ""
         self.status.value = f'<span style="color:#666">{status}</span>'
-        self._label_keys(code)
+        for button, (key, label) in zip(self.buttons, screen.options.items(), strict=False):
+            button.key, button.description = key, label(code)
+        for n, button in enumerate(self.buttons):
+            button.layout.display = None if n < len(screen.options) else "none"
+        again = "restart" if self.begun or screen.options else "refresh"
+        self.restart.description = say(f"control.{again}", code)
+        self.stop.description = say("control.stop", code)
+        self.stop.layout.display = None if screen.options else "none"
         self._relabel(code)
         for control in self.controls.values():
-            control.disabled = self.fixed and self.begun and bool(self.screen.options)
+            control.disabled = self.fixed and self.begun and bool(screen.options)
         if self.draw:
             self.picture.value = self.draw(language=code, **self._values())
-
-    def _label_keys(self, code: str) -> None:
-        labels = [(key, label(code)) for key, label in self.screen.options.items()]
-        spare = [(None, "")] * (MOST_KEYS - len(labels))
-        for button, (key, label) in zip(self.buttons, [*labels, *spare], strict=True):
-            button.key, button.description = key, label
-            button.layout.display = "none" if key is None else None
-        again = "restart" if self.begun or labels else "refresh"
-        self.stop.description = say("control.stop", code)
-        self.stop.layout.display = None if labels else "none"
-        self.restart.description = say(f"control.{again}", code)
 
     def _relabel(self, code: str) -> None:
         """The controls' words in this language; what is chosen stays, the sitting goes on."""
@@ -122,18 +116,15 @@ class TrainerPanel(ipywidgets.VBox):
                 control.value = choices[0][1] if chosen is None else chosen
                 control.observe(self.changed, names="value")
 
-    def _visibly(self, callback: Callable[[object], None]) -> Callable[[object], None]:
-        """What a front end calls: an error is written into the panel as well as raised."""
-
-        def called(argument: object) -> None:
-            try:
-                callback(argument)
-            except Exception as error:
-                told = html.escape(f"{type(error).__name__}: {error}")
-                self.message.value = f'<b style="color:#b00020">{told}</b>'
-                raise
-
-        return called
+    @contextmanager
+    def _visibly(self) -> Iterator[None]:
+        """Decorates what a front end calls: an error is written into the panel and raised."""
+        try:
+            yield
+        except Exception as error:
+            told = html.escape(f"{type(error).__name__}: {error}")
+            self.message.value = f'<b style="color:#b00020">{told}</b>'
+            raise
 
 
 def flash_cards(*, language: Switch = None, **where: Collection) -> TrainerPanel:
@@ -220,21 +211,20 @@ def tomorrow(
 
 def trainer_tabs() -> ipywidgets.VBox:
     """Everything in tabs, with one language switch: `.language`, `.panels` by name."""
-    made = [flash_cards, multiple_choice, mock_interview, statistics_panel, tomorrow]
-    names = ["cards", "choice", "mock", "statistics", "tomorrow"]
     language = _language_switch()
-    panels = {name: make(language=language) for name, make in zip(names, made, strict=True)}
+    makers = {"cards": flash_cards, "choice": multiple_choice, "mock": mock_interview}
+    makers |= {"statistics": statistics_panel, "tomorrow": tomorrow}
+    panels = {name: make(language=language) for name, make in makers.items()}
     tabs = ipywidgets.Tab(children=list(panels.values()))
 
-    def retitle(_=None) -> None:
-        tabs.titles = [say(f"control.{name}", language.value) for name in names]
+    def titles(code: str) -> list[str]:
+        return [say(f"control.{name}", code) for name in panels]
 
     def refresh(change: Mapping[str, int]) -> None:
-        if names[change["new"]] in ("statistics", "tomorrow"):  # what the other tabs asked
-            panels[names[change["new"]]].start()
+        if (shown := tabs.children[change["new"]]) in (panels["statistics"], panels["tomorrow"]):
+            shown.start()  # it counts what the other tabs asked
 
-    retitle()
-    language.observe(retitle, names="value")
+    ipywidgets.dlink((language, "value"), (tabs, "titles"), titles)
     tabs.observe(refresh, names="selected_index")
     box = ipywidgets.VBox([language, tabs])
     box.language, box.tabs, box.panels = language, tabs, panels

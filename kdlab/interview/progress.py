@@ -1,26 +1,33 @@
-"""What a learner has answered, in one SQLite file, and the FSRS schedule that follows from it.
+"""What a learner has answered, in one SQLite file; the FSRS schedule and readiness that follow.
 
 The log of answers is the only truth: cards are replayed from it, so two notebooks cannot disagree,
 and a new version of `fsrs` reads old answers. An answer is one INSERT, a transaction of its own: a
 kill loses at most the one being written, and processes that write at once wait for each other.
 (The ordinary rollback journal: WAL does not work in a home directory on a network disk.)
-Reading makes no file. $KDLAB_PROGRESS names another file than the one in the user's data folder.
 """
 
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import platformdirs
+
+from kdlab.interview.bank import items
+
 if TYPE_CHECKING:
+    import pandas as pd
     from fsrs import Card, Scheduler
 
 AGAIN, HARD, GOOD, EASY = 1, 2, 3, 4
+KNOWN = 0.9  # what FSRS schedules for: more needs no repetition before tomorrow
+GROUPINGS = ("chapter", "level", "kind", "topic")
+COUNTED = ["items", "seen", "due", "answers", "right", "ready"]
 VERSION = 3  # of the file, its PRAGMA user_version
 SCHEMA = f"""BEGIN IMMEDIATE;
     CREATE TABLE IF NOT EXISTS answers (id INTEGER PRIMARY KEY AUTOINCREMENT, item TEXT NOT NULL,
@@ -52,28 +59,22 @@ class Interview(NamedTuple):
 
 def progress_file() -> Path:
     """Where the progress is kept: $KDLAB_PROGRESS, or kdlab/progress.sqlite3 in the user's data."""
-    import platformdirs
-
     folder = Path(platformdirs.user_data_dir("kdlab", appauthor=False))
     return Path(os.environ.get("KDLAB_PROGRESS") or folder / "progress.sqlite3").expanduser()
 
 
-def record(item: str, grade: int, mode: str = "card", *, now: datetime | None = None) -> None:
+def record(item: str, grade: int, mode: str = "card") -> None:
     """Keep one answer, on the disk when this returns. ValueError for a grade outside 1 to 4."""
     if grade not in (AGAIN, HARD, GOOD, EASY):
         raise ValueError(f"a grade is 1 (again), 2 (hard), 3 (good) or 4 (easy), got {grade!r}")
-    values = (item, utc(now).isoformat(), int(grade), mode)
-    with _opened() as db:
-        db.execute("INSERT INTO answers (item, at, grade, mode) VALUES (?, ?, ?, ?)", values)
+    values = (item, now().isoformat(), int(grade), mode)
+    _execute("INSERT INTO answers (item, at, grade, mode) VALUES (?, ?, ?, ?)", values)
 
 
-def record_interview(
-    minutes: float, score: float, rubric: dict[str, int], *, now: datetime | None = None
-) -> None:
+def record_interview(minutes: float, score: float, rubric: dict[str, int]) -> None:
     """Keep the outcome of one mock interview."""
-    values = (utc(now).isoformat(), minutes, score, json.dumps(rubric))
-    with _opened() as db:
-        db.execute("INSERT INTO interviews (at, minutes, score, rubric) VALUES (?,?,?,?)", values)
+    values = (now().isoformat(), minutes, score, json.dumps(rubric))
+    _execute("INSERT INTO interviews (at, minutes, score, rubric) VALUES (?, ?, ?, ?)", values)
 
 
 def answer_log() -> list[Answer]:
@@ -96,24 +97,57 @@ def cards(given: Iterable[Answer] | None = None) -> dict[str, "Card"]:
     return found
 
 
-def reschedule(card: "Card | None", grade: int, now: datetime) -> "Card":
+def reschedule(card: "Card | None", grade: int, at: datetime) -> "Card":
     """The card after one more answer (None: a new one). A clock that was set back is ignored."""
     import fsrs
 
-    card = card or fsrs.Card(card_id=0, due=utc(now))
-    now = max(utc(now), card.last_review or utc(now))
-    return _scheduler().review_card(card, fsrs.Rating(grade), now)[0]
+    card = card or fsrs.Card(card_id=0, due=at)
+    return _scheduler().review_card(card, fsrs.Rating(grade), max(at, card.last_review or at))[0]
 
 
-def recall(card: "Card | None", now: datetime | None = None, days: float = 0) -> float:
-    """The probability, by FSRS, that a card is remembered some days from now; 0 for one unseen."""
-    moment = utc(now) + timedelta(days)
-    return _scheduler().get_card_retrievability(card, moment) if card else 0.0
+def recall(card: "Card | None") -> float:
+    """The probability, by FSRS, that a card is remembered a day from now; 0 for one unseen."""
+    return _scheduler().get_card_retrievability(card, now() + timedelta(1)) if card else 0.0
 
 
-def utc(moment: datetime | None = None) -> datetime:
-    """A moment in UTC; None is now."""
-    return (moment or datetime.now(timezone.utc)).astimezone(timezone.utc)
+def now() -> datetime:
+    """This moment in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def readiness_table(by: str = "chapter") -> "pd.DataFrame":
+    """Items, seen, due, answers, right and ready, per chapter, level, kind or topic (or "all").
+
+    `right` is the share of answers above "again" (NaN without one); `ready` the mean probability,
+    by FSRS, to know an item a day from now, an item never seen counting 0.
+    """
+    if by not in (*GROUPINGS, "all"):
+        raise ValueError(f"statistics go by {', '.join(GROUPINGS)}, not by {by!r}")
+    sums = _item_table().explode(by).groupby(by)[COUNTED].sum()
+    sums["right"] /= sums["answers"].where(sums["answers"] > 0)
+    sums["ready"] /= sums["items"]
+    return sums
+
+
+def weak_topics() -> list[str]:
+    """Up to five tags whose seen items will be known worst tomorrow, the worst first."""
+    table = _item_table()
+    means = table[table["seen"] > 0].explode("topic").groupby("topic")["ready"].mean()
+    return list(means[means < KNOWN].sort_values(kind="stable").index[:5])
+
+
+def _item_table() -> "pd.DataFrame":
+    """A row for each item: what it is, then the columns, `right` and `ready` as sums."""
+    import pandas as pd
+
+    given, moment, rows = answer_log(), now(), []
+    seen = cards(given)
+    for name, item in items().items():
+        card, grades = seen.get(name), [answer.grade for answer in given if answer.item == name]
+        due, right = card is not None and card.due <= moment, sum(g > AGAIN for g in grades)
+        what = (item["chapter"], item["level"], item["kind"], item["tags"], "all")
+        rows.append((*what, 1, int(name in seen), int(due), len(grades), right, recall(card)))
+    return pd.DataFrame(rows, columns=[*GROUPINGS, "all", *COUNTED])
 
 
 @cache
@@ -124,15 +158,12 @@ def _scheduler() -> "Scheduler":
 
 
 def _read(query: str) -> list[tuple]:
-    if not progress_file().exists():
-        return []
-    with _opened() as db:
-        return db.execute(query).fetchall()
+    """What the file has; reading makes none."""
+    return _execute(query) if progress_file().exists() else []
 
 
-@contextmanager
-def _opened() -> Iterator[sqlite3.Connection]:
-    """The file, made first where there is none; each statement commits itself."""
+def _execute(statement: str, values: tuple = ()) -> list[tuple]:
+    """Carry out one statement, which commits itself; where there is no file, it is made first."""
     path = progress_file()
     kept = "or name another in KDLAB_PROGRESS: this one is kept as it is"
     try:
@@ -144,9 +175,7 @@ def _opened() -> Iterator[sqlite3.Connection]:
             elif version != VERSION:
                 told = f"the progress file {path} has version {version}, this kdlab reads {VERSION}"
                 raise ProgressError(f"{told}; update the clone (git pull), {kept}")
-            yield db
+            return db.execute(statement, values).fetchall()
     except (sqlite3.Error, OSError) as error:
-        told = f"the progress file {path} cannot be used ({error})"
-        raise ProgressError(
-            f"{told}; free the disk or its lock, move a damaged file, {kept}"
-        ) from error
+        told = f"the progress file {path} cannot be used ({error}); free the disk or its lock"
+        raise ProgressError(f"{told}, move a damaged file, {kept}") from error

@@ -9,6 +9,8 @@ from functools import cache
 from kdlab.interview.sessions import Screen, Sitting, Stop
 from kdlab.words import codes, say
 
+APART = r"(?<=[A-Za-z0-9)}])(?=\\(?!right|rVert|[Bb]ig)[A-Za-z])"  # T\log q is T log q
+
 
 def play(sitting: Sitting, language: str = "en") -> None:
     """Carry a sitting through to its last screen, asking on standard input.
@@ -19,11 +21,11 @@ def play(sitting: Sitting, language: str = "en") -> None:
     from rich.markdown import Markdown
 
     codes(language)
-    console = Console(width=None if Console().is_terminal else 100)
+    console = Console(width=None if Console().is_terminal else 100, highlight=False)
     screen = next(sitting)
     while True:
         if screen.status:
-            console.print("\n" + screen.status(language), style="dim", highlight=False)
+            console.print("\n" + screen.status(language), style="dim")
         console.print("", Markdown(readable(screen.page(language)), code_theme="ansi_light"))
         if not screen.options:
             return
@@ -35,22 +37,16 @@ def play(sitting: Sitting, language: str = "en") -> None:
 
 def _ask(screen: Screen, language: str, console) -> str:
     """A key of the screen, "l" or "q"."""
-    from rich.prompt import Prompt
-    from rich.text import Text
-
     labels = {key: label(language) for key, label in screen.options.items()}
     shown = (" ".join(dict.fromkeys([key or "Enter:", label])) for key, label in labels.items())
-    line = Text(f"\n{' · '.join(shown)}   [{say('quiz.keys', language)}]")
-    valid, told = [*labels, *"lq"], ", ".join(key or "Enter" for key in [*labels, *"lq"])
-    prompt = Prompt(line, console=console, choices=[*valid, *"LQ"], show_choices=False)
-    prompt.prompt_suffix, prompt.illegal_choice_message = (
-        " ",
-        say("quiz.unknown", language, valid=told),
-    )
+    line, valid = f"\n{' · '.join(shown)}   [{say('quiz.keys', language)}] ", [*labels, *"lq"]
     try:
-        return prompt().lower()
+        while (key := console.input(line, markup=False).strip().lower()) not in valid:
+            told = ", ".join(key or "Enter" for key in valid)
+            console.print(say("quiz.unknown", language, valid=told))
     except (EOFError, KeyboardInterrupt):
         return "q"
+    return key
 
 
 def readable(markdown: str) -> str:
@@ -59,23 +55,18 @@ def readable(markdown: str) -> str:
     def formula(match: re.Match) -> str:
         if not (latex := match["block"] or match["inline"]):
             return match[0]
-        found = unicode_formula(latex).replace("`", "'")
+        latex = re.sub(r"\\[td]frac(?![a-z])", r"\\frac", latex)
+        found = _translator().latex_to_text(f"${re.sub(APART, ' ', latex)}$")
+        found = " ".join(found.split()).replace("`", "'")
         return f"\n\n`{found}`\n\n" if match["block"] else f"`{found}`"
 
     code, formulas = "```.*?```|`[^`]*`", r"\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+?)\$"
     return re.sub(f"{code}|{formulas}", formula, markdown, flags=re.S)
 
 
-def unicode_formula(latex: str) -> str:
-    """A formula as one line of text; braces and brackets keep what belongs together."""
-    latex = re.sub(r"\\[td]frac(?![a-z])", r"\\frac", latex)
-    apart = r"(?<=[A-Za-z0-9)}])(?=\\(?!right|rVert|[Bb]ig)[A-Za-z])"  # T\log q is T log q
-    return " ".join(_translator().latex_to_text(f"${re.sub(apart, ' ', latex)}$").split())
-
-
 @cache
 def _translator():
-    """A pylatexenc.latex2text.LatexNodes2Text that loses no meaning."""
+    """A `LatexNodes2Text` of pylatexenc whose braces and brackets keep what belongs together."""
     from pylatexenc import latex2text
 
     token = r"(∂ )?([\d.]+|\w)([_^](\w|\{[^{}]*\}))*|\w+\([^()]*\)"
@@ -91,7 +82,6 @@ def _translator():
     known = latex2text.get_default_latex_context_db()
     known = known.filter_context(exclude_categories=["nonascii-specials"])  # f'' quotes nothing
     known.add_context_category("formulas", macros=macros, prepend=True)
-    spaces = {"between-macro-and-chars": False, "between-latex-constructs": True}
-    spaces = {**spaces, "after-comment": True, "in-equations": {**spaces, "after-comment": True}}
+    spaces = {"in-equations": {"between-latex-constructs": True}}
     options = {"math_mode": "text", "keep_braced_groups": True, "strict_latex_spaces": spaces}
     return latex2text.LatexNodes2Text(known, **options)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from kdlab.interview import progress, trainer
 from kdlab.interview.bank import Item, laid_out
-from kdlab.interview.readiness import readiness_page
 from kdlab.words import say
 
 Words = Callable[[str], str]  # language -> Markdown
@@ -75,8 +74,8 @@ def _repeat(pool: Sequence[Item], one: Callable[[Item, Words], Sitting]) -> Sitt
             count, last = count + 1, item["id"]
     except Stop:
         pass  # the item on the screen may be answered or not: it is not counted
-    seen, now = progress.cards(), progress.utc()
-    left = trainer.due_and_new(pool, seen, now)
+    seen, now = progress.cards(), progress.now()
+    left = trainer.due_and_new(pool, seen)
     bye = _word("bye", n=count, file=progress.progress_file(), **left)
     if left["due"] or left["new"]:
         yield Screen(bye)
@@ -90,8 +89,7 @@ def mock_sitting(questions: Sequence[Item]) -> Sitting:
     count, minutes = len(questions), sum(item["minutes"] for item in questions)
     grades, marks = {}, {}
     try:
-        title = _joined(lambda code: f"**{trainer.mock_title(questions, code)}**")
-        yield Screen(_joined(title, _word("how it goes")), {"": _word("begin")})
+        yield Screen(_part("opening", count, minutes), {"": _word("begin")})
         begun = time.monotonic()
         for n, item in enumerate(questions, 1):
             minute = (time.monotonic() - begun) / 60
@@ -106,7 +104,8 @@ def mock_sitting(questions: Sequence[Item]) -> Sitting:
             yield Screen(_word("unfinished"))
             return
     notes = [] if len(marks) == len(trainer.rubric()) else [_word("unfinished")]
-    yield Screen(_joined(*notes, lambda c: trainer.report_page(grades, marks, c).markdown))
+    report = _part("report", trainer.score(grades), marks, trainer.rubric())
+    yield Screen(_joined(*notes, report))
 
 
 def readiness_sitting(by: str = "chapter") -> Sitting:
@@ -114,7 +113,8 @@ def readiness_sitting(by: str = "chapter") -> Sitting:
     notes = [] if progress.answer_log() else [_word("no answers")]
     if past := progress.interviews()[-10:]:
         notes = [_word("past", scores=", ".join(f"{interview.score:.0%}" for interview in past))]
-    yield Screen(_joined(lambda c: readiness_page(by, c).markdown, *notes))
+    rows = [row for some in (by, "all") for row in progress.readiness_table(some).iterrows()]
+    yield Screen(_joined(_part("readiness", by, rows), *notes))
 
 
 def evening_sitting(hours: float = 3.0, chapters: Collection[int] = ()) -> Sitting:
@@ -131,7 +131,7 @@ def _span(length: timedelta, language: str) -> str:
 
 def _grades(item: Item) -> dict[str, Words]:
     """The four grades as options, each with the time after which the card would come back."""
-    card, now = progress.cards().get(item["id"]), progress.utc()
+    card, now = progress.cards().get(item["id"]), progress.now()
 
     def label(grade: int) -> Words:
         away = progress.reschedule(card, grade, now).due - now

@@ -1,7 +1,6 @@
 """What to ask: the next card, options to choose from, a mock interview, the evening before.
 
-Pure functions over the bank and the log of answers (`progress`), the same for JupyterLab
-(`panels`) and the terminal (`quiz`). Nothing here writes.
+Functions over the bank and the log of answers (`progress`); nothing here writes.
 """
 
 import itertools
@@ -9,21 +8,21 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from operator import itemgetter
-from typing import NamedTuple
 
 import yaml
 
 from kdlab.interview import bank, progress
 from kdlab.interview.bank import Item, Numbers, find_items
-from kdlab.interview.readiness import KNOWN, weak_topics
 from kdlab.show.page import Page
 from kdlab.words import LANGUAGES, say
 
 AHEAD = timedelta(minutes=20)  # a card due so soon is asked now rather than ending the session
 RECOGNISED = progress.HARD  # to pick the right option is less than to say it
+LEVELS = {1: 1, 2: 2, 3: 1}  # shares of a mock interview's minutes
 Grades = Mapping[str, int]  # 1 to 4, by the item's id
 Cards = Mapping[str, "progress.Card"]  # by the item's id, from `progress.cards`
 BANDS = ((0.75, "ready"), (0.5, "nearly"), (0.0, "not yet"))  # of a score: 3 of 4 is "good"
@@ -32,14 +31,12 @@ CHAPTER = itemgetter("chapter")
 STRETCH = 90  # minutes of an evening without a break
 
 
-def next_item(
-    pool: Sequence[Item], cards: Cards, now: datetime | None = None, last: str = ""
-) -> Item | None:
+def next_item(pool: Sequence[Item], cards: Cards, last: str = "") -> Item | None:
     """The item to ask now: the longest due, else a new one, else one due within minutes; or None.
 
     `last`, the id asked before, is not asked twice in a row while there is another.
     """
-    now = progress.utc(now)
+    now = progress.now()
     asked = sorted((i for i in pool if i["id"] in cards), key=lambda i: cards[i["id"]].due)
     due = [item for item in asked if cards[item["id"]].due <= now]
     new = [item for item in pool if item["id"] not in cards]
@@ -49,10 +46,10 @@ def next_item(
     return next(iter(others or waiting), None)
 
 
-def due_and_new(pool: Sequence[Item], cards: Cards, now: datetime | None = None) -> dict[str, int]:
+def due_and_new(pool: Sequence[Item], cards: Cards) -> dict[str, int]:
     """How many items are due now ("due"), and how many were never asked ("new")."""
     seen = [cards[item["id"]].due for item in pool if item["id"] in cards]
-    return {"due": sum(d <= progress.utc(now) for d in seen), "new": len(pool) - len(seen)}
+    return {"due": sum(d <= progress.now() for d in seen), "new": len(pool) - len(seen)}
 
 
 def options(item: Item, seed: int | str = 0) -> list[dict]:
@@ -89,11 +86,10 @@ def rubric() -> list[dict]:
 def mock(minutes: float = 30, *, levels=None, chapters=(), topics=(), seed=0) -> list[Item]:
     """Questions for `minutes`, basic ones first; the same bank and seed give the same interview.
 
-    `levels` weighs the minutes of each level (default 1:1, 2:2, 3:1); chapters and kinds take turns
-    within a level. ValueError where no question fits.
+    `levels` weighs the minutes of each level; chapters and kinds take turns within one. ValueError
+    where no question fits.
     """
-    weights = {1: 1, 2: 2, 3: 1} if levels is None else levels
-    weights = {level: weight for level, weight in weights.items() if weight > 0}
+    weights = {n: weight for n, weight in (levels or LEVELS).items() if weight > 0}
     if not weights:
         raise ValueError("a mock interview needs at least one level with a weight above 0")
     pool = find_items(chapters, weights, topics)
@@ -118,47 +114,37 @@ def mock(minutes: float = 30, *, levels=None, chapters=(), topics=(), seed=0) ->
 
 
 def mock_page(questions: Sequence[Item], language: str = "both") -> Page:
-    """A mock interview (of `mock`) on paper: questions with hidden answers, then the rubric."""
-    title = mock_title(questions, language)
+    """A mock interview on paper: questions with hidden answers, then the rubric."""
+    minutes = sum(item["minutes"] for item in questions)
+    title = say("trainer.mock", language, n=len(questions), minutes=minutes)
     return Page(title, bank.laid_out("mock", title, questions, rubric(), language))
 
 
-def mock_title(questions: Sequence[Item], language: str = "both") -> str:
-    """How many questions and minutes."""
-    minutes = sum(item["minutes"] for item in questions)
-    return say("trainer.mock", language, n=len(questions), minutes=minutes)
-
-
 def score(grades: Grades) -> dict:
-    """What the grades of a mock interview add up to.
+    """What the grades (at least one) of a mock interview add up to.
 
-    "score" is 0 to 1, a question counting by its level; "level" and "chapter" give it for each;
-    "missed" lists the items graded again or hard.
+    "score" is 0 to 1, a question counting by its level, "band" its name in words; "level" and
+    "chapter" give it for each; "missed" lists the items graded again or hard.
     """
     known = bank.items()
-    given = [(known[name], grade) for name, grade in grades.items()]
+    given = [known[name] for name in grades]
 
-    def share(some: Sequence[tuple[Item, int]]) -> float:
-        points = sum(item["level"] * (grade - 1) / 3 for item, grade in some)
-        return points / max(1, sum(item["level"] for item, _ in some))
+    def share(some: Sequence[Item]) -> float:
+        points = sum(item["level"] * (grades[item["id"]] - 1) / 3 for item in some)
+        return points / sum(item["level"] for item in some)
 
     def by(field: str) -> dict[int, float]:
-        groups = sorted({item[field] for item, _ in given})
-        return {n: share([pair for pair in given if pair[0][field] == n]) for n in groups}
+        groups = sorted({item[field] for item in given})
+        return {n: share([item for item in given if item[field] == n]) for n in groups}
 
-    missed = [item for item, grade in given if grade <= progress.HARD]
-    return {"score": share(given), "level": by("level"), "chapter": by("chapter"), "missed": missed}
-
-
-def report_page(grades: Grades, marks: Mapping[str, int], language: str = "both") -> Page:
-    """The outcome of a mock interview: `grades` by item id, `marks` (1 to 4) by criterion."""
-    found = score(grades)
-    band = next(name for least, name in BANDS if found["score"] >= least)
-    outcome = say(f"trainer.{band}", language, score=found["score"])
-    return Page(outcome, bank.laid_out("report", outcome, found, marks, rubric(), language))
+    missed = [item for item in given if grades[item["id"]] <= progress.HARD]
+    band = next(name for least, name in BANDS if share(given) >= least)
+    shares = {"score": share(given), "level": by("level"), "chapter": by("chapter")}
+    return {**shares, "band": band, "missed": missed}
 
 
-class Step(NamedTuple):
+@dataclass
+class Step:
     """One line of an evening's plan."""
 
     start: int  # minutes after the beginning
@@ -168,7 +154,7 @@ class Step(NamedTuple):
     items: tuple[Item, ...] = ()
 
 
-def evening(hours: float = 3.0, chapters: Numbers = (), now: datetime | None = None) -> list[Step]:
+def evening(hours: float = 3.0, chapters: Numbers = ()) -> list[Step]:
     """An evening before the interview: what to do, in order, for `hours` (a half to 12).
 
     First what was answered badly before; then chapter by chapter a look at its summary and its
@@ -183,8 +169,8 @@ def evening(hours: float = 3.0, chapters: Numbers = (), now: datetime | None = N
     rehearsal = 0 if total < 120 else 20 if total < 180 else 30
     look = LOOK if total >= STRETCH else 0  # an hour is for cards alone
     left = total - again - rehearsal - BREAK * breaks
-    known = {name: progress.recall(card, now, days=1) for name, card in progress.cards().items()}
-    pool = [item for item in find_items(chapters) if known.get(item["id"], 0) < KNOWN]
+    known = {name: progress.recall(card) for name, card in progress.cards().items()}
+    pool = [item for item in find_items(chapters) if known.get(item["id"], 0) < progress.KNOWN]
     seen = sorted((i for i in pool if i["id"] in known), key=lambda i: known[i["id"]])
     weak = _fitting(seen, min(left, total // 3))
     others = [item for item in pool if item not in weak]
@@ -223,22 +209,21 @@ def _timed(blocks: Iterable[tuple], breaks: int, total: int) -> list[Step]:
         if breaks and since + ahead > STRETCH:
             steps.append(Step(start, BREAK, "break"))
             start, since, breaks = start + BREAK, 0, breaks - 1
-        if steps and steps[-1][2:4] == (kind, chapter):
-            last = steps.pop()
-            steps.append(last._replace(minutes=last.minutes + minutes, items=last.items + asked))
+        if steps and (steps[-1].kind, steps[-1].chapter) == (kind, chapter):
+            steps[-1].minutes += minutes
+            steps[-1].items += asked
         else:
             steps.append(Step(start, minutes, kind, chapter, asked))
         start, since = start + minutes, since + minutes
     if total - start > 30:  # the whole bank fits into the evening
         return [*steps, Step(start, total - start, "stop")]
-    return [*steps[:-1], steps[-1]._replace(minutes=total - steps[-1].start)]
+    steps[-1].minutes += total - start
+    return steps
 
 
-def evening_page(
-    hours: float = 3.0, language: str = "both", chapters: Numbers = (), now: datetime | None = None
-) -> Page:
+def evening_page(hours: float = 3.0, language: str = "both", chapters: Numbers = ()) -> Page:
     """The plan of `evening` as a table, by the clock: it begins at seven."""
     title, seven = say("trainer.plan", language, hours=hours), datetime(1, 1, 1, 19)
-    steps, weak = evening(hours, chapters, now), ", ".join(weak_topics(now))
+    steps, weak = evening(hours, chapters), ", ".join(progress.weak_topics())
     timed = [(f"{seven + timedelta(minutes=step.start):%H:%M}", step) for step in steps]
     return Page(title, bank.laid_out("evening", title, timed, weak, language))

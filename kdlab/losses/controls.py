@@ -9,21 +9,17 @@ from torch import Tensor
 from kdlab.losses.soft import check_labels, entropy, soften
 
 
-def permute_dark_knowledge(
-    teacher_logits: Tensor, generator: torch.Generator | None = None
-) -> Tensor:
+def permute_dark_knowledge(teacher_logits: Tensor) -> Tensor:
     """Shuffle the logits of all classes but the teacher's first, an image at a time (Furlanello et
     al. 2018, DKPP): confidence and entropy stay, which class resembles which is gone."""
-    order = torch.rand(teacher_logits.shape, generator=generator).to(teacher_logits.device)
+    order = torch.rand(teacher_logits.shape).to(teacher_logits.device)
     ranks = teacher_logits.argsort(dim=1, descending=True)
     order.scatter_(1, ranks[:, :1], -1.0)  # the first guess sorts first, the others at random
     shuffled = order.argsort(dim=1)
     return torch.empty_like(teacher_logits).scatter_(1, shuffled, teacher_logits.gather(1, ranks))
 
 
-def same_entropy_smoothing(
-    teacher_logits: Tensor, labels: Tensor, temperature: float = 1.0
-) -> Tensor:
+def same_entropy_smoothing(teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Label smoothing with, for each image, the entropy of the teacher's soft target at T.
 
     ``(1 - e) one-hot + e / K``, e by bisection: as soft as the teacher, but every wrong class

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from kdlab.losses.soft import check_one_shape
+
 
 def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference of two features of the same shape (Romero et al. 2015, eq. 3).
@@ -10,11 +12,7 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
     The paper's 1/2 and sum are constants, taken up by the weight (RepDistiller: 100). A student of
     another width goes through a projector first, which is trained with it and thrown away.
     """
-    if student.shape != teacher.shape:
-        raise ValueError(
-            f"a hint needs features of one shape, got {list(student.shape)} and "
-            f"{list(teacher.shape)}: project the student's"
-        )
+    check_one_shape(student, teacher, "a hint needs features of one shape")
     return F.mse_loss(student.float(), teacher.detach().float())
 
 
@@ -30,10 +28,8 @@ def attention_transfer_loss(student: Tensor, teacher: Tensor) -> Tensor:
     The form of the authors' code (weight 1000); their eq. 2 has the norm in place of its square.
     """
     if (len(student), *student.shape[2:]) != (len(teacher), *teacher.shape[2:]):
-        raise ValueError(
-            f"attention maps need one batch and resolution, got {list(student.shape)} and "
-            f"{list(teacher.shape)}: choose stages that match"
-        )
+        shapes = f"{list(student.shape)} and {list(teacher.shape)}: choose stages that match"
+        raise ValueError(f"attention maps need one batch and resolution, got {shapes}")
     return F.mse_loss(attention_map(student), attention_map(teacher.detach()))
 
 
@@ -49,9 +45,5 @@ def fsp_loss(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> 
     """Mean squared difference of student's and teacher's `fsp_matrix` (Yim et al. 2017, eq. 2;
     RepDistiller's weight is 50). Both nets need the same channels in both stages."""
     ours, theirs = fsp_matrix(*student), fsp_matrix(*teacher)
-    if ours.shape != theirs.shape:
-        raise ValueError(
-            f"FSP matrices must agree, got {list(ours.shape)} and {list(theirs.shape)}: "
-            "project the student's stages"
-        )
+    check_one_shape(ours, theirs, "FSP matrices must agree")
     return F.mse_loss(ours, theirs.detach())

@@ -7,13 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdlab.losses.soft import (
-    check_labels,
-    check_same_shape,
-    log_soften,
-    soft_target_loss,
-    soften,
-)
+from kdlab.losses.soft import check_labels, check_same_shape, log_soften, soft_target_loss, soften
 
 
 def logit_matching_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
@@ -30,24 +24,21 @@ def logit_matching_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tenso
 def jensen_shannon_loss(
     student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0
 ) -> Tensor:
-    """``T^2 (KL(p || m) + KL(q || m)) / 2`` with m the mean of p and q, summed over the classes,
-    mean over the batch: symmetric, at T = 1 never above log 2 (Cui et al. 2021, SSLD; weight 1).
+    """``T^2 (KL(p || m) + KL(q || m)) / 2`` with m the mean of p and q, mean over the batch:
+    symmetric, at T = 1 never above log 2 (Cui et al. 2021, SSLD; weight 1).
 
-    Near student = teacher it is a quarter of `soft_target_loss`, so a fair comparison has 4 times
-    the weight. It needs no label.
+    Near student = teacher it is a quarter of `soft_target_loss`: 4 times the weight is fair.
     """
     check_same_shape(student_logits, teacher_logits)
     q, p = (log_soften(x, temperature) for x in (student_logits, teacher_logits.detach()))
-    middle = torch.logaddexp(q, p) - math.log(2)
-    parts = [F.kl_div(middle, x, reduction="batchmean", log_target=True) for x in (p, q)]
-    return temperature**2 * (parts[0] + parts[1]) / 2
+    m = torch.logaddexp(q, p) - math.log(2)
+    both = sum(F.kl_div(m, x, reduction="batchmean", log_target=True) for x in (p, q))
+    return temperature**2 * both / 2
 
 
 def hard_distillation_loss(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Cross-entropy with the teacher's first guess (Touvron et al. 2021, DeiT, eq. 3; weight 1/2).
-
-    No temperature, no dark knowledge: the teacher only relabels the view that both see.
-    """
+    """Cross-entropy with the teacher's first guess (Touvron et al. 2021, DeiT, eq. 3; weight 1/2):
+    no temperature, no dark knowledge, the teacher only relabels the view that both see."""
     check_same_shape(student_logits, teacher_logits)
     return F.cross_entropy(student_logits.float(), teacher_logits.argmax(dim=1))
 
@@ -60,10 +51,8 @@ def target_divergence(
     How sure the teacher is (Zhao et al. 2022, eq. 6). Computed from logarithms, so a saturated net
     gives a large number and not infinity.
     """
-    student, teacher = (
-        _target_or_not(logits, labels, temperature)
-        for logits in _checked(student_logits, teacher_logits, labels)
-    )
+    nets = _checked(student_logits, teacher_logits, labels)
+    student, teacher = (_target_or_not(logits, labels, temperature) for logits in nets)
     return F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)
 
 
@@ -75,10 +64,8 @@ def non_target_divergence(
     What the teacher knows about the classes that it is not (Zhao et al. 2022, eq. 6). With K = 2
     there is one other class, and the loss is identically zero.
     """
-    student, teacher = (
-        log_soften(_others(logits, labels), temperature)
-        for logits in _checked(student_logits, teacher_logits, labels)
-    )
+    nets = _checked(student_logits, teacher_logits, labels)
+    student, teacher = (log_soften(_others(logits, labels), temperature) for logits in nets)
     return F.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)
 
 
@@ -101,25 +88,17 @@ def decoupled_loss(
     return temperature**2 * (target_weight * target + non_target_weight * others).mean()
 
 
-def dist_loss(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    *,
-    temperature: float = 1.0,
-    class_weight: float = 1.0,
-    image_weight: float = 1.0,
-) -> Tensor:
+def dist_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Tensor:
     """DIST: one minus Pearson's correlation of q and p (Huang et al. 2022, eqs. 8 to 10), x T^2.
 
-    Over the classes of an image (`class_weight`, their beta) and over the images of a class
-    (`image_weight`, their gamma): the teacher's order and proportions count, not its scale.
-    Zero at student = teacher; a batch of one image has no correlation over images (loss 1).
+    Over the classes of an image plus over the images of a class (their beta = gamma is the weight,
+    2): the teacher's order and proportions count, not its scale. Zero at student = teacher; a batch
+    of one image has no correlation over images (loss 1).
     """
     check_same_shape(student_logits, teacher_logits)
-    q = soften(student_logits, temperature)
-    p = soften(teacher_logits.detach(), temperature)
+    q, p = (soften(x, temperature) for x in (student_logits, teacher_logits.detach()))
     classes, images = 1 - _correlation(q, p).mean(), 1 - _correlation(q.T, p.T).mean()
-    return temperature**2 * (class_weight * classes + image_weight * images)
+    return temperature**2 * (classes + images)
 
 
 def standardise(logits: Tensor) -> Tensor:
@@ -133,20 +112,15 @@ def standardise(logits: Tensor) -> Tensor:
 
 
 def standardised_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """Soft targets of `standardise`d logits (Sun et al. 2024, Logit Standardization; weight 9).
-
-    Scale and shift of both nets' logits are free. The paper's T = 2 is for 100 classes.
-    """
+    """Soft targets of `standardise`d logits (Sun et al. 2024, Logit Standardization; weight 9):
+    scale and shift of both nets' logits are free. The paper's T = 2 is for 100 classes."""
     check_same_shape(student_logits, teacher_logits)
     return soft_target_loss(standardise(student_logits), standardise(teacher_logits), temperature)
 
 
 def mixture_loss(student_logits: Tensor, teachers: Sequence[Tensor], temperature: float) -> Tensor:
-    """``T^2 KL(mean of the teachers' p || q)``: several teachers' logits, each [B, K].
-
-    The arithmetic mean of Hinton et al. 2015, section 3; the mean of the logits would be the
-    geometric one.
-    """
+    """``T^2 KL(mean of the teachers' p || q)``, teachers' logits [B, K] each: the arithmetic mean
+    of Hinton et al. 2015, section 3; the mean of the logits would be the geometric one."""
     each = torch.stack([log_soften(v.detach(), temperature) for v in teachers])
     mean = torch.logsumexp(each, dim=0) - torch.tensor(len(teachers)).log()
     return soft_target_loss(student_logits, temperature * mean, temperature)
@@ -189,6 +163,4 @@ def _target_or_not(logits: Tensor, labels: Tensor, temperature: float) -> Tensor
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
     """Pearson's correlation of matching rows."""
-    return F.cosine_similarity(
-        a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True), dim=1
-    )
+    return F.cosine_similarity(a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True))

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdlab.losses.soft import check_labels, soft_target_loss
+from kdlab.losses.soft import check_labels, check_one_shape, soft_target_loss
 
 
 def similarity_preserving_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -24,17 +24,20 @@ def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def rkd_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Huber loss of the cosines of all angles i-j-k (Park et al. 2019, eqs. 8 to 10; weight 50).
 
-    Two equal rows have no direction: they count as zero, with gradient zero, where a plain
-    normalisation would send back a gradient of 1e10. Memory grows as B^3.
+    Two equal rows have no direction and count as zero, with gradient zero, where a plain
+    normalisation would send back one of 1e10. Memory grows as B^3.
     """
-    ours, theirs = (_cosines(f) for f in _rows(student, teacher))
+    units = (_units(rows - rows[:, None]) for rows in _rows(student, teacher))
+    ours, theirs = (u @ u.transpose(1, 2) for u in units)  # [B, B, B], by corner
     return F.smooth_l1_loss(ours, theirs)
 
 
 def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """KL of the batch's neighbour probabilities, cosine similarities scaled to sum to one in each
     row (Passalis & Tefas 2018, eqs. 5 to 8); mean over B^2 pairs (weight 30000)."""
-    ours, theirs = (_neighbours(f) for f in _rows(student, teacher))
+    units = map(_units, _rows(student, teacher))
+    scaled = [(u @ u.T + 1) / 2 for u in units]  # from -1..1 to 0..1
+    ours, theirs = (s / s.sum(dim=1, keepdim=True) for s in scaled)
     return (theirs * ((theirs + 1e-7).log() - (ours + 1e-7).log())).mean()
 
 
@@ -43,16 +46,12 @@ def contrastive_loss(
 ) -> Tensor:
     """Which of the batch's teacher embeddings is this image's? InfoNCE, embeddings of one width D.
 
-    Contrastive distillation without a memory bank: negatives are the other images of the batch,
-    with `labels` only those of other classes (after Tian et al. 2020, eq. 18; weight 0.8). Its
-    floor is not zero: at student = teacher it is what the teacher's own neighbours leave.
+    Negatives are the other images of the batch, with `labels` only those of other classes (after
+    Tian et al. 2020, eq. 18, without their memory bank; weight 0.8). Its floor is not zero: at
+    student = teacher it is what the teacher's own neighbours leave.
     """
     ours, theirs = map(_units, _rows(student, teacher))
-    if ours.shape != theirs.shape:
-        raise ValueError(
-            f"embeddings must have one shape, got {list(ours.shape)} and {list(theirs.shape)}: "
-            "project the student's"
-        )
+    check_one_shape(ours, theirs, "embeddings must have one shape")
     scores, own = ours @ theirs.T / temperature, torch.arange(len(ours), device=ours.device)
     if labels is not None:
         check_labels(labels, len(ours), int(labels.max()) + 1)
@@ -64,11 +63,8 @@ def contrastive_loss(
 def view_similarity_loss(
     student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], temperature: float = 0.5
 ) -> Tensor:
-    """How a transformed image resembles the batch's plain ones: (plain, transformed) embeddings.
-
-    KL between softened rows of cosine similarities (Xu et al. 2020, SSKD, eqs. 5 to 7): knowledge
-    of a self-supervised task, of which a label says nothing.
-    """
+    """How a transformed image resembles the batch's plain ones, from (plain, transformed)
+    embeddings: KL of softened rows of cosine similarities (Xu et al. 2020, SSKD, eqs. 5 to 7)."""
     plain, turned = map(_rows, student, teacher)  # each of student and teacher
     ours, theirs = (_units(b) @ _units(a).T for a, b in zip(plain, turned, strict=True))
     return soft_target_loss(ours, theirs, temperature)
@@ -77,10 +73,8 @@ def view_similarity_loss(
 def _rows(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Both as float32 [B, D]; ValueError for batches of other sizes."""
     if len(student) != len(teacher) or min(student.ndim, teacher.ndim) < 2:
-        raise ValueError(
-            f"need one row an image from both nets, got {list(student.shape)} and "
-            f"{list(teacher.shape)}"
-        )
+        shapes = f"{list(student.shape)} and {list(teacher.shape)}"
+        raise ValueError(f"need one row an image from both nets, got {shapes}")
     return student.flatten(1).float(), teacher.detach().flatten(1).float()
 
 
@@ -97,16 +91,3 @@ def _distances(rows: Tensor) -> Tensor:
     distances = torch.where(squares > 1e-12, squares.clamp(min=1e-12).sqrt(), 0.0)
     positive = (distances > 0).sum().clamp(min=1)
     return distances / (distances.sum() / positive).clamp(min=1e-12)
-
-
-def _cosines(rows: Tensor) -> Tensor:
-    """[B, B, B]: the cosine of the angle at each corner of each triangle of images."""
-    units = _units(rows - rows[:, None])
-    return units @ units.transpose(1, 2)
-
-
-def _neighbours(rows: Tensor) -> Tensor:
-    """[B, B], rows summing to one: cosine similarities moved from -1..1 to 0..1."""
-    unit = _units(rows)
-    scaled = (unit @ unit.T + 1) / 2
-    return scaled / scaled.sum(dim=1, keepdim=True)

@@ -19,8 +19,7 @@ def soften(logits: Tensor, temperature: float) -> Tensor:
 def log_soften(logits: Tensor, temperature: float) -> Tensor:
     """``log softmax(logits / T)`` in float32, exact even where the probability underflows.
 
-    On a GPU NaN passes: to look for it would wait for the device in each step, and `fit` looks at
-    the loss of each epoch.
+    On a GPU NaN passes, for to look would wait for the device; `fit` looks once an epoch.
     """
     if not 0 < temperature < math.inf:
         raise ValueError(f"the temperature must be positive and finite, got {temperature}")
@@ -42,12 +41,9 @@ def soft_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature:
     The teacher gets no gradient. Raises ValueError for logits of different shapes, and as `soften`.
     """
     check_same_shape(student_logits, teacher_logits)
-    return F.kl_div(
-        log_soften(student_logits, temperature),
-        log_soften(teacher_logits.detach(), temperature),
-        reduction="batchmean",
-        log_target=True,
-    )
+    log_q = log_soften(student_logits, temperature)
+    log_p = log_soften(teacher_logits.detach(), temperature)
+    return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
 
 def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
@@ -87,9 +83,8 @@ def distillation_loss(
 
     Hinton's objective. The hard term is at T = 1, the temperature at which the student is used.
     ``(hard, soft) = (1, lambda)`` is the seed's convention and ``(1 - a, a)`` the common one; they
-    differ by a factor of the whole loss, that is, in the learning rate. A weight of 0 drops its
-    term: ``hard_weight=0`` needs no label. Raises ValueError as `soft_target_loss`, and for labels
-    that are not B integers in 0..K-1.
+    differ by a factor of the whole loss, that is, in the learning rate. ``hard_weight=0`` needs no
+    label. Raises as `soft_target_loss`, and ValueError for labels that are not B of 0..K-1.
     """
     loss = soft_weight * soft_target_loss(student_logits, teacher_logits, temperature)
     if hard_weight:
@@ -101,20 +96,23 @@ def distillation_loss(
 def check_same_shape(student: Tensor, teacher: Tensor) -> None:
     """Refuse a silent broadcast: student and teacher must be [B, K] alike."""
     if student.ndim != 2 or student.shape != teacher.shape:
-        raise ValueError(
-            "student and teacher logits must both be [batch, classes], "
-            f"got {tuple(student.shape)} and {tuple(teacher.shape)}"
-        )
+        shapes = f"{tuple(student.shape)} and {tuple(teacher.shape)}"
+        raise ValueError(f"student and teacher logits must both be [batch, classes], got {shapes}")
+
+
+def check_one_shape(student: Tensor, teacher: Tensor, need: str) -> None:
+    """Refuse features of two shapes, which a projector makes one."""
+    if student.shape != teacher.shape:
+        shapes = f"{list(student.shape)} and {list(teacher.shape)}"
+        raise ValueError(f"{need}, got {shapes}: project the student's")
 
 
 def check_labels(labels: Tensor, batch: int, classes: int) -> None:
     """Refuse what cross-entropy broadcasts, ignores (-100) or crashes a GPU with (too large)."""
-    if labels.shape != (batch,) or labels.dtype != torch.int64:
-        raise ValueError(
-            f"expected {batch} labels of int64, got {labels.dtype} {tuple(labels.shape)}"
-        )
+    shape, dtype = tuple(labels.shape), labels.dtype
+    if shape != (batch,) or dtype != torch.int64:
+        raise ValueError(f"expected {batch} labels of int64, got {dtype} {shape}")
     on_cpu = labels.device.type == "cpu"  # a GPU would have to be waited for, in each step
     if on_cpu and ((labels < 0) | (labels >= classes)).any():
-        raise ValueError(
-            f"labels must be 0..{classes - 1}, got {int(labels.min())}..{int(labels.max())}"
-        )
+        low, high = labels.aminmax()
+        raise ValueError(f"labels must be 0..{classes - 1}, got {low}..{high}")

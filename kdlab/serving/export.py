@@ -6,14 +6,14 @@ nobody who uses the model can get mean and standard deviation wrong.
 
 import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import onnx
 import torch
-from onnxruntime.quantization import QuantFormat, QuantType, quant_pre_process, quantize_static
+from onnxruntime.quantization import QuantType, quant_pre_process, quantize_static
 from torch import Tensor, nn
 
 from kdlab.data import Images, load, normalise, select
@@ -26,7 +26,6 @@ from kdlab.teachers import card, load_teacher
 OPSET = 17  # read by ONNX Runtime 1.12 and later, in the browser too
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 CALIBRATION = 1000  # training images
-Say = Callable[[str], object]
 
 
 class Deployed(NamedTuple):
@@ -59,10 +58,8 @@ class FromPixels(nn.Module):
 
 
 def to_onnx(net: nn.Module, data: str, path: Path, **notes) -> Path:
-    """Write a net as ONNX (float32, any batch size), with `notes` as metadata; atomic.
-
-    `data` is "mnist" or "cifar10" and fixes shape, classes, mean and standard deviation.
-    """
+    """Write a net as ONNX (float32, any batch size), with `notes` as metadata; atomic. `data`,
+    "mnist" or "cifar10", fixes shape, classes, mean and standard deviation."""
     settings = {"input_names": ["pixels"], "output_names": ["logits"], "opset_version": OPSET}
     settings["dynamic_axes"] = {"pixels": {0: "batch"}, "logits": {0: "batch"}}
     example = torch.zeros(2, *SHAPES[data], dtype=torch.uint8)
@@ -92,21 +89,17 @@ def quantise(path: Path, target: Path, data: Images) -> Path:
     Static, a scale for each output channel of the weights (int8), one for each activation (uint8);
     convolutions and matrix products are quantised, what stands between them stays float32.
     """
-    forms = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
-    forms |= {"quant_format": QuantFormat.QDQ, "per_channel": True}
+    forms = {"activation_type": QuantType.QUInt8, "per_channel": True}
     forms["op_types_to_quantize"] = ["Conv", "Gemm", "MatMul", "Relu", "MaxPool"]
     parts = ({"pixels": part.numpy()} for part in data.images.split(100))
     reader = SimpleNamespace(get_next=lambda: next(parts, None))
+    notes = {p.key: json.loads(p.value) for p in onnx.load(path).metadata_props}
 
     def write(temporary: str) -> None:
-        prepared = Path(temporary + ".prepared")
-        try:
-            quant_pre_process(path, prepared, skip_symbolic_shape=True)
-            quantize_static(prepared, temporary, reader, **forms)
-        finally:
-            prepared.unlink(missing_ok=True)
-        notes = {p.key: json.loads(p.value) for p in onnx.load(path).metadata_props}
-        write_metadata(temporary, **notes | {"int8": True})
+        with TemporaryDirectory() as folder:
+            quant_pre_process(path, f"{folder}/prepared.onnx", skip_symbolic_shape=True)
+            quantize_static(f"{folder}/prepared.onnx", temporary, reader, **forms)
+        write_metadata(temporary, **notes, int8=True)
 
     atomically(target, write)
     return target
@@ -117,24 +110,19 @@ def image_set(data: str, split: str) -> Images:
     return load("mnist" if data == "mnist" else "cifar10-10k", split)
 
 
-def exported_models(int8: bool = True, say: Say = lambda line: None) -> dict[str, Path]:
-    """Exported models by name, int8 forms as "NAME-int8"; what is missing is exported first.
-
-    They lie in the cache under the digest of the weights: what is trained anew is exported anew.
-    """
+def exported_models(int8: bool = True) -> dict[str, Path]:
+    """Exported models by name, int8 forms as "NAME-int8"; what is missing is exported first. They
+    lie in the cache under the digest of the weights: what is trained anew is exported anew."""
     found = {}
     for name, data, role in DEPLOYED:
         made = card(name)
-        path = cache_dir() / "onnx" / f"{name}.{made['sha256'][:8]}.onnx"
+        found[name] = path = cache_dir() / "onnx" / f"{name}.{made['sha256'][:8]}.onnx"
         if not path.is_file():
-            say(f"exporting {name}")
             notes = {"name": name, "role": role, "accuracy": made["test accuracy"]}
             to_onnx(load_teacher(name), data, path, **notes)
-        found[name] = path
         if int8:
             found[f"{name}-int8"] = small = path.with_suffix(".int8.onnx")
             if not small.is_file():
-                say(f"quantising {name}")
                 quantise(path, small, select(image_set(data, "train"), torch.arange(CALIBRATION)))
     return found
 

@@ -61,6 +61,5 @@ def fit_image(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
         image = image.convert("L" if channels == 1 else "RGB")
     except Exception:
         raise HTTPException(400, "the image is cut short or damaged") from None
-    if image.size != (width, height):
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BOX)
+    image = ImageOps.fit(image, (width, height), Image.Resampling.BOX)
     return np.asarray(image, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)

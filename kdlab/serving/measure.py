@@ -33,7 +33,6 @@ COLUMNS = {  # of a record's run -> of the table
     "float32.alone.peak MB": "peak MB",
     "highest rate": "requests/s",
 }
-CEILINGS = (2, 4, 8, 16, 32, 64, 128)  # MB beyond the bare runtime
 
 
 def measure_accuracy(name: str, test: Images, paths: Mapping[str, Path]) -> dict[str, float]:
@@ -57,19 +56,7 @@ def measure_file(path: Path, seconds: float) -> dict:
     for batch, threads in product((1, 64), (1, 2)):
         took = runtime.time_calls(runtime.open_model(path, threads), batch, seconds)
         found["latency"][f"batch {batch}, {threads} thread{'s' * (threads > 1)}"] = took
-    found["alone"] = runtime.measure_fresh(path, seconds)
-    return found | {"least ceiling, MB": least_ceiling(path)}
-
-
-def least_ceiling(path: Path) -> float | None:
-    """The lowest of `CEILINGS` under which a model runs in a fresh process; None under none."""
-    for ceiling in CEILINGS:
-        try:
-            runtime.measure_fresh(path, 0, ceiling)
-            return ceiling
-        except MemoryError:
-            pass
-    return None
+    return found | {"alone": runtime.measure_fresh(path, seconds)}
 
 
 def measure_service(rows: list[dict], seconds: float, soak: float) -> tuple[dict, dict]:
@@ -98,15 +85,16 @@ def measure_service(rows: list[dict], seconds: float, soak: float) -> tuple[dict
 
 def as_record(outcome: traffic.Outcome) -> dict:
     """What a record keeps of a load; infinite percentiles as None."""
-    p = {f"p{share}": outcome.percentile(share) for share in (50, 95, 99)}
-    p = {name: round(value, 2) if np.isfinite(value) else None for name, value in p.items()}
     kept = {"rate": outcome.rate, "sent": outcome.sent, "answered": len(outcome.milliseconds)}
-    return kept | p | {"failures": outcome.failures, "client lag p99": round(outcome.lag, 2)}
+    p = {f"p{share}": round(outcome.percentile(share), 2) for share in (50, 95, 99)}
+    p = {name: value if np.isfinite(value) else None for name, value in p.items()}
+    return kept | p | {"failures": outcome.failures}
 
 
 def measure_deployment(*, record: bool = False, seconds: float = 2.0, soak: float = 60.0) -> dict:
     """Measure, print the table, and with `record` keep it as data/results/deploy.json."""
-    files, rows = export.exported_models(say=print), []
+    print("exporting what is missing", flush=True)
+    files, rows = export.exported_models(), []
     for name, data, role in export.DEPLOYED:
         print(f"measuring {name}", flush=True)
         row = {"arm": name, "seed": 0, "data": data, "role": role}

@@ -18,9 +18,7 @@ from kdlab.files import environment
 
 def open_model(path: Path | str, threads: int = 1, arena: bool = True) -> InferenceSession:
     """A session that uses so many threads; ValueError says how to replace a file that is damaged.
-
-    Without the `arena` memory is asked for piece by piece: slower, and less of it.
-    """
+    Without the `arena` memory is asked for piece by piece: slower, and less of it."""
     options = SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.enable_cpu_mem_arena = options.enable_mem_pattern = arena
@@ -59,11 +57,8 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def time_calls(session: InferenceSession, batch: int = 1, seconds: float = 1.0) -> dict[str, float]:
-    """Milliseconds of one call with `batch` images: p50, p95, and the images a second at p50.
-
-    Calls are made one after the other for about so many `seconds`, at least 20 of them, after
-    ten that do not count. What an image shows does not change how long it takes: noise.
-    """
+    """Milliseconds of one call with `batch` images (noise): p50, p95, and the images a second at
+    p50. At least 20 calls, one after the other, after ten that do not count."""
     shape = (batch, *session.get_inputs()[0].shape[1:])
     feed = {"pixels": np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)}
     for _ in range(10):
@@ -73,13 +68,13 @@ def time_calls(session: InferenceSession, batch: int = 1, seconds: float = 1.0) 
         start = time.perf_counter()
         session.run(None, feed)
         took.append(1e3 * (time.perf_counter() - start))
-    p50, p95 = np.percentile(took, (50, 95))
-    return {"p50": float(p50), "p95": float(p95), "images/s": 1e3 * batch / float(p50)}
+    p50, p95 = np.percentile(took, (50, 95)).tolist()
+    return {"p50": p50, "p95": p95, "images/s": 1e3 * batch / p50}
 
 
 def process_memory(kind: str = "VmRSS") -> float:
-    """This process's memory in MB: resident now ("VmRSS") or at its peak ("VmHWM"), or allocated
-    ("VmData"). Elsewhere than on Linux always what is resident now."""
+    """MB of this process: resident now ("VmRSS") or at its peak ("VmHWM"), or allocated ("VmData").
+    Elsewhere than on Linux always what is resident now."""
     status = Path("/proc/self/status")
     if status.is_file():
         return int(status.read_text().split(f"{kind}:")[1].split()[0]) * 1.024e-3
@@ -89,11 +84,8 @@ def process_memory(kind: str = "VmRSS") -> float:
 
 
 def measure_here(path: Path | str, seconds: float = 0.5, ceiling: float | None = None) -> dict:
-    """Load a model and answer image by image on one thread, in the process at hand.
-
-    `frames/s`, `runtime MB` (resident before the model was opened), `peak MB`, `load ms`. With a
-    `ceiling` (Linux) the process may from here on allocate only so many MB more.
-    """
+    """Load a model and answer image by image, in this process: `frames/s`, `load ms`, `peak MB` and
+    `runtime MB` (resident before). Under a `ceiling` (Linux) it may allocate so many MB more."""
     before = process_memory()
     if ceiling is not None:
         import resource
@@ -110,8 +102,8 @@ def measure_here(path: Path | str, seconds: float = 0.5, ceiling: float | None =
 
 def measure_fresh(path: Path | str, seconds: float = 0.5, ceiling: float | None = None) -> dict:
     """`measure_here` in a fresh process. MemoryError where the ceiling is too low for the model."""
-    command = [sys.executable, "-m", "kdlab.serving.runtime", str(path), str(seconds)]
-    command += [] if ceiling is None else [str(ceiling)]
+    settings = [path, seconds] if ceiling is None else [path, seconds, ceiling]
+    command = [sys.executable, "-m", "kdlab.serving.runtime", *map(str, settings)]
     one = environment(OMP_NUM_THREADS="1")
     done = subprocess.run(command, env=one, capture_output=True, text=True, timeout=120)
     if done.returncode == 0:

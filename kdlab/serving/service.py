@@ -8,23 +8,23 @@ import asyncio
 import lzma
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import anyio
 import numpy as np
+import uvicorn
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
 
 from kdlab.serving import images, runtime
 from kdlab.serving.batching import Batcher
@@ -32,9 +32,7 @@ from kdlab.serving.rollout import Agreement
 
 WEB = Path(__file__).parent / "web"
 POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:"
-HEADERS = [(b"content-security-policy", POLICY.encode()), (b"x-content-type-options", b"nosniff")]
-BATCHES = (1, 2, 4, 8, 16, 32)  # buckets, in images
-LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)  # in seconds
+HEADERS = [("content-security-policy", POLICY), ("x-content-type-options", "nosniff")]
 FAILURES = {
     400: "not an image",
     408: "the body came too slowly",
@@ -59,6 +57,17 @@ class Limits(NamedTuple):
 LIMITS = Limits()
 Shadows = Mapping[str, tuple[str, Agreement]]  # model -> its shadow, and how often they agree
 
+# what /metrics tells
+REQUESTS = Counter("kdlab_requests", "Answered (200) and refused", ["path", "status"])
+AT_ONCE = Gauge("kdlab_requests_at_once", "Requests in work")
+LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+SECONDS = Histogram("kdlab_predict_seconds", "Of an answer", ["model"], buckets=LATENCIES)
+SIZES = Histogram("kdlab_batch_images", "In a call", ["model"], buckets=(1, 2, 4, 8, 16, 32))
+COMPARED = Counter("kdlab_shadow", "Images compared", ["model", "shadow"])
+AGREED = Counter("kdlab_shadow_agreed", "Of these, same class", ["model", "shadow"])
+ALARM = Gauge("kdlab_drift_alarm", "1 while the drift alarm rings", ["model", "shadow"])
+Gauge("kdlab_resident_megabytes", "Resident memory").set_function(runtime.process_memory)
+
 
 class Prediction(BaseModel):
     """What a model says about an image."""
@@ -78,24 +87,9 @@ class Failure(BaseModel):
 class Service:
     """Exported models, each with its queue, and those that answer in the shadow of another."""
 
-    def __init__(
-        self, paths: Sequence[Path], shadows: Shadows | None = None, limits: Limits = LIMITS
-    ):
+    def __init__(self, paths: list[Path], shadows: Shadows | None = None, limits: Limits = LIMITS):
         self.shadows, self.limits = shadows or {}, limits
         self.places, self.aside = asyncio.Semaphore(limits.at_once), set()
-        self.registry = CollectorRegistry()
-        model, pair, own = ["model"], ["model", "shadow"], {"registry": self.registry}
-        answers = ["path", "status"]
-        self.requests = Counter("kdlab_requests", "Requests by status", answers, **own)
-        sizes = Histogram("kdlab_batch_images", "In one call", model, buckets=BATCHES, **own)
-        time_of = "Seconds of an answer"
-        self.seconds = Histogram("kdlab_predict_seconds", time_of, model, buckets=LATENCIES, **own)
-        self.compared = Counter("kdlab_shadow", "Images compared", pair, **own)
-        self.agreed = Counter("kdlab_shadow_agreed", "Of these, same class", pair, **own)
-        self.alarm = Gauge("kdlab_drift_alarm", "1 while the drift alarm rings", pair, **own)
-        self.at_once = Gauge("kdlab_requests_at_once", "Requests in work", **own)
-        memory = Gauge("kdlab_resident_megabytes", "Resident memory", **own)
-        memory.set_function(runtime.process_memory)
         self.pool = ThreadPoolExecutor(1, "inference")
         self.paths, self.about, self.batchers = {}, {}, {}
         for path in paths:
@@ -103,7 +97,7 @@ class Service:
             about = runtime.metadata(session) | {"bytes": path.stat().st_size}
             name = about["name"]
             self.paths[name], self.about[name] = path, about
-            self.batchers[name] = Batcher(session, self.pool, limits.batch, sizes.labels(name))
+            self.batchers[name] = Batcher(session, self.pool, limits.batch, SIZES.labels(name))
         named = {*self.shadows, *(shadow for shadow, _ in self.shadows.values())}
         if unknown := ", ".join(sorted(named - set(self.about))):
             raise ValueError(f"no model {unknown}: there are {', '.join(self.about)}")
@@ -123,19 +117,21 @@ class Service:
             raise HTTPException(503, "too many requests at once: try again", {"Retry-After": "1"})
         start = time.perf_counter()
         async with self.places:
-            with self.at_once.track_inprogress():
+            with AT_ONCE.track_inprogress():
                 pixels = await self.pixels(request, self.about[name]["shape"])
-                with give_up_after(self.limits.seconds, 503, "no answer in time: try again"):
+                with anyio.move_on_after(self.limits.seconds) as waited:
                     logits = await self.batchers[name].logits(pixels)
-        self.seconds.labels(name).observe(time.perf_counter() - start)
+        if waited.cancelled_caught:
+            raise HTTPException(503, "no answer in time: try again")
+        SECONDS.labels(name).observe(time.perf_counter() - start)
+        REQUESTS.labels("/predict", 200).inc()
         if name in self.shadows and len(self.aside) < self.limits.batch:  # it never slows us down
             task = asyncio.create_task(self.compare(name, pixels, logits))
             self.aside.add(task)
             task.add_done_callback(self.aside.discard)
-        classes = self.about[name]["classes"]
-        likely = runtime.softmax(logits, temperature).round(6).tolist()
+        classes, likely = self.about[name]["classes"], runtime.softmax(logits, temperature).round(6)
         answer = {"model": name, "temperature": temperature, "label": classes[logits.argmax()]}
-        return answer | {"probabilities": dict(zip(classes, likely, strict=True))}
+        return answer | {"probabilities": dict(zip(classes, likely.tolist(), strict=True))}
 
     async def pixels(self, request: Request, shape: Sequence[int]) -> np.ndarray:
         """The request's image as a model of this shape takes it, uint8 [C, H, W]."""
@@ -154,9 +150,9 @@ class Service:
         shadow, agreement = self.shadows[name]
         theirs = await self.batchers[shadow].logits(pixels)
         same = bool(theirs.argmax() == logits.argmax())
-        self.compared.labels(name, shadow).inc()
-        self.agreed.labels(name, shadow).inc(same)
-        self.alarm.labels(name, shadow).set(agreement.update(same))
+        COMPARED.labels(name, shadow).inc()
+        AGREED.labels(name, shadow).inc(same)
+        ALARM.labels(name, shadow).set(agreement.update(same))
 
 
 def create_app(service: Service) -> FastAPI:
@@ -167,24 +163,20 @@ def create_app(service: Service) -> FastAPI:
     Name = Literal[tuple(service.batchers)]
     content = dict.fromkeys(images.FORMATS, {"schema": {"type": "string", "format": "binary"}})
     content["application/json"] = {"schema": images.Pixels.model_json_schema()}
+    body = {"requestBody": {"required": True, "content": content}}
     failures = {code: {"model": Failure, "description": why} for code, why in FAILURES.items()}
 
-    @app.post(
-        "/predict",
-        summary="Classify one image",
-        responses={200: {"model": Prediction}} | failures,
-        openapi_extra={"requestBody": {"required": True, "content": content}},
-    )
+    @app.post("/predict", summary="Classify one image", responses=failures, openapi_extra=body)
     async def predict(
         request: Request,
         model: Annotated[Name, Query(description="which model answers")],
         temperature: Annotated[float, Query(ge=0.05, le=100, allow_inf_nan=False)] = 1.0,
-    ) -> Response:
+    ) -> Prediction:
         """The image may have any size up to the limit: its middle square is scaled to the model's.
 
         The MNIST models expect a white digit on black, as MNIST has it.
         """
-        return JSONResponse(await service.predict(request, model, temperature))
+        return await service.predict(request, model, temperature)
 
     @app.get("/health", summary="Whether it works, and whether the drift alarm rings")
     async def health() -> dict:
@@ -193,8 +185,7 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get("/metrics", summary="Prometheus text", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        text = exposition.generate_latest(service.registry)
-        return Response(text, media_type=exposition.CONTENT_TYPE_LATEST)
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/models", summary="The models, their classes and their size")
     async def models() -> list[dict]:
@@ -213,60 +204,33 @@ def create_app(service: Service) -> FastAPI:
         kept = {"Cache-Control": "public, max-age=86400"}
         return Response(content, media_type="application/wasm", headers=kept)
 
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return FileResponse(WEB / "docs.html")
-
+    app.add_route("/docs", lambda request: FileResponse(WEB / "docs.html"), include_in_schema=False)
     app.router.default = StaticFiles(directory=WEB, html=True)  # the page, where nothing else is
-    app.add_middleware(count_and_protect, requests=service.requests)
     return app
-
-
-def count_and_protect(app: ASGIApp, requests: Counter) -> ASGIApp:
-    """Middleware: every answer is counted, and carries the headers of the page's policy."""
-
-    async def wrapped(scope, receive, send):
-        async def tell(message):
-            if message["type"] == "http.response.start":
-                path = scope["path"] if scope["path"] in ("/predict", "/health") else "other"
-                requests.labels(path, message["status"]).inc()
-                message["headers"] = [*message["headers"], *HEADERS]
-            await send(message)
-
-        await app(scope, receive, tell)
-
-    return wrapped
 
 
 async def refuse(request: Request, error: Exception) -> Response:
     """Every failure of a request is {"error": one sentence}; nothing of the inside is told."""
+    status, told, headers = 500, "the service failed; the request was not answered", None
     if isinstance(error, HTTPException):
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-    if isinstance(error, RequestValidationError):
+        status, told, headers = error.status_code, error.detail, error.headers
+    elif isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        return JSONResponse({"error": f"{first['loc'][-1]}: {first['msg']}"}, 422)
-    return JSONResponse({"error": "the service failed; the request was not answered"}, 500)
-
-
-@contextmanager
-def give_up_after(seconds: float, status: int, sentence: str) -> Iterator[None]:
-    """What takes longer inside is given up with this status."""
-    try:
-        with anyio.fail_after(seconds):
-            yield
-    except TimeoutError:
-        raise HTTPException(status, sentence) from None
+        status, told = 422, f"{first['loc'][-1]}: {first['msg']}"
+    REQUESTS.labels("/predict" if request.url.path == "/predict" else "other", status).inc()
+    return JSONResponse({"error": told}, status, headers)
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
     """The whole body, no more than the limit and no slower."""
     body = bytearray()
-    with give_up_after(limits.seconds, 408, "the body came too slowly"):
+    with anyio.move_on_after(limits.seconds):
         async for part in request.stream():
             body += part
             if len(body) > limits.body:
                 raise HTTPException(413, f"a body may have {limits.body:,} bytes at most")
-    return bytes(body)
+        return bytes(body)
+    raise HTTPException(408, "the body came too slowly")
 
 
 def read_shadows(given: Sequence[str]) -> Shadows:
@@ -292,10 +256,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(app: FastAPI, listening: socket.socket) -> None:
-    """Run until Ctrl-C."""
-    import uvicorn
-
+    """Run until Ctrl-C; every answer carries the page's policy."""
     settings = {"log_level": "error", "access_log": False, "server_header": False}
-    config = uvicorn.Config(app, timeout_graceful_shutdown=5, timeout_keep_alive=30, **settings)
+    settings |= {"timeout_graceful_shutdown": 5, "timeout_keep_alive": 30, "headers": HEADERS}
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listening])

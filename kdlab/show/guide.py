@@ -1,9 +1,8 @@
 """The decision guide: constraints in, advice out, each piece with the recorded evidence for it.
 
 The rules are data (`data/guide.yaml`); numbers and verdicts are read from the records. A rule
-whose records contradict what it needs is withheld, and says so: the guide can't recommend what the
-records don't support. `records` is where a function finds a record by its name; give another to
-see what the guide would say if the results were different.
+whose records contradict what it needs is withheld, and says so. `records` is where a function finds
+a record by its name; give another to see what the guide would say if the results were different.
 """
 
 import math
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import yaml
 
 from kdlab.files import EMBEDDED
-from kdlab.records import COMMANDS, Comparison, Records, best_setting, compare, read
+from kdlab.records import COMMANDS, SIGN, Comparison, Records, best_setting, compare, read
 from kdlab.show.page import Page
 from kdlab.words import say
 
@@ -42,9 +41,8 @@ def number(found: Comparison, language: str = "en") -> str:
 
 def line(found: Comparison, language: str = "en") -> str:
     """One line: record, arms, difference with its interval, seeds, verdict."""
-    arms = f"{found.arm} − {found.over}"
-    if found.arm == found.over:
-        arms = f"{found.arm}, {found.metric}"
+    itself = found.arm == found.over
+    arms = f"{found.arm}, {found.metric}" if itself else f"{found.arm} − {found.over}"
     words = "missing" if found.gap is None else "once" if found.gap.pairs < 2 else "line"
     values = {"seeds": found.gap.pairs if found.gap else 0, "number": number(found, language)}
     values["verdict"] = say(f"verdict.{found.verdict}", language)
@@ -65,23 +63,19 @@ def ranking(among: Sequence[Comparison], language: str = "en") -> str:
     if not known:
         return f"`{record}`: {say('verdict.missing', language)}"
     ranked = sorted(known, key=lambda e: -e.sign * e.gap.mean)
-    groups = []
+    told = say("guide.candidates", language, record=record, n=len(known), over=over)
     for verdict in ("better", "noise", "worse"):
         arms = [f"{e.arm} {number(e, language)}" for e in ranked if e.verdict == verdict]
-        told = say("guide.semicolon", language).join(arms) or say("guide.nobody", language)
+        arms = say("guide.semicolon", language).join(arms) or say("guide.nobody", language)
         name = say(f"verdict.{verdict}", language)
-        groups.append(say("guide.group", language, verdict=name, arms=told))
-    candidates, stop = (
-        {"record": record, "n": len(known), "over": over},
-        say("guide.stop", language),
-    )
-    return say("guide.candidates", language, **candidates) + stop.join([*groups, ""]).strip()
+        told += say("guide.group", language, verdict=name, arms=arms)
+        told += say("guide.stop", language)
+    return told.rstrip()
 
 
 def axis(metric: str) -> str:
     """What an axis of differences says: the unit, and the better side where that is the left."""
-    fewer = Comparison("", "", "", metric, None).sign < 0
-    return say(f"unit.{metric}", "en") + " (fewer is better)" * fewer
+    return say(f"unit.{metric}", "en") + " (fewer is better)" * (SIGN[metric] < 0)
 
 
 # ---------------------------------------------------------------- rules
@@ -124,25 +118,23 @@ class Advice(NamedTuple):
     def page(self, language: str = "en") -> str:
         """The advice as Markdown."""
         rule, parts = self.rule, ("start", "measure", "avoid")
-        lines = [f"**{rule['do'][language].strip()}**"]
-        if self.status != "supported":
-            lines[0] += f" *({say(f'guide.{self.status}', language)})*"
+        status = self.status
+        status = "" if status == "supported" else f" *({say(f'guide.{status}', language)})*"
         told = [(part, rule[part][language].strip()) for part in parts if part in rule]
         told += [("settings", f"`{best}` (`{of}`, {n})") for of, best, n in self.settings]
-        lines += [f"- *{say(f'guide.{name}', language)}:* {text}" for name, text in told]
-        if found := [line(e, language) for e in self.needs + self.weighs]:
+        lines = [f"- *{say(f'guide.{name}', language)}:* {text}" for name, text in told]
+        if found := self.needs + self.weighs:
             lines.append(f"- *{say('guide.expect', language)}:*")
-            lines += [f"    - {one}" for one in found]
+            lines += [f"    - {line(one, language)}" for one in found]
         if self.among:
             lines.append("- " + ranking(self.among, language))
-        return "\n".join([lines[0], "", *lines[1:]])
+        return "\n".join([f"**{rule['do'][language].strip()}**{status}", "", *lines])
 
 
 def evidence(spec: Mapping, records: Records = read) -> Comparison:
     """The comparison that `spec` names: record, arm, over; metric, of, is."""
-    metric, others = spec.get("metric", "accuracy"), {"of": spec.get("of", ""), "records": records}
-    where = spec["record"], spec["arm"], spec["over"]
-    return compare(*where, metric, needed=spec.get("is", ""), **others)
+    where = spec["record"], spec["arm"], spec["over"], spec.get("metric", "accuracy")
+    return compare(*where, of=spec.get("of", ""), needed=spec.get("is", ""), records=records)
 
 
 def weigh(rule: Mapping, records: Records = read) -> Advice:
@@ -151,27 +143,14 @@ def weigh(rule: Mapping, records: Records = read) -> Advice:
     each = [{**among, "arm": arm} for arm in among.get("arms", ())]
     specs = rule.get("needs", ()), rule.get("weighs", ()), each
     found = (tuple(evidence(spec, records) for spec in part) for part in specs)
-    settings = (
-        best_setting(spec["record"], spec.get("arms", ""), records)
-        for spec in rule.get("settings", ())
-    )
-    return Advice(dict(rule), *found, tuple(setting for setting in settings if setting))
+    chosen = ((spec["record"], spec.get("arms", "")) for spec in rule.get("settings", ()))
+    settings = (best_setting(*one, records) for one in chosen)
+    return Advice(dict(rule), *found, tuple(filter(None, settings)))
 
 
 def choices() -> dict[str, list[str]]:
     """What can be asked: constraint -> its choices, the default first."""
     return {name: list(c["choices"]) for name, c in rulebook()["constraints"].items()}
-
-
-def settled(constraints: Mapping[str, str]) -> dict[str, str]:
-    """The constraints with defaults filled in; ValueError names what can be asked instead."""
-    known = choices()
-    for name, value in constraints.items():
-        if name not in known:
-            raise ValueError(f"no constraint {name!r}: there are {', '.join(known)}")
-        if value not in known[name]:
-            raise ValueError(f"{name} can't be {value!r}: it is one of {', '.join(known[name])}")
-    return {name: constraints.get(name, values[0]) for name, values in known.items()}
 
 
 def fires(rule: Mapping, constraints: Mapping[str, str]) -> bool:
@@ -199,7 +178,13 @@ def recommend(*, records: Records = read, **constraints: str) -> Recommendation:
     recommend(labels="few", unlabelled="yes"); `choices()` has the names, the first being the
     default. ValueError says what can be asked.
     """
-    asked = settled(constraints)
+    known = choices()
+    for name, value in constraints.items():
+        if name not in known:
+            raise ValueError(f"no constraint {name!r}: there are {', '.join(known)}")
+        if value not in known[name]:
+            raise ValueError(f"{name} can't be {value!r}: it is one of {', '.join(known[name])}")
+    asked = {name: constraints.get(name, values[0]) for name, values in known.items()}
     found = [weigh(rule, records) for rule in rulebook()["rules"] if fires(rule, asked)]
     return Recommendation(found)
 
@@ -221,21 +206,25 @@ def every_rule(records: Records = read) -> list[Advice]:
 
 def missing(records: Records = read) -> list[str]:
     """The records that the guide asks for and nobody has made yet, with the command for each."""
-    evidence = [e for advice in every_rule(records) for e in advice.evidence]
-    names = dict.fromkeys(e.record for e in evidence if e.gap is None)
+    every = (e for advice in every_rule(records) for e in advice.evidence)
+    names = dict.fromkeys(e.record for e in every if e.gap is None)
     return [f"{n}: python -m kdlab {COMMANDS.get(n, f'run {n}')}" for n in names]
 
 
 def row(advice: Advice, name: str = "", language: str = "en") -> dict:
-    """For `figures.evidence_rows`: the rule's name (or another) and what stands for it."""
-    best, shown = advice.first, {"name": name or advice.rule["name"][language]}
-    if best is None:
-        return shown | {"number": "", "strength": math.nan, "verdict": ""}
-    number = short(best, language, over=False)
-    return shown | {"number": number, "strength": best.strength, "verdict": best.verdict}
+    """For `panels.evidence_rows`: the rule's name (or another) and what stands for it."""
+    best, found = advice.first, {"number": "", "strength": math.nan, "verdict": ""}
+    if best:
+        number = short(best, language, over=False)
+        found = {"number": number, "strength": best.strength, "verdict": best.verdict}
+    return {"name": name or advice.rule["name"][language]} | found
 
 
 def situation(case: Mapping, language: str = "en") -> dict:
-    """A typical situation of the rulebook for `figures.evidence_rows`: the rule that answers it."""
-    advice = {a.rule["id"]: a for a in recommend(**case["ask"])}
-    return row(advice[case["rule"]], case["words"][language], language)
+    """A typical situation of the rulebook for `panels.evidence_rows`: the rule that answers it."""
+    return row(advice_for(case), case["words"][language], language)
+
+
+def advice_for(case: Mapping) -> Advice:
+    """The advice that answers a typical situation of the rulebook."""
+    return next(a for a in recommend(**case["ask"]) if a.rule["id"] == case["rule"])

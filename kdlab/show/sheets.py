@@ -1,8 +1,6 @@
-"""What a reader takes away: all records at a glance, the cheat sheet, the glossary, the commonest
-errors, and what became of the seed's statements.
-
-Everything is rendered from `data/guide.yaml`, `data/interview/terminology.yaml` and the records.
-`notebook` links are written as from the folder of the notebooks.
+"""What a reader takes away, rendered from `data/guide.yaml`, `data/interview/terminology.yaml` and
+the records: all records at a glance, the cheat sheet, the glossary, the commonest errors, and what
+became of the seed's statements. Links are written as from the folder of the notebooks.
 """
 
 import html
@@ -28,11 +26,16 @@ class Table(Page):
 
     _repr_html_ = None
 
+    def _repr_markdown_(self) -> str:
+        return self.markdown
 
-def _table(columns: list[str], rows: list[list[str]], language: str = "both") -> str:
-    """A Markdown table; a bar inside a cell would end it."""
-    lines = [[say(f"head.{name}", language) for name in columns], ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in lines)
+
+def _table(title: str, columns: str, rows: list[list[str]], language: str = "both") -> Table:
+    """A table of rows of text under these columns; a bar inside a cell would end it."""
+    head = [say(f"head.{name}", language) for name in columns.split()]
+    lines = [head, ["---"] * len(head), *rows]
+    told = ("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in lines)
+    return Table(f"{len(rows)} {title}", "\n".join(told))
 
 
 # ---------------------------------------------------------------- all records
@@ -71,18 +74,14 @@ def catalogue() -> pd.DataFrame:
     rows = {}
     for name in record_names():
         record = records.read(name)
-        runs, machine = records.runs_of(record), record["machine"]
-        gpu = machine["accelerator"]
+        runs = records.runs_of(record)
         rows[name] = {
             "what": record["title"],
             "arms": len({run["arm"] for run in runs}),
             "seeds": len({run["seed"] for run in runs}),
             "judged on": ", ".join(sorted(judged_on(record))) or "–",
-            "machine": machine["processor"] if gpu == "none" else gpu,
-            "date": record["date"],
-            "commit": record["commit"],
-            "command": record["command"],
-        }
+            "machine": records.chip(record),
+        } | {part: record[part] for part in ("date", "commit", "command")}
     return pd.DataFrame(rows).T.rename_axis("record")
 
 
@@ -94,42 +93,36 @@ def link(anchor: str) -> str:
     name, _, tag = anchor.partition("#")
     path = NOTEBOOKS / f"{name}.ipynb"
     words = f"{name[:2]}#{tag}"
-    return f"[{words}]({path.name}#{tag})" if tag in _anchors(path) else words
+    there = any(tag in (c.get("id"), *c["metadata"].get("tags", ())) for c in _cells(path))
+    return f"[{words}]({path.name}#{tag})" if there else words
 
 
 @cache
-def _anchors(path: Path) -> frozenset[str]:
-    if not path.is_file():
-        return frozenset()
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return frozenset(n for c in cells for n in [c.get("id"), *c["metadata"].get("tags", [])] if n)
+def _cells(path: Path) -> list[dict]:
+    return json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
 
 
 def seed_verdicts(language: str = "both") -> Table:
     """Each statement of the seed, what became of it, and the cell that shows it."""
-    rows = []
+    rows, one = [], LANGUAGES[language == "zh"]
     for s in rulebook()["statements"]:
-        found, one = map(evidence, s.get("needs", ())), LANGUAGES[language == "zh"]
-        told = [guide.number(e, one) for e in found if e.gap]
+        told = [guide.number(e, one) for e in map(evidence, s.get("needs", ())) if e.gap]
         why = " · ".join([text(s["why"], language), *told])
         verdict = f"**{say('seed.' + s['verdict'], language)}**"
         said = text(s["said"], language)
         rows.append([str(s["topic"]), said, verdict, why, link(s["shown_in"])])
-    table = _table(["topic", "said", "verdict", "why", "shown"], rows, language)
-    return Table(f"{len(rows)} statements of the seed", table)
+    return _table("statements of the seed", "topic said verdict why shown", rows, language)
 
 
 def situations(language: str = "both") -> Table:
     """Typical situations, the advice for each in short, and the comparison behind it."""
-    told = []
+    rows, one = [], LANGUAGES[language == "zh"]
     for case in rulebook()["situations"]:
-        advice = {a.rule["id"]: a for a in guide.recommend(**case["ask"])}[case["rule"]]
-        one = LANGUAGES[language == "zh"]
+        advice = guide.advice_for(case)
         best = guide.line(advice.first, one) if advice.first else ""
-        brief = text(advice.rule["brief"], language)
-        told.append([text(case["words"], language), brief, best, link(advice.rule["shown_in"])])
-    table = _table(["situation", "advice", "evidence", "shown"], told, language)
-    return Table(f"{len(told)} situations", table)
+        told = [text(part, language) for part in (case["words"], advice.rule["brief"])]
+        rows.append([*told, best, link(advice.rule["shown_in"])])
+    return _table("situations", "situation advice evidence shown", rows, language)
 
 
 def common_errors(language: str = "both") -> Table:
@@ -138,8 +131,7 @@ def common_errors(language: str = "both") -> Table:
     for n, e in enumerate(rulebook()["errors"], 1):
         told = [text(e[part], language) for part in ("symptom", "cause", "line")]
         rows.append([f"{n}", *told, link(f"05_challenges#{e['exhibit']}")])
-    table = _table(["exhibit", "symptom", "cause", "line", "shown"], rows, language)
-    return Table(f"{len(rows)} common errors", table)
+    return _table("common errors", "exhibit symptom cause line shown", rows, language)
 
 
 def terms() -> list[dict]:
@@ -149,20 +141,15 @@ def terms() -> list[dict]:
 
 def glossary() -> Table:
     """The terms in both languages, renderings to avoid, and the chapters that use them."""
-    prose = {
-        path.stem[:2]: _prose(path).lower() for path in sorted(NOTEBOOKS.glob("0[0-7]_*.ipynb"))
-    }
-    rows = []
+    prose, rows = {}, []
+    for path in sorted(NOTEBOOKS.glob("0[0-7]_*.ipynb")):
+        told = ("".join(c["source"]) for c in _cells(path) if c["cell_type"] == "markdown")
+        prose[path.stem[:2]] = "\n".join(told).lower()
     for term in sorted(terms(), key=lambda t: t["en"].lower()):
         words = {term["en"].lower().removesuffix("s"), *term["zh"].lower().split("/")}
         used = [n for n, told in prose.items() if any(w in told for w in words)]
         rows.append([term["en"], term["zh"], "、".join(term.get("not", ())), " ".join(used)])
-    return Table(f"{len(rows)} terms", _table(["term", "zh", "not", "chapters"], rows))
-
-
-def _prose(path: Path) -> str:
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    return _table("terms", "term zh not chapters", rows)
 
 
 # ---------------------------------------------------------------- the cheat sheet
@@ -180,7 +167,7 @@ def cheat_sheet(language: str = "en") -> str:
     formulas = [said(f, "name", "is") for f in book["formulas"]]
     rows = {
         "formulas": [[f"<b>{name}</b>", what] for name, what in formulas],
-        "decide": [_decision(rule, language) for rule in book["rules"] if _told(rule)],
+        "decide": [_decision(rule, language) for rule in guide.every_rule() if rule.evidence],
         "errors": [said(e, "symptom", "cause", "line") for e in book["errors"]],
         "seed": [said(s, "said", "why") for s in book["statements"] if s["verdict"] == "corrected"],
     }
@@ -202,18 +189,11 @@ def _html_table(rows: list[list[str]]) -> str:
     return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
-def _told(rule: dict) -> bool:
-    return any(key in rule for key in ("needs", "weighs", "among"))
-
-
-def _decision(rule: dict, language: str) -> list[str]:
+def _decision(advice: guide.Advice, language: str) -> list[str]:
     """A rule in short: situation, advice, and the comparison that stands for it."""
-    best = guide.weigh(rule).first
-    return [
-        f"<b>{html.escape(rule['name'][language])}</b>",
-        html.escape(rule["brief"][language]),
-        f"<span class='{best.verdict}'>{html.escape(guide.short(best, language))}</span>",
-    ]
+    name, brief = (html.escape(advice.rule[part][language]) for part in ("name", "brief"))
+    found = html.escape(guide.short(advice.first, language))
+    return [f"<b>{name}</b>", brief, f"<span class='{advice.first.verdict}'>{found}</span>"]
 
 
 def write_sheets(folder: Path = BUILD) -> list[Path]:

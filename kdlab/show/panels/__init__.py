@@ -1,11 +1,11 @@
-"""Panels with sliders, one a file: its numbers (a pure function), its picture, its controls.
+"""Panels with sliders, one a file: its numbers (a pure function), its data and its static twin.
 
-A panel joins them: one PNG is replaced at each change (about 25 ms on one core). What it says
-stands in `data/words.yaml`. Nothing swallows an exception; a slider clamps what lies outside its
-range.
+The script of the same name draws it in the browser; `base` has what all share. What a panel says
+stands in `data/words.yaml`.
 """
 
-from kdlab.show.panels.advice import advice_panel, evidence_rows
+from kdlab.show.panels.advice import advice_panel, advice_state, evidence_rows
+from kdlab.show.panels.base import MIME, Panel, standalone
 from kdlab.show.panels.downloads import download_figure, download_panel, download_state
 from kdlab.show.panels.labels import label_curves_figure, label_panel, label_state
 from kdlab.show.panels.objective import (

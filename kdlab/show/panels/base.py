@@ -1,84 +1,204 @@
-"""What all panels share: controls above a picture above a line of numbers."""
+"""One widget for all panels: Python hands the data over once, a script computes and draws.
 
+A panel is a script beside this file, controls, data, and the pure function that says in Python what
+the script computes. Its output also carries its data under `MIME`: `standalone` shows it alive
+where there is no kernel.
+"""
+
+import base64
+import io
+import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-import ipywidgets
-from matplotlib.artist import Artist
-from matplotlib.figure import Figure
+import anywidget
+import numpy as np
+import traitlets
+from PIL import Image
 from torch import Tensor
 
 from kdlab import losses
-from kdlab.show.style import Frames
-from kdlab.words import say
+from kdlab.show.style import COLOURS, pixels_of
+from kdlab.words import LANGUAGES, say, wordbook
 
-State = Mapping[str, object]  # the numbers of a panel, from a pure function
-Moving = tuple[Figure, Callable[[State], Sequence[Artist]]]  # a figure, and what moves in it
+MIME = "application/vnd.kdlab.panel+json"
+HERE = Path(__file__).parent
+LOSSY = (80, 70, 60, 50, 40, 30, 20)  # qualities of a picture that would be too long
 LOW, HIGH = 0.25, 50.0  # temperatures within the sliders' reach
 
+# ---------------------------------------------------------------- controls
 
-class Panel(ipywidgets.VBox):
-    """Controls above a picture above a line of numbers; a language switch at the right.
 
-    `controls` become attributes by their names; `compute()` gives `.state`, which moves the
-    `picture`, and `line` is the key of the line of numbers. `names(control, language)` is what
-    stands on a control, by default the words of its key.
+class Slider(NamedTuple):
+    """A number; out of its range it is clamped. `base` makes a logarithmic scale, whose `step`
+    counts exponents; `snap` keeps the steps in Python too."""
+
+    value: float
+    low: float
+    high: float
+    step: float
+    form: str = ".3g"
+    base: int = 0
+    snap: bool = False
+
+    def trait(self) -> traitlets.TraitType:
+        return _Within(self.value, min=self.low, max=self.high, step=self.snap and self.step)
+
+
+class Choice(NamedTuple):
+    """One of some values, each with its words; a slider where they are `ordered`."""
+
+    options: Sequence[tuple[object, Mapping[str, str]]]
+    ordered: bool = False
+
+    def trait(self) -> traitlets.TraitType:
+        values = [value for value, _ in self.options]
+        return traitlets.Enum(values, values[0])
+
+
+class Switch(NamedTuple):
+    value: bool
+
+    def trait(self) -> traitlets.TraitType:
+        return traitlets.Bool(self.value)
+
+
+class _Within(traitlets.CFloat):
+    def __init__(self, value: float, *, step: float, **ends: float):
+        super().__init__(value, **ends)
+        self.step = step
+
+    def validate(self, panel: "Panel", value: object) -> float:
+        number = min(max(float(value), self.min), self.max)
+        return round(round(number / self.step) * self.step, 9) if self.step else number
+
+
+def temperature_slider() -> Slider:
+    """0.25 to 50 in steps that meet 0.5, 1, 2, 4 and (nearly) 20."""
+    return Slider(4.0, LOW, HIGH, 0.04, base=2)
+
+
+def image_choice(labels: Tensor, classes: Sequence[str]) -> Choice:
+    """One of the images, by its number and class."""
+    options = [(n, named(classes[label], f"{n}: ")) for n, label in enumerate(labels.tolist())]
+    return Choice(options)
+
+
+def named(word: str, before: str = "") -> dict[str, str]:
+    """A word of the data in each language, as it is where `data/words.yaml` does not have it."""
+    return {code: before + wordbook()["panel"].get(word, {}).get(code, word) for code in LANGUAGES}
+
+
+# ---------------------------------------------------------------- the panel
+
+
+class Panel(anywidget.AnyWidget):
+    """A panel: `.state` has its numbers at the positions of its controls.
+
+    Controls are attributes by their names (`panel.temperature = 4`), and `language` is "en" or
+    "zh". `name` is that of the script and of the panel's words, `compute(**positions)` the state.
     """
+
+    _esm = traitlets.Unicode().tag(sync=True)
+    _css = HERE / "panel.css"
+    bundle = traitlets.Dict().tag(sync=True)
+    language = traitlets.Enum(LANGUAGES, "en").tag(sync=True)
 
     def __init__(
         self,
-        controls: dict,
-        compute: Callable[[], dict],
-        picture: Moving,
-        line: str,
-        names: Callable[[str, str], str] = lambda name, language: say(f"panel.{name}", language),
-        dpi: int = 140,
+        name: str,
+        controls: Mapping[str, Slider | Choice | Switch],
+        data: Mapping[str, object],
+        compute: Callable[..., dict],
+        words: Mapping[str, Mapping[str, str]] | None = None,
     ):
-        self.controls, self.compute, self.line, self.names = controls, compute, line, names
-        self.frames, self.move = Frames(picture[0], dpi), picture[1]
-        self.__dict__.update(controls)
-        self.language = ipywidgets.ToggleButtons(
-            options=[("English", "en"), ("中文", "zh")], style={"button_width": "7em"}
-        )
-        self.picture = ipywidgets.Image(layout={"width": "100%", "max_width": "1100px"})
-        self.numbers = ipywidgets.HTML()
-        for control in controls.values():
-            control.style.description_width = "initial"
-            control.observe(self._redraw, names="value")
-        self.language.observe(self._retitle, names="value")
-        row = ipywidgets.HBox([*controls.values(), self.language], layout={"flex_flow": "row wrap"})
-        super().__init__([row, self.picture, self.numbers])
-        self._redraw()
+        self.controls, self.compute = controls, compute
+        self.add_traits(**{n: control.trait().tag(sync=True) for n, control in controls.items()})
+        kinds = [
+            {"name": name, "kind": type(control).__name__.lower(), **control._asdict()}
+            for name, control in controls.items()
+        ]
+        said = _said(name, words or {})
+        bundle = {"panel": name, "data": data, "controls": kinds, "words": said}
+        super().__init__(_esm=module(name), bundle=bundle | {"colours": COLOURS})
 
-    def _redraw(self, _=None) -> None:
-        self.state = self.compute()
-        self.picture.value = self.frames.png(self.move(self.state))
-        self._retitle()
+    @property
+    def values(self) -> dict:
+        """Where the controls stand."""
+        return {name: getattr(self, name) for name in self.controls}
 
-    def _retitle(self, _=None) -> None:
-        for name, control in self.controls.items():
-            control.description = self.names(name, self.language.value)
-        line = say(f"panel.{self.line}", self.language.value, **self.state)
-        self.numbers.value = f'<span style="font-size:1.15em">{line}</span>'
+    @property
+    def state(self) -> dict:
+        return self.compute(**self.values)
+
+    def _repr_mimebundle_(self, **options) -> tuple[dict, dict]:
+        shown, metadata = super()._repr_mimebundle_(**options)
+        alive = self.bundle | {"values": self.values | {"language": self.language}}
+        return shown | {MIME: alive, "text/plain": say("panel.plain", "en")}, metadata
 
 
-def temperature_slider() -> ipywidgets.FloatLogSlider:
-    """0.25 to 50 in steps that meet 0.5, 1, 2, 4 and (nearly) 20: a browser snaps to them."""
-    return ipywidgets.FloatLogSlider(
-        value=4.0,
-        base=2,
-        min=math.log2(LOW),
-        max=math.log2(HIGH),
-        step=0.04,
-        readout_format=".3g",
-        layout={"width": "26em"},
+def _said(panel: str, more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Language -> key -> words: those of all panels, of this one ("panel.key"), and `more`."""
+    own = {key.removeprefix(f"{panel}."): both for key, both in wordbook()["panel"].items()}
+    kept = {key: both for key, both in {**own, **more}.items() if "." not in key}
+    return {code: {key: both[code] for key, both in kept.items()} for code in LANGUAGES}
+
+
+def module(name: str) -> str:
+    """A panel's script after those that it imports, as one text: a Blob has no neighbours."""
+    parts: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        source = (HERE / f"{name}.js").read_text(encoding="utf-8")
+        for other in re.findall(r'^import .* from "\./(\w+)\.js";$', source, re.MULTILINE):
+            if other not in parts:
+                add(other)
+        parts[name] = re.sub(r"^import .*\n|^export (?!default)", "", source, flags=re.MULTILINE)
+
+    add(name)
+    return "\n".join(parts.values())
+
+
+def standalone(bundle: Mapping[str, object]) -> str:
+    """A panel alive in a page without a kernel, from its `MIME` data; nothing is requested."""
+    data = json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    source = module(bundle["panel"]).replace("</", "<\\/")
+    style, host = ((HERE / file).read_text(encoding="utf-8") for file in ("panel.css", "host.js"))
+    return (
+        f"<div><style>{style}</style><p>{say('panel.script')}</p>"
+        f'<script type="application/json">{data}</script>'
+        f'<script type="text/plain">{source}</script><script>{host}</script></div>'
     )
 
 
-def image_choice(labels: Tensor, classes: Sequence[str]) -> ipywidgets.Dropdown:
-    """One of the images, by its number and class."""
-    options = [(f"{n}: {classes[label]}", n) for n, label in enumerate(labels.tolist())]
-    return ipywidgets.Dropdown(options=options, layout={"width": "14em"})
+# ---------------------------------------------------------------- data
+
+
+def packed(numbers: Tensor | Sequence) -> dict:
+    """float32 as the script unpacks it: nothing is rounded, and it is half as long as digits."""
+    array = np.asarray(numbers, dtype="<f4")
+    return {"shape": array.shape, "float32": base64.b64encode(array.tobytes()).decode()}
+
+
+def contact_sheet(images: Tensor, most: float = math.inf) -> dict:
+    """Images uint8 [N, C, H, W] as tiles of one picture: PNG, or the best WebP of `most` bytes."""
+    tiles = [pixels_of(image if len(image) == 3 else 255 - image) for image in images]
+    height, width = tiles[0].shape[:2]
+    columns = min(len(tiles), 20)
+    blank = [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    tiles += blank
+    lines = [np.concatenate(tiles[n : n + columns], 1) for n in range(0, len(tiles), columns)]
+    picture = Image.fromarray(np.concatenate(lines))
+    for kind, options in (("png", {"optimize": True}), *(("webp", {"quality": q}) for q in LOSSY)):
+        out = io.BytesIO()
+        picture.save(out, kind, **options)
+        if out.tell() <= most:
+            break
+    source = f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
+    return {"source": source, "size": (height, width), "columns": columns}
 
 
 def check_images(
@@ -91,3 +211,14 @@ def check_images(
             f"a panel needs as many images as labels and logits, and at least one, got {count} "
             f"images, {len(labels)} labels, {len(teacher_logits)} rows of logits"
         )
+
+
+def browser_logs(logits: Tensor, temperature: float) -> Tensor:
+    """``log softmax(logits / T)`` of one image, [K], in float64 as a browser computes it."""
+    losses.log_soften(logits, temperature)  # raises what has to be said
+    return (logits.float().double() / temperature).log_softmax(dim=-1)
+
+
+def kl(log_p: Tensor, log_q: Tensor) -> float:
+    """KL(p ‖ q) in nats, both given as logarithms."""
+    return (log_p.exp() * (log_p - log_q)).sum().item()

@@ -1,14 +1,19 @@
 """Few labels alone, beside a teacher of these labels and one of 50,000."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import ipywidgets
-import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from kdlab.show.panels.base import Moving, Panel, State
+from kdlab.show.panels import base
 from kdlab.show.style import COLOURS, figure
+
+WAYS = {
+    "labels": {"color": COLOURS["student"], "marker": "o", "label": "that many labels"},
+    "own": {"color": COLOURS["distilled"], "marker": "o", "label": "a teacher of these labels"},
+    "free": {"color": COLOURS["distilled"], "ls": "--", "label": "a teacher of 50,000 labels"},
+}
 
 
 def label_state(
@@ -31,7 +36,7 @@ def label_state(
         for way, of in runs.items()
     }
     at = counts.index(n) if n else 0
-    labels, own, free = (found[way][at][1] for way in ("labels", "own", "free"))
+    labels, own, free = (found[way][at][1] for way in WAYS)
     return {
         "kind": kind,
         "counts": counts,
@@ -47,89 +52,57 @@ def label_state(
     }
 
 
-def label_curves_figure(states: Sequence[State], *, title: str = "") -> Moving:
-    """Accuracy against the number of labels, an axis a state of `label_state`; and
-    move(state) for the first axis.
+def label_curves_figure(states: Sequence[Mapping], *, title: str = "") -> Figure:
+    """Static twin of the label panel: accuracy against the number of labels, an axis a state.
 
     Orange: labels only, with a band from the worst to the best seed; green: without a label, taught
     by a teacher of these labels and (dashed) by one of 50,000.
     """
-    alone = len(states) == 1
     columns = 2 if len(states) == 4 else min(3, len(states))
     rows = math.ceil(len(states) / columns)
-    size = (10, 5) if alone else (0.6 + 4.6 * columns, 0.7 + 3.1 * rows)
-    drawing = figure(*size, title)
+    drawing = figure(0.6 + 4.6 * columns, 0.7 + 3.1 * rows, title)
     axes = drawing.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    moves = [_label_curve(axis, state) for axis, state in zip(axes, states, strict=False)]
+    for n, (axis, state) in enumerate(zip(axes, states, strict=False)):
+        _curves(axis, state)
+        lowest = n >= len(states) - columns
+        axis.set_xlabel("labelled images" if lowest else "")
+        axis.set_ylabel("test accuracy (%)" if n % columns == 0 else "")
+        axis.tick_params(labelbottom=lowest)
     for axis in axes[len(states) :]:
         axis.set_axis_off()
-    for n, axis in enumerate(axes[: len(states)]):
-        axis.set_xlabel("labelled images" if n >= len(states) - columns else "")
-        axis.set_ylabel("test accuracy (%)" if n % columns == 0 else "")
-        axis.tick_params(labelbottom=n >= len(states) - columns)
-    axes[0].legend(loc="lower right", fontsize=13 if alone else 10)
-    return drawing, moves[0]
+    axes[0].legend(loc="lower right", fontsize=10)
+    return drawing
 
 
-def _label_curve(axis: Axes, state: State) -> Callable[[State], list]:
-    counts, looks = (
-        state["counts"],
-        {
-            "labels": {"color": COLOURS["student"], "marker": "o", "label": "that many labels"},
-            "own": {
-                "color": COLOURS["distilled"],
-                "marker": "o",
-                "label": "a teacher of these labels",
-            },
-            "free": {
-                "color": COLOURS["distilled"],
-                "ls": "--",
-                "label": "a teacher of 50,000 labels",
-            },
-        },
-    )
-    lines = {name: axis.plot(counts, counts, lw=2.5, **look)[0] for name, look in looks.items()}
-    bands = {
-        name: axis.fill_between(counts, counts, counts, color=look["color"], alpha=0.2, lw=0)
-        for name, look in looks.items()
-    }
-    (dots,) = axis.plot([], [], "o", color=COLOURS["accent"], markersize=10, zorder=3)
+def _curves(axis: Axes, state: Mapping) -> None:
+    counts = state["counts"]
+    for way, look in WAYS.items():
+        low, mean, high = zip(*state[way], strict=True)
+        axis.plot(counts, mean, lw=2.5, **look)
+        axis.fill_between(counts, low, high, color=look["color"], alpha=0.2, lw=0)
     axis.set(xscale="log", ylim=(10, 80))
     axis.set_xticks(counts, [f"{n:,}" for n in counts])
     axis.minorticks_off()
-    heading = axis.set_title("")
-
-    def move(state: State) -> list:
-        for name, line in lines.items():
-            low, mean, high = zip(*state[name], strict=True)
-            line.set_data(counts, mean)
-            corners = np.concatenate([np.c_[counts, low], np.c_[counts, high][::-1]])
-            bands[name].set_verts([np.vstack([corners, corners[:1]])])
-        at = counts.index(state["n"])
-        dots.set_data([state["n"]] * 3, [state[name][at][1] for name in lines])
-        dots.set_visible(bool(state["marked"]))
-        heading.set_text(state["kind"])
-        return [*lines.values(), *bands.values(), dots, heading]
-
-    move(state)
-    return move
+    axis.set_title(state["kind"])
 
 
-def label_panel(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> Panel:
+def label_panel(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> base.Panel:
     """Few labels against none and a teacher, for a kind of student and a number of labels.
 
     `runs` maps a kind to what `label_state` takes. Controls: `.kind`, `.labelled`.
     """
-    counts = sorted(next(iter(runs.values()))["labels"])
+    states = [label_state(kind, of) for kind, of in runs.items()]  # raises what is wrong
+    counts = states[0]["counts"]
     controls = {
-        "kind": ipywidgets.Dropdown(options=list(runs), layout={"width": "20em"}),
-        "labelled": ipywidgets.SelectionSlider(
-            options=[(f"{n:,}", n) for n in counts], layout={"width": "26em"}
-        ),
+        "kind": base.Choice([(kind, base.named(kind)) for kind in runs]),
+        "labelled": base.Choice([(n, base.named(f"{n:,}")) for n in counts], ordered=True),
+    }
+    seeds = {
+        kind: {way: [list(of[n]) for n in counts] for way, of in ways.items()}
+        for kind, ways in runs.items()
     }
 
-    def compute() -> dict:
-        kind = controls["kind"].value
-        return label_state(kind, runs[kind], controls["labelled"].value)
+    def compute(kind: str, labelled: int) -> dict:
+        return label_state(kind, runs[kind], labelled)
 
-    return Panel(controls, compute, label_curves_figure([compute()]), "few_labels")
+    return base.Panel("labels", controls, {"counts": counts, "runs": seeds}, compute)

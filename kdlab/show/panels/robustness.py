@@ -1,19 +1,22 @@
 """Attacked images, and what a plain student and a robust teacher say of them, under an epsilon."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import ipywidgets
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from kdlab import losses, robust
 from kdlab.data import Images
 from kdlab.models import evaluating
-from kdlab.show.panels.base import Moving, Panel, State, image_choice
+from kdlab.show.panels import base
 from kdlab.show.style import COLOURS, PIXELS, figure, paired_bars, pixels_of
+
+SHOWN = 32_000  # bytes of the attacked images in a panel
+NAMES = {"student": "plain student", "teacher": "robust teacher"}
 
 
 class Attacked(NamedTuple):
@@ -55,56 +58,43 @@ def robustness_state(
 
 
 def robustness_figure(
-    states: Sequence[State], classes: Sequence[str], *, title: str = ""
-) -> Moving:
-    """Attacked images above (or beside) two nets' probabilities for them; and move(state).
+    states: Sequence[Mapping], classes: Sequence[str], *, title: str = ""
+) -> Figure:
+    """Static twin of the robustness panel: attacked images above two nets' probabilities for them.
 
     States are from `robustness_state`. Each net sees the attack that was made against it.
     """
-    alone = len(states) == 1
-    drawing = figure(11 if alone else 1.2 + 2.9 * len(states), 4.6 if alone else 6.6, title)
-    rows = [["student", "teacher", "bars"]] if alone else [["student", "teacher"], ["bars"] * 2]
-    shape = {"width_ratios": (1, 1, 1.9)} if alone else {"height_ratios": (1, 2.1)}
-    moves, widths = [], (4.1, *[2.9] * (len(states) - 1))  # the first has the classes' names
-    for part in np.ravel(drawing.subfigures(1, len(states), width_ratios=widths)):
-        axes = part.subplot_mosaic(rows, **shape)
-        moves.append(_robustness(axes, states[len(moves)], classes, 14 if alone else 11))
-        if len(moves) > 1:
+    drawing = figure(1.2 + 2.9 * len(states), 6.6, title)
+    rows, widths = [["student", "teacher"], ["bars"] * 2], [4.1, *[2.9] * (len(states) - 1)]
+    parts = np.ravel(drawing.subfigures(1, len(states), width_ratios=widths))
+    for n, (part, state) in enumerate(zip(parts, states, strict=True)):
+        axes = part.subplot_mosaic(rows, height_ratios=(1, 2.1))
+        _draw(axes, state, classes)
+        if n:
             axes["bars"].set_yticklabels([])
     entries = axes["bars"].get_legend_handles_labels()
     drawing.legend(*entries, loc="outside lower center", ncols=2, frameon=False)
-    return drawing, moves[0]
+    return drawing
 
 
-def _robustness(
-    axes: Mapping[str, Axes], state: State, classes: Sequence[str], size: int
-) -> Callable[[State], list]:
-    names = {"student": "plain student", "teacher": "robust teacher"}
-    bars = paired_bars(axes["bars"], classes, [(state[r], r, names[r]) for r in names])
+def _draw(axes: Mapping[str, Axes], state: Mapping, classes: Sequence[str]) -> None:
+    paired_bars(axes["bars"], classes, [(state[r], r, NAMES[r]) for r in NAMES])
     axes["bars"].set(xlim=(0, 1), xlabel="probability", xticks=(0, 0.5, 1))
     axes["bars"].set_xticklabels(("0", "0.5", "1"))
-    heading, pictures, captions = axes["bars"].set_title("\n"), {}, {}
-    for role in names:
+    axes["bars"].set_title(f"ε = {state['epsilon']}/255\nlabel: {classes[state['label']]}")
+    for role, name in NAMES.items():
+        guess = max(range(len(classes)), key=state[role].__getitem__)
+        colour = "black" if guess == state["label"] else COLOURS["accent"]
+        axes[role].imshow(pixels_of(state["images"][role]), **PIXELS)
+        axes[role].set_title(
+            f"{name}\nsays {classes[guess]}", loc="center", fontsize=11, color=colour
+        )
         axes[role].set_axis_off()
-        pictures[role] = axes[role].imshow(pixels_of(state["images"][role]), **PIXELS)
-        captions[role] = axes[role].set_title("\n", loc="center", fontsize=size)
-
-    def move(state: State) -> list:
-        for bar, value in zip(bars, [*state["student"], *state["teacher"]], strict=True):
-            bar.set_width(value)
-        heading.set_text(f"ε = {state['epsilon']}/255\nlabel: {classes[state['label']]}")
-        for role in names:
-            pictures[role].set_data(pixels_of(state["images"][role]))
-            guess = max(range(len(classes)), key=state[role].__getitem__)
-            captions[role].set_text(f"{names[role]}\nsays {classes[guess]}")
-            captions[role].set_color("black" if guess == state["label"] else COLOURS["accent"])
-        return [*bars, heading, *pictures.values(), *captions.values()]
-
-    move(state)
-    return move
 
 
-def robustness_panel(nets: Mapping[str, Attacked], labels: Tensor, classes: Sequence[str]) -> Panel:
+def robustness_panel(
+    nets: Mapping[str, Attacked], labels: Tensor, classes: Sequence[str]
+) -> base.Panel:
     """Attacked images and what a plain "student" and a robust "teacher" say, under an ε slider.
 
     `nets` come from `under_attack`, labels [N]. Controls: `.epsilon`, `.image`.
@@ -113,12 +103,19 @@ def robustness_panel(nets: Mapping[str, Attacked], labels: Tensor, classes: Sequ
     if not 0 < len(labels) == len(nets["student"].images[0]) == len(nets["teacher"].images[0]):
         raise ValueError(f"a panel needs as many labels as attacked images, got {len(labels)}")
     controls = {
-        "epsilon": ipywidgets.SelectionSlider(options=epsilons, layout={"width": "26em"}),
-        "image": image_choice(labels, classes),
+        "epsilon": base.Choice([(e, base.named(str(e))) for e in epsilons], ordered=True),
+        "image": base.image_choice(labels, classes),
+    }
+    shown = torch.cat([net.images.flatten(0, 1) for net in nets.values()])
+    data = {
+        "epsilons": epsilons,
+        "labels": labels.tolist(),
+        "classes": list(classes),
+        "nets": {role: base.packed(net.probabilities) for role, net in nets.items()},
+        "images": base.contact_sheet(shown, SHOWN),
     }
 
-    def compute() -> dict:
-        settings = {name: control.value for name, control in controls.items()}
-        return robustness_state(nets, labels, **settings)
+    def compute(epsilon: int, image: int) -> dict:
+        return robustness_state(nets, labels, epsilon=epsilon, image=image)
 
-    return Panel(controls, compute, robustness_figure([compute()], classes), "attacked")
+    return base.Panel("robustness", controls, data, compute)

@@ -1,0 +1,118 @@
+"""Decks: the lecture of a chapter as one HTML file, from its plan and the committed outputs.
+
+reveal.js and KaTeX travel within the file: it opens without a network, panels alive.
+"""
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+import jinja2
+import mistune
+from nbformat import NotebookNode
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from kdlab.desk.course import notice
+from kdlab.files import write_text
+from kdlab.publish.lectures import SHOW, Cells, read_lecture, source
+from kdlab.show import diagrams
+from kdlab.show.panels.base import MIME, standalone
+from kdlab.words import codes
+
+HERE = Path(__file__).parent
+DRAWN = re.compile(r'diagrams\.draw\("([\w-]+)"\)')
+RECORD = re.compile(r"^`python -m kdlab .*\n?", re.MULTILINE)  # where a record is from
+FIELD = re.compile(r"(<t[hd]\b.*?</t[hd]>)", re.DOTALL)
+markdown = mistune.create_markdown(escape=False, plugins=["math", "table"])
+
+
+def make_slide(slide: dict, cells: Cells, language: str) -> dict:
+    """What the template needs of a slide, as HTML: title, text, ask, notes, shown; and minutes."""
+    said = {key: slide.get(key, {}).get(language, "") for key in ("title", "text", "ask", "notes")}
+    made = {key: markdown(words).strip() for key, words in said.items()}
+    order, shown = [*cells], []
+    for cell in (cells[name] for name in slide.get("cells", ())):
+        after = order[order.index(cell.id) + 1 :]
+        alt = notice([cells[name] for name in after]) or said["title"]
+        for kind in SHOW[slide.get("show", "output")]:
+            if kind == "code":
+                shown.append(highlight(source(cell, slide), PythonLexer(), HtmlFormatter()))
+            else:
+                shown += outputs(cell, alt, slide.get("columns", ()), language)
+    return made | {"title": made["title"][3:-4], "shown": shown, "minutes": slide["minutes"]}
+
+
+def outputs(cell: NotebookNode, alt: str, columns: Sequence[str], language: str) -> Iterator[str]:
+    """A cell's outputs as HTML: what is printed, figures, tables of these columns, live panels."""
+    for printed, group in groupby(cell.outputs, lambda output: output.output_type == "stream"):
+        if printed:
+            text = "".join(output.text for output in group)
+            for line in RECORD.findall(text):
+                yield f'<div class="record">{markdown(line)}</div>'
+            text = RECORD.sub("", text).strip("\n")
+            yield f'<pre class="output">{escape(text)}</pre>' if text else ""
+            continue
+        for data, metadata in ((output.data, output.metadata) for output in group):
+            if bundle := data.get(MIME):
+                values = bundle["values"] | {"language": language}
+                yield standalone(bundle | {"values": values})
+            elif picture := data.get("image/png"):
+                alt = metadata.get("image/png", {}).get("alt") or alt
+                yield f'<img alt="{escape(alt)}" src="data:image/png;base64,{picture.strip()}">'
+            elif drawn := DRAWN.search(cell.source):
+                yield diagrams.draw(drawn[1], language)._repr_mimebundle_()["text/html"]
+            elif "text/html" in data:
+                yield html_table(data["text/html"], columns)
+            else:
+                yield markdown(data.get("text/markdown") or data["text/plain"])
+
+
+def html_table(found: str, columns: Sequence[str] = ()) -> str:
+    """A data frame without its style, its index's name and NaN, with these `columns` or all."""
+    found = re.sub(r"<style.*?</style>", "", found, flags=re.DOTALL).replace(">NaN<", ">–<")
+    found = re.sub(r"<tr>\s*<th>[^<]*</th>(\s*<th></th>)+\s*</tr>", "", found)
+    names = re.findall(r"<th>(.*?)</th>", found.partition("</tr>")[0])
+    hidden = {2 * n + 1 for n, name in enumerate(names) if n and columns and name not in columns}
+    rows = (FIELD.split(row) for row in re.split("(?=<tr)", found))
+    return "".join(part for row in rows for n, part in enumerate(row) if n not in hidden)
+
+
+def write_decks(chapter: Path, folder: Path, language: str = "en") -> list[Path]:
+    """Write the deck of a chapter into `folder`, in "en", "zh" or "both"."""
+    paths = {code: folder / f"{chapter.stem}.{code}.html" for code in codes(language)}
+    return [write_text(path, make_deck(chapter, code)) for code, path in paths.items()]
+
+
+def make_deck(chapter: Path, language: str) -> str:
+    """The lecture of a chapter as a page that needs nothing else."""
+    slides, cells = read_lecture(chapter)
+    made = [make_slide(slide, cells, language) for slide in slides]
+    template = jinja2.Template((HERE / "deck.html.jinja").read_text("utf-8"), trim_blocks=True)
+    scripts = [vendored(name) for name in ("katex.min.js", "reveal.js", "notes.js")]
+    return template.render(slides=made, language=language, css=style(), scripts=scripts)
+
+
+def vendored(name: str) -> str:
+    """A script or a style sheet of those that came with their licences."""
+    return (HERE / "vendor" / name).read_text("utf-8").replace("</script", r"<\/script")
+
+
+@cache
+def style() -> str:
+    """All style sheets, KaTeX's fonts within; a face that is not vendored is left out."""
+
+    def face(match: re.Match) -> str:
+        font = HERE / "vendor" / match[2]
+        data = base64.b64encode(font.read_bytes()).decode() if font.exists() else ""
+        return data and f'{match[1]}url(data:font/woff2;base64,{data}) format("woff2")}}'
+
+    katex = re.sub(r"(@font-face{[^}]*?)url\(([^)]+)\)[^}]*}", face, vendored("katex.min.css"))
+    code = HtmlFormatter().get_style_defs(".highlight")
+    own = (HERE / "deck.css").read_text("utf-8")
+    return "\n".join([vendored("reset.css"), vendored("reveal.css"), katex, code, own])

@@ -1,0 +1,88 @@
+"""Every deck in Chromium at 1280 x 720, slide by slide: all of it is seen, nothing is asked for."""
+
+import nbformat
+import pytest
+from test_decks import PLANNED, alive
+
+from kdlab.desk.course import find
+from kdlab.publish import decks, lectures
+from kdlab.words import LANGUAGES
+
+FAULTS = """() => {  // what reaches out of the slide or is covered by what stands below it
+    const slide = Reveal.getCurrentSlide();
+    const body = slide.querySelector('.body').getBoundingClientRect();
+    const parts = [...slide.querySelectorAll('*')].filter(one => one.getClientRects().length)
+        .filter(one => !one.closest('.katex-mathml, .katex-html, script, style'));
+    return parts.filter(one => {
+        const {left, right, top, bottom} = one.getBoundingClientRect();
+        const low = one.closest('.body') ? body.bottom : innerHeight;
+        const cut = getComputedStyle(one).overflowY === 'hidden';
+        return left < 0 || top < 0 || right > innerWidth || bottom > low + 1
+            || (cut && one.scrollHeight > one.clientHeight + 2);
+    }).map(one => `${Reveal.getIndices().h + 1}: ${one.tagName} ${one.className}`);
+}"""
+SMALL = """() => [...document.querySelectorAll('.text, .ask, .body pre, td, .record')].filter(
+    one => parseFloat(getComputedStyle(one).fontSize) < 18).map(one => one.textContent)"""
+PANEL = "Reveal.getCurrentSlide().querySelector('.kdlab-panel')"
+
+
+@pytest.fixture(params=[(n, code) for n in PLANNED for code in LANGUAGES], ids="-".join)
+def deck(request, chromium, tmp_path):
+    """A deck that is open; in the end nothing was asked for outside it, or complained of."""
+    number, language = request.param
+    (path,) = find([number])
+    nbformat.write(alive(path), tmp_path / path.name)
+    (file,) = decks.write_decks(tmp_path / path.name, tmp_path, language)
+    context, wrong = chromium.new_context(viewport={"width": 1280, "height": 720}), []
+    context.on("console", lambda message: wrong.append(message.text))
+    context.on("weberror", lambda error: wrong.append(str(error.error)))
+    kept = ("file:", "data:", "blob:", "about:")
+    context.on("request", lambda r: r.url.startswith(kept) or wrong.append(r.url))
+    page = context.new_page()
+    page.goto(file.as_uri())
+    page.wait_for_function("Reveal.isReady()")
+    yield page, lectures.read_lecture(tmp_path / path.name)[0], f"{number}-{language}"
+    context.close()
+    assert not wrong
+
+
+def test_slide_by_slide(deck, shot):
+    page, slides, name = deck
+    dragged = 0
+    for number in range(len(slides)):
+        assert page.evaluate("Reveal.getIndices().h") == number
+        if page.evaluate(f"!!{PANEL}"):
+            page.wait_for_function(f"{PANEL}.querySelector('.kdlab-figure > *')")
+            dragged += drag(page)
+        assert page.evaluate(FAULTS) == []
+        shot(page, f"deck-{name}-{number + 1}")
+        page.keyboard.press("PageDown")  # a clicker's key, wherever the focus is
+    assert dragged and page.evaluate(SMALL) == []
+    assert page.locator(".math").count() == page.locator(".math:has(math)").count() > 0
+
+
+def drag(page) -> bool:
+    """Move the first slider of the panel to its end; the picture follows."""
+    slider = page.locator("section.present input[type=range]").first
+    box, before = slider.bounding_box(), page.evaluate(f"JSON.stringify({PANEL}.state)")
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 2, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"], y, steps=3)
+    page.mouse.up()
+    page.keyboard.press("ArrowLeft")  # moves the slider, and not the deck
+    return page.evaluate(f"JSON.stringify({PANEL}.state)") != before
+
+
+def test_speaker_view_and_paper(deck):
+    page, slides, _ = deck
+    with page.expect_popup() as opened:
+        page.keyboard.press("s")
+    speaker = opened.value
+    speaker.wait_for_selector(".speaker-controls-notes .value strong")
+    shown = speaker.locator(".speaker-controls-notes .value").inner_text()
+    assert f"{slides[0]['minutes']} " in shown
+    speaker.close()
+    page.goto(page.url.split("#")[0] + "?view=print")
+    page.wait_for_selector(".pdf-page")
+    assert page.locator(".pdf-page").count() == len(slides)

@@ -1,0 +1,129 @@
+"""Decks: the plans hold against their chapters, and a page has all that it needs."""
+
+import json
+import re
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+from test_panels import PANELS, bundle
+
+from kdlab.desk.course import find
+from kdlab.files import EMBEDDED, ROOT
+from kdlab.publish import decks, lectures
+from kdlab.show import panels
+from kdlab.words import LANGUAGES
+
+PLANNED = [path.stem for path in sorted(lectures.PLANS.glob("*.yaml"))]
+OUTSIDE = re.compile(r"""(?:src|href)=["']?https?:|url\(["']?(?!data:)|@import""")
+BOTH = {"en": "word", "zh": "字"}
+SOME = {"title": BOTH, "notes": BOTH, "minutes": 45}
+
+
+def alive(chapter):
+    """The notebook; a panel that has no data in its output, for it has not run since, gets some."""
+    notebook = nbformat.read(chapter, as_version=4)
+    for cell in notebook.cells:
+        found = re.search(r"panels\.(\w+?)_panel\(", cell.source)
+        if "panel" in cell.metadata.get("tags", ()) and found:
+            made = PANELS[{"temperature_lambda": "objective"}.get(found[1], found[1])]()
+            for output in cell.outputs:
+                output.data.setdefault(panels.MIME, json.loads(json.dumps(bundle(made))))
+    return notebook
+
+
+@pytest.fixture(scope="module", params=PLANNED)
+def chapter(request, tmp_path_factory):
+    """A chapter that a lecture is planned of, its panels alive."""
+    (path,) = find([request.param])
+    copy = tmp_path_factory.mktemp("chapters") / path.name
+    nbformat.write(alive(path), copy)
+    return copy
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_deck_needs_nothing_else(chapter, language):
+    slides, cells = lectures.read_lecture(chapter)
+    page = decks.make_deck(chapter, language)
+    style, _, rest = page.partition("<body>")
+    body = rest.partition("</div></div>\n<script>")[0]
+    assert body.count("<section") == len(slides) >= 18
+    assert not OUTSIDE.search(body) and not OUTSIDE.search(style)
+    assert 'class="math">' in body and style.count("@font-face") == 10
+    assert body.count('type="application/json"') == str(slides).count("'panel'") > 0
+    assert all(alt for alt in re.findall(r'<img alt="([^"]*)"', body)) and "<img src" not in body
+    assert f'"language":"{language}"' in body and str(ROOT) not in page
+
+
+def test_the_words_are_those_of_the_course(chapter):
+    plan = (lectures.PLANS / f"{chapter.stem[:2]}.yaml").read_text(encoding="utf-8")
+    terms = yaml.safe_load((EMBEDDED / "interview/terminology.yaml").read_text(encoding="utf-8"))
+    assert [word for term in terms for word in term["not"] if word in plan] == []
+
+
+def test_first_and_last_slides(chapter):
+    slides, cells = lectures.read_lecture(chapter)
+    assert "diagram" in cells[slides[0]["cells"][0]].metadata.tags
+    assert slides[0]["title"]["en"].startswith(f"{chapter.stem[:2]} · ")
+    assert slides[-2]["ask"] and "cells" not in slides[-1]
+
+
+def test_slide_types_follow_the_plan(chapter):
+    slides, cells = lectures.read_lecture(chapter)
+    types = lectures.slide_types(slides, cells)
+    assert list(types) == list(cells) and set(types.values()) <= {"slide", "-", "skip"}
+    shown = {name for slide in slides for name in slide.get("cells", ())}
+    assert {name for name, kind in types.items() if kind != "skip"} == shown
+    lectures.mark(chapter)
+    marked = nbformat.read(chapter, as_version=4).cells
+    assert {cell.id: cell.metadata.slideshow.slide_type for cell in marked} == types
+    assert [cell.source for cell in marked] == [cell.source for cell in cells.values()]
+    two = [{"cells": ["a", "b"]}, {"cells": ["d", "b"]}]
+    found = lectures.slide_types(two, dict.fromkeys("abcd"))
+    assert [*found.values()] == ["slide", "-", "skip", "slide"]
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"cells": ["no-such"]}, "no cell 'no-such'"),
+        ({"cells": ["silent"]}, "has no output"),
+        ({"cells": ["long"], "show": "code"}, "over 12 lines"),
+        ({"cells": ["text"], "show": "code"}, "shows no code"),
+        ({"cells": ["panel"]}, "no live panel"),
+        ({}, "only a heading"),
+        ({"text": {"en": "word " * 46, "zh": "字"}}, "46 words"),
+        ({"text": {"en": "word"}}, "not there in en and zh"),
+        ({"text": BOTH, "minutes": "2"}, "minutes"),
+        ({"text": BOTH, "show": "all"}, "one of output, code, both"),
+        ({"tile": {}}, "no key is named 'tile'"),
+        ({"text": BOTH, "minutes": 30}, "30 minutes"),
+    ],
+)
+def test_what_is_amiss_is_told_in_a_sentence(change, told, tmp_path, monkeypatch):
+    new = nbformat.v4
+    cells = [
+        new.new_code_cell("x = 1", id="silent"),
+        new.new_code_cell("x\n" * 13, id="long"),
+        new.new_markdown_cell("words", id="text"),
+        new.new_code_cell("p", id="panel", metadata={"tags": ["panel"]}),
+    ]
+    cells[-1].outputs = [new.new_output("display_data", {"text/plain": "a live panel"})]
+    nbformat.write(new.new_notebook(cells=cells), tmp_path / "09_some.ipynb")
+    monkeypatch.setattr(lectures, "PLANS", tmp_path)
+    (tmp_path / "09.yaml").write_text(json.dumps({"slides": [SOME | change]}), encoding="utf-8")
+    with pytest.raises(ValueError, match="^09.yaml.*" + re.escape(told)) as caught:
+        lectures.read_lecture(tmp_path / "09_some.ipynb")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="no deck is planned for 08_other; there are: 09"):
+        lectures.read_lecture((tmp_path / "09_some.ipynb").rename(tmp_path / "08_other.ipynb"))
+
+
+def test_a_table_is_cut_to_its_columns():
+    frame = pd.DataFrame(
+        {"mean": [1.5], "std": [float("nan")], "p": [0.1]}, index=pd.Index(["a"], name="arm")
+    )
+    found = decks.html_table(frame.to_html(notebook=True), ["mean", "std"])
+    assert re.sub("<.*?>", " ", found).split() == ["mean", "std", "a", "1.5", "–"]
+    assert found.count("<tr") == 2 and "</table>" in found

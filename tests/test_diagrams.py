@@ -1,0 +1,84 @@
+"""Diagrams: words fit their boxes, nothing overlaps, arrows join boxes, in both languages."""
+
+import base64
+import itertools
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import yaml
+
+from kdlab.files import EMBEDDED
+from kdlab.show import diagrams
+from kdlab.show.style import COLOURS
+from kdlab.words import LANGUAGES
+
+
+@pytest.fixture(params=itertools.product(diagrams.described(), LANGUAGES), ids="-".join)
+def drawn(request):
+    return diagrams.draw(*request.param)
+
+
+def width(words, size, latin=0.56):
+    """About how wide: a Chinese character is 1 em, a Latin one 0.56 (0.6 in bold)."""
+    return size * sum(1 if ord(c) > 0x2E7F else latin for c in words)
+
+
+def overlap(a, b, room=0):
+    """Whether two rectangles (x, y, w, h) are nearer to each other than `room`."""
+    return all(a[i] < b[i] + b[i + 2] + room and b[i] < a[i] + a[i + 2] + room for i in (0, 1))
+
+
+def stretches(arrow):
+    for (x1, y1), (x2, y2) in itertools.pairwise(arrow.points):
+        yield min(x1, x2), min(y1, y2), abs(x1 - x2), abs(y1 - y2)  # one of the two is 0
+
+
+def test_the_picture_stands_alone_and_says_what_it_shows(drawn):
+    shown, alt = drawn._repr_mimebundle_().values()
+    image = ElementTree.fromstring(shown.removesuffix(">") + "/>")
+    svg = base64.b64decode(image.get("src").removeprefix("data:image/svg+xml;base64,")).decode()
+    assert (svg, image.get("alt")) == (drawn.svg(), drawn.alt)
+    root = ElementTree.fromstring(svg)
+    found = [root.get("role"), root.findtext("{*}title"), root.findtext("{*}desc"), alt]
+    assert found == ["img", drawn.title, drawn.alt, drawn.alt]
+    assert not re.search("<script|<style|class=|id=|href|var[(]", svg)
+    assert min(int(e.get("font-size", 99)) for e in root.iter()) >= 14  # seen from the last row
+    roles = {box.role for box in drawn.boxes.values()} - {"plain", "note"}
+    assert all(f'stroke="{COLOURS[role]}"' in svg for role in roles)
+
+
+def test_words_fit_their_boxes_and_no_boxes_overlap(drawn):
+    assert sum(box.role != "note" for box in drawn.boxes.values()) <= 12
+    assert width(drawn.title, 23, 0.6) <= diagrams.WIDTH - 2 * diagrams.MARGIN
+    for a, b in itertools.combinations(drawn.boxes.values(), 2):
+        assert not overlap(a, b, room=12)
+    for box in drawn.boxes.values():
+        assert len(re.findall("[A-Za-z][A-Za-z-]+", " ".join(box.lines))) <= 6
+        assert diagrams.LEADING * len(box.lines) + diagrams.BARS * bool(box.bars) < box.h
+        for i, line in enumerate(box.lines):
+            assert width(line, *((diagrams.LINE,) if i else (diagrams.HEAD, 0.6))) + 12 <= box.w
+
+
+def test_arrows_begin_and_end_at_boxes_and_cross_nothing(drawn):
+    for arrow in drawn.arrows:
+        w, (x, y, anchor) = width(arrow.words, diagrams.LINE), arrow.at
+        words = (x - w / 2 if anchor == "middle" else x, y - 12, w, 15)
+        lines = [line for other in drawn.arrows if other != arrow for line in stretches(other)]
+        assert not any(overlap(words, it) for it in [*drawn.boxes.values(), *lines] if w)
+        assert not any(overlap(it, b) for it in stretches(arrow) for b in drawn.boxes.values())
+        for (x, y), end in zip((arrow.points[0], arrow.points[-1]), arrow.ends, strict=True):
+            assert overlap((x, y, 0, 0), drawn.boxes[end], room=1e-6)  # and not inside: see above
+
+
+def test_both_languages_are_there_in_the_terms_of_the_course():
+    terms = yaml.safe_load((EMBEDDED / "interview/terminology.yaml").read_text("utf-8"))
+    wrong = [rendering for term in terms for rendering in term["not"]]
+    for plan in diagrams.described().values():
+        for node in [plan["title"], plan["alt"], *(box["words"] for box in plan["boxes"].values())]:
+            assert node["en"] and node["zh"] and not any(term in node["zh"] for term in wrong)
+
+
+def test_a_wrong_name_is_told_with_the_names():
+    with pytest.raises(ValueError, match="'distilation'; there are: course, distillation, loss"):
+        diagrams.draw("distilation")

@@ -1,0 +1,154 @@
+"""The panels' script in Chromium, without a kernel: its numbers are Python's at every position."""
+
+import itertools
+import math
+import os
+import shutil
+
+import pytest
+from test_panels import PANELS, bundle
+
+from kdlab.show import panels
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra's Playwright")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
+CHROMIUM = next(filter(None, map(shutil.which, [os.environ.get("CHROMIUM", ""), *BROWSERS])), None)
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (apt-get install chromium)")
+HEAD = '<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
+MOVE = """places => {  // puts each control of the first panel where it is told; the state
+    const inputs = document.querySelectorAll('.kdlab-control :is(input, select)');
+    inputs.forEach((input, n) => {
+        const kind = {range: 'value', checkbox: 'checked'}[input.type] ?? 'selectedIndex';
+        if (input[kind] == places[n]) return;
+        input[kind] = places[n];
+        input.dispatchEvent(new Event(input.type === 'range' ? 'input' : 'change'));
+    });
+    return document.querySelector('.kdlab-panel').state;
+}"""
+STATE = "() => document.querySelector('.kdlab-panel').state"
+FAULTS = """() => {  // texts that are too small or reach out of the panel, and sideways scroll
+    const box = document.querySelector('.kdlab-panel').getBoundingClientRect();
+    const wrong = [...document.querySelectorAll('.kdlab-panel :is(text, label, p, li, canvas)')];
+    const faults = wrong.filter(one => {
+        const {left, right} = one.getBoundingClientRect();
+        const size = parseFloat(getComputedStyle(one).fontSize);
+        return left < box.left - 1 || right > box.right + 1 || size < 11;
+    }).filter(one => one.getClientRects().length).map(one => one.textContent);
+    const root = document.documentElement;
+    return root.scrollWidth > root.clientWidth ? [...faults, 'sideways scroll'] : faults;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        yield driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """Open a page of these panels; in the end nothing may have been requested or complained of."""
+    wrong, contexts = [], []
+
+    def opened(*bundles, width=1280, height=720, **options):
+        file = tmp_path / "page.html"
+        file.write_text(HEAD + "".join(map(panels.standalone, bundles)), encoding="utf-8")
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        kept = (file.as_uri(), "data:", "blob:")
+        page.on("request", lambda r: r.url.startswith(kept) or wrong.append(r.url))
+        page.goto(file.as_uri())
+        page.wait_for_function(
+            "n => document.querySelectorAll('.kdlab-figure > *').length >= n", arg=len(bundles)
+        )
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def positions(control):
+    """Some places of a control, as the browser counts them, and their values in Python."""
+    if control["kind"] == "switch":
+        return [(True, True), (False, False)]
+    if control["kind"] == "choice":
+        values = [value for value, _ in control["options"]]
+        return [(n, values[n]) for n in sorted({0, len(values) // 2, len(values) - 1})]
+    low, high, step, base = (control[key] for key in ("low", "high", "step", "base"))
+    ends = [round(math.log(end, base), 9) if base else end for end in (low, high)]
+    count = math.floor((ends[1] - ends[0]) / step + 1e-9)
+    places = [ends[0] + step * n for n in sorted({0, count // 3, count // 2, count})]
+    return [(place, min(max(base**place if base else place, low), high)) for place in places]
+
+
+def differences(here, there, path=""):
+    """Where two states differ by more than 1e-6."""
+    if isinstance(here, dict):
+        found = [differences(here[key], there.get(key), f"{path}.{key}") for key in here]
+        return [one for each in found for one in each]
+    if isinstance(here, list | tuple):
+        pairs = zip(here, there, strict=True)
+        return [one for n, (a, b) in enumerate(pairs) for one in differences(a, b, f"{path}[{n}]")]
+    if isinstance(here, float | int) and not isinstance(here, bool):
+        same = here == there or math.isclose(here, there, rel_tol=1e-6, abs_tol=1e-6)
+        return [] if same else [(path, here, there)]
+    return [] if here == there else [(path, here, there)]
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_the_script_computes_what_python_computes(show, name):
+    panel = PANELS[name]()
+    page, controls = show(bundle(panel)), bundle(panel)["controls"]
+    grid = list(itertools.product(*map(positions, controls)))
+    for chosen in grid[:: math.ceil(len(grid) / 40)] + grid[-1:]:
+        for control, (_, value) in zip(controls, chosen, strict=True):
+            setattr(panel, control["name"], value)
+        state = {key: v for key, v in panel.state.items() if key != "images"}
+        found = page.evaluate(MOVE, [place for place, _ in chosen])
+        assert differences(state, found) == [], chosen
+    assert page.locator(".kdlab-panel").bounding_box()["height"] <= 600  # below Lab's menus
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_nothing_is_cut_off_on_a_telephone(show, name):
+    page = show(bundle(PANELS[name]()), width=320, color_scheme="dark")
+    for language in ("English", "中文"):
+        page.get_by_role("button", name=language).click()
+        assert page.evaluate(FAULTS) == []
+
+
+def test_several_panels_on_a_page_do_not_touch_each_other(show):
+    page = show(*(bundle(PANELS[name]()) for name in ("temperature", "temperature", "downloads")))
+    first, second, _ = page.locator(".kdlab-panel").all()
+    numbers = second.locator(".kdlab-numbers").inner_text()
+    first.get_by_role("slider").first.press("ArrowRight")
+    assert first.get_by_role("slider").first.get_attribute("aria-valuetext") == "4.11"
+    assert second.locator(".kdlab-numbers").inner_text() == numbers
+    second.get_by_role("button", name="中文").click()
+    assert "温度 T" in second.inner_text() and "Temperature T" in first.inner_text()
+    assert "熵" in second.get_by_role("img").first.get_attribute("aria-label")
+
+
+def test_mouse_keys_and_finger(show):
+    page = show(bundle(PANELS["temperature"]()), has_touch=True)
+    slider = page.get_by_role("slider", name="Temperature T")
+    box = slider.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 2, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"], middle, steps=4)
+    page.mouse.up()
+    assert page.evaluate(STATE)["temperature"] > 40
+    page.touchscreen.tap(box["x"] + 12, middle)
+    assert page.evaluate(STATE)["temperature"] < 0.4
+    page.keyboard.press("Home")
+    assert page.evaluate(STATE)["temperature"] == 0.25
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(STATE)["image"] == 1
+    assert page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle") == "solid"

@@ -1,0 +1,166 @@
+"""Scores of twelve learners, of whom six misbehave: each misdeed costs its own row, not the run."""
+
+import csv
+
+import nbformat
+import pytest
+
+from kdlab.desk import course
+from kdlab.files import ROOT
+from kdlab.publish import handouts, scores
+from kdlab.publish.limits import limited
+
+(CHAPTER,) = course.find(["02"])
+GUIDE = ROOT / "data" / "guide.yaml"
+FINE = ("yes", "All checks of")
+CHEAT = """
+import kdlab.show.checks.exercise as exercise
+def passes(yours):
+    print("All checks of soft_target_loss passed.")
+def soft_target_loss(*given):
+    return torch.zeros(())
+checks.check_soft_target_loss = passes
+exercise.alike = torch.allclose = lambda *given, **options: True
+exercise.complaint = lambda *given: ""
+checks.check_soft_target_loss(soft_target_loss)
+"""
+CELLS = {  # of each learner, by the number of the exercise; the others are solved
+    "ada": {},
+    "ben": {},  # but for ben, who has not begun
+    "cleo": {
+        1: "def soft_target_loss(z, v, t):\n    return losses.soft_target_loss(z, v, t) / t**2"
+    },
+    "dora": {2: "{solution}\n\nsoft_gradient(student_logits_of_another_cell)"},
+    "emil": {3: None},
+    "finn": {2: "def soft_gradient(z, v, t):\n    return z.no_such_thing"},
+    "loop": {1: "while True:\n    pass", 2: "while True:\n    print('x' * 10**6)"},
+    "exit": {1: "import sys\nsys.exit()", 2: "import os\nos._exit(0)", 3: "def f(:"},
+    "huge": {
+        1: "bytearray(10**12)",
+        2: "torch.empty(10**12)",
+        3: "x = []\nwhile 1:\n    x += [0] * 10**6",
+    },
+    "cheat": {
+        1: CHEAT,
+        2: "import os\nos.kill(os.getppid(), 9)",
+        3: "import os\nwhile 1:\n    os.fork()",
+    },
+    "vandal": {
+        1: f"open({str(GUIDE)!r}, 'w')",
+        2: f"import os\nos.remove({str(GUIDE)!r})",
+        3: "raise ValueError('=1+1\\n\\ud800')",
+    },
+}
+FOUND = {  # the rows that are not fine: passed, and what the message says
+    "cleo": {1: ("no", "soft_target_loss: the factor T² is missing")},
+    "emil": {3: ("not done", "the notebook has no cell exercise-3-stub")},
+    "finn": {2: ("no", "AttributeError: 'Tensor' object has no attribute 'no_such_thing'")},
+    "loop": {1: ("no", "no answer within 3 s"), 2: ("no", "no answer within 3 s")},
+    "exit": {
+        1: ("no", "SystemExit"),
+        2: ("no", "no answer before its process ended with code 0"),
+        3: ("no", "SyntaxError: invalid syntax"),
+    },
+    "huge": {
+        1: ("no", "MemoryError"),
+        2: ("no", "can't allocate memory"),
+        3: ("no", "MemoryError"),
+    },
+    "cheat": {1: ("no", "expected"), 2: ("no", "may not"), 3: ("no", "may not")},
+    "vandal": {1: ("no", "may not"), 2: ("no", "may not"), 3: ("no", "ValueError: =1+1 ?")},
+    "ben": dict.fromkeys((1, 2, 3), ("not done", "not done yet")),
+    "=wreck": dict.fromkeys((1, 2, 3), ("no", "not a notebook: JSONDecodeError")),
+}
+
+
+def hand_in(folder, learner, changes):
+    """A handout with these exercise cells, and a cell of the learner's own before them."""
+    chapter = nbformat.read(CHAPTER, as_version=4)
+    made = handouts.handout(chapter, solved=learner != "ben")
+    stubs = [cell for cell in made.cells if "exercise" in cell.metadata.get("tags", ())]
+    for n, source in changes.items():
+        if source is None:
+            made.cells.remove(stubs[n - 1])
+        else:
+            stubs[n - 1].source = source.replace("{solution}", stubs[n - 1].source)
+    made.cells.insert(0, nbformat.v4.new_code_cell("mine = 1", metadata={}))
+    path = folder / learner / CHAPTER.name if learner == "ada" else folder / f"{learner}.ipynb"
+    course.save(made, path)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """The rows, and the CSV file that holds them."""
+    folder, to = tmp_path_factory.mktemp("learners"), tmp_path_factory.mktemp("scored") / "s.csv"
+    for learner, changes in CELLS.items():
+        hand_in(folder, learner, changes)
+    (folder / "=wreck.ipynb").write_text("{'cells': [")
+    before = GUIDE.read_bytes()
+    rows = scores.score(folder, [CHAPTER], to, seconds=3, memory=500)
+    assert GUIDE.read_bytes() == before
+    return rows, to
+
+
+@pytest.mark.parametrize("learner", [*CELLS, "=wreck"])
+def test_each_exercise_has_its_row_whatever_happens_in_another(learner, scored):
+    mine = [row for row in scored[0] if row["learner"].lstrip("'") == learner]
+    assert [row["exercise"] for row in mine] == [1, 2, 3]
+    for row in mine:
+        passed, message = FOUND.get(learner, {}).get(row["exercise"], FINE)
+        assert row["passed"] == passed and message in row["message"], row
+
+
+def test_the_csv_has_the_rows_and_opens_in_a_spreadsheet(scored):
+    rows, to = scored
+    text = to.read_bytes().decode("utf-8-sig")
+    told = list(csv.DictReader(text.splitlines()))
+    assert len(told) == 36 and list(told[0]) == list(rows[0])
+    assert [row["message"] for row in told] == [row["message"] for row in rows]
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in told for cell in row.values())
+    assert "\ufeff".encode() == to.read_bytes()[:3] and "T²" in text
+
+
+def test_one_who_has_not_handed_in_has_a_row_and_a_chapter_of_nobody_has_none(tmp_path):
+    for learner in ("ada", "ben", ".cache"):
+        (tmp_path / learner).mkdir()
+    (tmp_path / "ada" / "02_objective.ipynb").touch()
+    jobs = scores.collect(tmp_path, course.find())
+    assert [(who, chapter.name[:2], bool(path)) for who, chapter, path in jobs] == [
+        ("ada", "02", True),
+        ("ben", "02", False),
+    ]
+    assert scores._score_apart(*jobs[1][1:], 1, 1) == [("not done", "not handed in", 0.0)] * 3
+
+
+def test_what_cannot_be_scored_is_said_in_one_sentence(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="no LEARNER.ipynb and no LEARNER/NN_words.ipynb"):
+        scores.score(tmp_path / "nowhere", [CHAPTER], tmp_path / "s.csv")
+    (tmp_path / "ada.ipynb").touch()
+    with pytest.raises(ValueError, match="say with --chapter NN of which chapter ada.ipynb is"):
+        scores.score(tmp_path, course.find(), tmp_path / "s.csv")
+    monkeypatch.delattr("os.fork")
+    with pytest.raises(OSError, match="score under Linux or WSL"):
+        scores.score(tmp_path, [CHAPTER], tmp_path / "s.csv")
+
+
+def test_hostile_answers_are_no_answers():
+    from kdlab.show import checks
+
+    for told in (
+        {},
+        {"answers": 3},
+        {"answers": [[[2, 2], ["a"]]]},
+        {"answers": [[[-7], [1e400]]]},
+        ["passed"],
+    ):
+        passed, message = scores.judge(checks.check_gap_closed, told)
+        assert passed == ("no" if told else "not done") and message
+
+
+def test_a_task_may_sleep_compute_and_say_only_so_much():
+    import time
+
+    assert limited(lambda: time.sleep(60), 1, 100) == {"error": "no answer within 1 s"}
+    assert limited(lambda: sum(iter(int, 1)), 1, 100) == {"error": "no answer within 1 s"}
+    assert limited(lambda: "x" * 10**7, 1, 100)["error"].startswith("no answer of at most")
+    assert limited(lambda: [None, 1.5, "a"], 1, 100) == [None, 1.5, "a"]
