@@ -21,7 +21,7 @@ lab course bench: .venv/learner.stamp
 	@$(PY) -m kdlab $@
 
 decks: .venv/learner.stamp
-	@$(PY) -m kdlab deck 01 02 --language both
+	@$(PY) -m kdlab deck 01 02 03 04 05 06 07 08 --language both
 
 test: .venv/test.stamp
 	@$(PY) tests/run_all.py

@@ -87,7 +87,7 @@ PANELS = {
     "temperature": temperature_panel,
     "ladder": ladder_panel,
     "objective": objective_panel,
-    "labels": label_panel,
+    "few_labels": label_panel,
     "downloads": download_panel,
     "robustness": robustness_panel,
     "verification": verification_panel,

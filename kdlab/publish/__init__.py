@@ -1,1 +1,1 @@
-"""The course for others: handouts of the chapters, and scores of what comes back."""
+"""The course for others: lectures as slides, handouts, and scores of what comes back."""

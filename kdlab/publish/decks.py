@@ -69,8 +69,10 @@ def outputs(cell: NotebookNode, alt: str, columns: Sequence[str], language: str)
                 yield diagrams.draw(drawn[1], language)._repr_mimebundle_()["text/html"]
             elif "text/html" in data:
                 yield html_table(data["text/html"], columns)
-            else:
-                yield markdown(data.get("text/markdown") or data["text/plain"])
+            elif "text/markdown" in data:
+                yield markdown(data["text/markdown"])
+            else:  # a Series, say
+                yield f'<pre class="output">{escape(data["text/plain"])}</pre>'
 
 
 def html_table(found: str, columns: Sequence[str] = ()) -> str:

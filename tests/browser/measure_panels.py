@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-NAMES = ("temperature", "ladder", "objective", "labels", "downloads", "robustness",
+NAMES = ("temperature", "ladder", "objective", "few_labels", "downloads", "robustness",
          "verification", "advice")  # fmt: skip
 FRAMES = 80
 TESTS = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ stands in `data/words.yaml`.
 from kdlab.show.panels.advice import advice_panel, advice_state, evidence_rows
 from kdlab.show.panels.base import MIME, Panel, standalone
 from kdlab.show.panels.downloads import download_figure, download_panel, download_state
-from kdlab.show.panels.labels import label_curves_figure, label_panel, label_state
+from kdlab.show.panels.few_labels import label_curves_figure, label_panel, label_state
 from kdlab.show.panels.objective import (
     objective_state,
     temperature_lambda_grid,

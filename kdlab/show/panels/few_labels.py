@@ -105,4 +105,4 @@ def label_panel(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]])
     def compute(kind: str, labelled: int) -> dict:
         return label_state(kind, runs[kind], labelled)
 
-    return base.Panel("labels", controls, {"counts": counts, "runs": seeds}, compute)
+    return base.Panel("few_labels", controls, {"counts": counts, "runs": seeds}, compute)
