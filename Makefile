@@ -2,26 +2,27 @@
 # Each target makes .venv by itself when it is missing or when the requirements have changed.
 PYTHON ?= python3
 PY := .venv/bin/python
-PIP := $(PY) -m pip install --disable-pip-version-check $(if $(CI),--quiet)
-FAILED := { echo "kdlab: the requirements could not be installed (pip says why above);\
- is this machine online? Nothing is lost: run the same command again." >&2; exit 1; }
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help lab course test bench decks format clean
+.PHONY: help lab course test bench decks book format clean
 help:
-	@echo "make lab     open the course in JupyterLab"
+	@echo "make lab     open the course in JupyterLab; with COPY=FOLDER in a copy of your own"
 	@echo "make course  run every chapter from top to bottom and print a table"
 	@echo "make test    lint, tests, and every notebook under nbval"
 	@echo "make decks   the lectures as slides, in build/decks"
+	@echo "make book    the course as a static site, in build/book"
 	@echo "make bench   a plain distillation loop against kdlab, side by side"
 	@echo "make format  put the code into the one format"
 	@echo "make clean   remove .venv and build"
 
 lab course bench: .venv/learner.stamp
-	@$(PY) -m kdlab $@
+	@$(PY) -m kdlab $@ $(if $(COPY),$(if $(filter lab,$@),--copy "$(COPY)"))
 
 decks: .venv/learner.stamp
-	@$(PY) -m kdlab deck 01 02 03 04 05 06 07 08 --language both
+	@$(PY) -m kdlab deck 01 02 03 04 05 06 07 08 09 --language both
+
+book: .venv/book.stamp
+	@$(PY) -m kdlab book
 
 test: .venv/test.stamp
 	@$(PY) tests/run_all.py
@@ -32,19 +33,17 @@ format: .venv/test.stamp
 clean:
 	rm -rf .venv build
 
-# A torch that the machine already has is used as it is: the build fits its hardware, and several GB stay away.
+# One line of progress a step; what pip or uv say goes to build/setup.log.
 .venv/learner.stamp: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	{ echo "kdlab: needs Python 3.10 or newer as python3; say which with: make PYTHON=/path/to/python" >&2; exit 1; }
-	@$(PY) -m pip --version >/dev/null 2>&1 || { rm -rf .venv && echo "kdlab: setting up .venv (once)" && $(PYTHON) -m venv \
-	$$($(PYTHON) -c 'from importlib.util import find_spec as has; \
-	print("--system-site-packages" * bool(has("torch") and has("torchvision")))') .venv; }
-	@$(PIP) -r requirements.txt || $(FAILED)
+	@command -v $(PYTHON) >/dev/null || \
+	{ echo "kdlab: no $(PYTHON) here; say which Python with: make PYTHON=/path/to/python3.11 lab" >&2; exit 1; }
+	@$(PYTHON) kdlab/desk/install.py
 	@touch $@
 
-# The independent oracles of losses and attack would pull in a lot: they come alone, and their tests skip without them.
 .venv/test.stamp: .venv/learner.stamp
-	@$(PIP) -e '.[test]' || $(FAILED)
-	@for oracle in torchdistill==1.1.5 torchattacks==3.5.1; do \
-	$(PIP) --no-deps $$oracle || echo "kdlab: $$oracle is not to be had; its tests are skipped" >&2; done
+	@$(PYTHON) kdlab/desk/install.py test
+	@touch $@
+
+.venv/book.stamp: .venv/learner.stamp
+	@$(PYTHON) kdlab/desk/install.py book
 	@touch $@

@@ -57,17 +57,31 @@ def check_device(device: str) -> None:
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
-def lab(arguments: Annotated[Words, Argument(help="options for JupyterLab")] = None) -> None:
-    """Open the course in JupyterLab, at 00_start_here."""
+def lab(
+    arguments: Annotated[Words, Argument(help="options for JupyterLab")] = None,
+    copy: Annotated[Folder, Option(help="work in a copy of the chapters, in this folder")] = None,
+) -> None:
+    """Open the course in JupyterLab, at 00_start_here; with --copy, leave the clone as it is."""
+    from kdlab.desk import copies
     from kdlab.desk.course import INLINE
     from kdlab.files import ROOT, environment
 
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}"]
+    root = copy.expanduser().resolve() if copy else ROOT
+    told = copies.update(root) if copy else {}
+    for kind in ("new", "updated"):
+        names = [name for name, done in told.items() if done == kind]
+        if names:
+            listed = ", ".join(names) if len(names) < 6 else f"{len(names)} files"
+            typer.echo(f"{kind} in {root}: {listed}")
+    for name in (name for name, done in told.items() if done == "kept"):
+        beside = f"{Path(name).stem}.new{Path(name).suffix}"
+        typer.echo(f"{name} has your changes and stays; the course's version is now {beside}")
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}"]
     command += ["--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container one is root
         command.append("--allow-root")
     command += arguments or []
-    status = subprocess.run(command, cwd=ROOT, env=environment(MPLBACKEND=INLINE))
+    status = subprocess.run(command, cwd=root, env=environment(MPLBACKEND=INLINE))
     raise typer.Exit(status.returncode)
 
 
@@ -186,12 +200,13 @@ def sheet(folder: Annotated[Folder, Argument(help="where to; default: build")] =
         typer.echo(f"The cheat sheet is in {path}: open it in a browser and print it")
 
 
-MODES = ("cards", "choice", "mock", "stats", "tomorrow")
+MODES = ("cards", "choice", "find", "mock", "stats", "tomorrow")
 
 
 @app.command()
 def quiz(
     mode: Annotated[str, Argument(help=", ".join(MODES))] = "cards",
+    words: Annotated[Words, Argument(help="that the questions have, in either language")] = None,
     language: Language = "en",
     chapter: Annotated[Numbers, Option(help="again for several")] = None,
     level: Annotated[Numbers, Option(help="1, 2 or 3; again for several")] = None,
@@ -204,7 +219,7 @@ def quiz(
     """Interview questions by spaced repetition, a mock interview, a plan for tonight."""
     from kdlab.interview import bank, quiz, sessions, trainer
 
-    where = {"chapters": chapter or (), "topics": topic or ()}
+    where = {"chapters": chapter or (), "topics": topic or (), "words": " ".join(words or [])}
     seed = time_ns() if seed is None else seed
     if mode == "stats":
         sitting = sessions.readiness_sitting(by)
@@ -215,6 +230,8 @@ def quiz(
         sitting = sessions.mock_sitting(trainer.mock(minutes, levels=levels, seed=seed, **where))
     elif mode == "choice":
         sitting = sessions.choice_sitting(bank.find_items(levels=level or (), **where), seed)
+    elif mode == "find":
+        sitting = sessions.search_sitting(bank.find_items(levels=level or (), **where))
     elif mode == "cards":
         sitting = sessions.card_sitting(bank.find_items(levels=level or (), **where))
     else:
@@ -291,6 +308,36 @@ def deck(
             continue
         for made in decks.write_decks(path, to or files.BUILD / "decks", language):
             typer.echo(f"The lecture is in {made}: open it in a browser; S opens your notes")
+
+
+@app.command()
+def fresh(
+    chapters: Annotated[list[str], Argument(help="01, principle, ...")],
+    language: Language = "en",
+    copy: Annotated[Folder, Option(help="in the working copy that `lab --copy` made")] = None,
+) -> None:
+    """Put a chapter back as it was; what you wrote is kept beside it as NN_words.mine.ipynb."""
+    from kdlab import files
+    from kdlab.desk import copies
+
+    root = copy.expanduser().resolve() if copy else files.ROOT
+    if copy and not (root / copies.GIVEN).is_file():
+        raise ValueError(f"no working copy in {root}; this makes one: python -m kdlab lab --copy")
+    for source in copies.find_chapters(chapters, language):
+        given = copies.original(source) if copy else copies.committed(source)
+        mine = copies.put_back(root / source.relative_to(files.ROOT), given)
+        kept = f"; what you wrote is in {mine}" if mine else ""
+        typer.echo(f"{source.name} is as the course has it{kept}")
+
+
+@app.command()
+def book(to: Annotated[Folder, Option(help="default: build/book")] = None) -> None:
+    """Build the course as a static site in both languages, from its saved outputs."""
+    from kdlab import files
+    from kdlab.publish.book.build import write_book
+
+    first = write_book((to or files.BUILD / "book").resolve())
+    typer.echo(f"The book is in {first}: open it in a browser")
 
 
 if __name__ == "__main__":

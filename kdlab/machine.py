@@ -1,10 +1,11 @@
 """What this machine can do, and how to name it beside a recorded result."""
 
 import contextlib
+import math
 import os
 import platform
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import psutil
 import torch
@@ -26,8 +27,27 @@ def autocast(device: str = "cpu") -> contextlib.AbstractContextManager:
 
 
 def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors that this process may use: of its affinity, what a container's quota leaves."""
+    every = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else every
+    return max(1, int(min(allowed, quota())))
+
+
+def quota(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Processors' worth of time that cgroups (v2 or v1) leave this process; inf without a limit."""
+    least = math.inf
+    for line in groups.read_text().splitlines() if groups.is_file() else ():
+        _, kinds, own = line.split(":", 2)
+        if kinds and "cpu" not in kinds.split(","):
+            continue
+        for group in (PurePosixPath(own), *PurePosixPath(own).parents):  # each limits those below
+            folder = root / ("cpu" if kinds else "") / group.relative_to("/")
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if kinds else ("cpu.max",)
+            with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+                told = " ".join((folder / name).read_text() for name in names)
+                time, period = map(int, told.split())
+                least = min(least, time / period) if time > 0 else least  # v1: -1 is no limit
+    return least
 
 
 def reset_peak_memory(device: str = "cpu") -> None:

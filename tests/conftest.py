@@ -5,8 +5,11 @@ fails by chance. New ones: pytest -m hypothesis --hypothesis-profile=nightly
 """
 
 import os
+import shutil
 
 import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the workers share the cores
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -33,3 +36,17 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr("kdlab.records.results_dir", lambda: tmp_path / "results")
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "results"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser; `$KDLAB_BROWSER` names another than those on the path."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    named = [os.environ.get("KDLAB_BROWSER", ""), *BROWSERS]
+    path = next(filter(None, map(shutil.which, named)), None)
+    if path is None:
+        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)} is on the path")
+    with sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -1,36 +1,122 @@
 """Write what the READMEs say about chapters, teachers and results from the files themselves.
 
 python tests/render_readme.py
-renders every block between `<!-- NAME:begin -->` and `<!-- NAME:end -->`, and the picture;
+renders every block between `<!-- NAME:begin -->` and `<!-- NAME:end -->`, and the pictures;
 tests/test_readme.py fails where a block is no longer what the records say.
 """
 
 import re
 import statistics
-from pathlib import Path
 
 import nbformat
+import render_picture
 
 from kdlab import metrics, plans, records, teachers
-from kdlab.desk.course import fewer_colours, find
-from kdlab.files import ROOT
-from kdlab.show import figures, sheets
+from kdlab.desk.course import find
+from kdlab.files import NOTEBOOKS, ROOT
+from kdlab.show import sheets
 
-READMES = (ROOT / "README.md", ROOT / "data" / "README.md")
-PICTURE = records.results_dir() / "cifar-gain.png"
+PAGES = {
+    "README.md": "en",
+    "README.zh.md": "zh",
+    "RESULTS.md": "en",
+    "data/README.md": "en",
+}
+HEADS = {
+    "en": "| | chapter | what it shows | time on two cores |\n|---|---|---|---|",
+    "zh": "| | 章节 | 用时（双核） |\n|---|---|---|",
+}
+TIMES = {  # of a chapter's time line
+    "read": "阅读", "optional": "选读", "exercises": "练习", "cards": "卡片", "run": "运行",
+    "min": "分钟", "s": "秒",
+}  # fmt: skip
+HEADLINES = (  # (record, control, arm, metric), then what it is in both languages
+    (
+        ("trio", "labels", "distilled", "errors"),
+        "MNIST, Hinton's small net: test errors",
+        "MNIST，Hinton 的小网络：测试错误数",
+    ),
+    (
+        ("small-data", "CNN: 1000 labels", "CNN: teacher of 1000 labels", "accuracy"),
+        "CIFAR-10, 10,000 images of which 1,000 have a label: accuracy in %",
+        "CIFAR-10，10,000 张图像里只有 1,000 张有标签：准确率（%）",
+    ),
+    (
+        ("leaderboard", "labels", "soft targets", "accuracy"),
+        "CIFAR-10, labels and soft targets tuned alike: accuracy in %",
+        "CIFAR-10，标签与软目标同样调过参：准确率（%）",
+    ),
+    (
+        ("leaderboard", "labels", "labels, twice as long", "accuracy"),
+        "The same control, twice the epochs and no teacher: accuracy in %",
+        "同一对照，不用教师模型，只把训练轮数加倍：准确率（%）",
+    ),
+    (
+        ("robust", "adversarial training", "soft targets", "robust"),
+        "Under attack (PGD-20), from a robust teacher but on clean images: accuracy in %",
+        "受到攻击（PGD-20）时，只在干净图像上向鲁棒教师模型学：准确率（%）",
+    ),
+)
+ARMS = {  # in Chinese
+    "labels": "标签", "distilled": "蒸馏", "soft targets": "软目标",
+    "labels, twice as long": "标签，轮数加倍", "adversarial training": "对抗训练",
+    "CNN: 1000 labels": "1,000 个标签",
+    "CNN: teacher of 1000 labels": "同样 1,000 个标签教出的教师模型",
+}  # fmt: skip
 
 
-def chapters() -> str:
+def chapters(language: str) -> str:
     """The chapter map: titles, promises and times from the notebooks."""
-    lines = ["| | chapter | what it shows | time on two cores |", "|---|---|---|---|"]
+    lines = [HEADS[language]]
     for path in find():
+        if "." in path.stem:  # kept by a learner
+            continue
         cells = nbformat.read(path, as_version=4).cells
-        title = re.search(r"^# \d+ · (.+)$", cells[0].source, re.MULTILINE).group(1)
+        title = re.search(r"^# \w+ · (.+)$", cells[0].source, re.MULTILINE).group(1)
         promise = re.search(r"^> (.+)$", cells[0].source, re.MULTILINE).group(1)
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         time = re.search(r"\*\*Time:\*\* (.+)", text).group(1)
-        lines.append(f"| {path.name[:2]} | [{title}](notebooks/{path.name}) | {promise} | {time} |")
+        number, link = path.name[:2], f"notebooks/{path.name}"
+        if language == "en":
+            lines.append(f"| {number} | [{title}]({link}) | {promise} | {time} |")
+            continue
+        if (NOTEBOOKS / language / path.name).is_file():
+            link = f"notebooks/{language}/{path.name}"
+        time = re.sub("[a-z]+", lambda word: TIMES[word[0]], time)
+        lines.append(f"| {number} | [{title.split(' · ')[-1]}]({link}) | {time} |")
     return "\n".join(lines)
+
+
+def headlines(language: str) -> str:
+    """Five results, each with its control and its interval."""
+    lines = ["| result | control | arm | difference, paired (95% interval) | seeds |"]
+    if language == "zh":
+        lines = ["| 结果 | 对照 | 实验组 | 配对差值（95% 区间） | 种子数 |"]
+    lines.append("|---|---|---|---|---|")
+    for (name, control, arm, metric), *titles in HEADLINES:
+        digits, named = 1 if metric == "errors" else 2, ARMS if language == "zh" else {}
+        runs, title = records.read(name)["runs"], titles[language == "zh"]
+        cells = [
+            f"{named.get(a, a)}: {spread(records.values(runs, a, metric), digits)}"
+            for a in (control, arm)
+        ]
+        seeds = len(records.values(runs, arm, metric))
+        gap = interval(name, control, arm, metric, digits)
+        if language == "zh":
+            cells = [cell.replace(": ", "：") for cell in cells]
+            for en, zh in ((" (", "（"), (" to ", " 到 "), (")", "）"), (", noise", "，噪声")):
+                gap = gap.replace(en, zh)
+        lines.append(f"| {title} | {cells[0]} | {cells[1]} | {gap} | {seeds} |")
+    return "\n".join(lines)
+
+
+def interval(name: str, control: str, arm: str, metric: str, digits: int) -> str:
+    """The paired difference, its 95% interval, and whether it is noise; empty without pairs."""
+    found = records.compare(name, arm, control, metric)
+    if not (gap := found.gap):
+        return ""
+    told = f"{gap.mean:+.{digits}f} ({gap.low:+.{digits}f} to {gap.high:+.{digits}f})"
+    return told + ", noise" * (found.verdict == "noise")
 
 
 def spread(numbers: list[float], digits: int) -> str:
@@ -40,7 +126,7 @@ def spread(numbers: list[float], digits: int) -> str:
     return f"{statistics.mean(numbers):.{digits}f} ± {statistics.stdev(numbers):.{digits}f}"
 
 
-def results() -> str:
+def results(language: str) -> str:
     """One row an arm of each record, against its control."""
     lines = [
         "| experiment | control | arm | difference, paired (95% interval) | seeds |",
@@ -67,10 +153,7 @@ def results() -> str:
         title = f"{record['title']} ({unit})"
         for control, arm in compared(name, runs, metric):
             base, mine = (records.values(runs, a, metric) for a in (control, arm))
-            gap, found = "", records.compare(name, arm, control, metric)
-            if p := found.gap:
-                gap = f"{p.mean:+.{digits}f} ({p.low:+.{digits}f} to {p.high:+.{digits}f})"
-                gap += ", noise" * (found.verdict == "noise")
+            gap = interval(name, control, arm, metric, digits)
             lines.append(
                 f"| {title} | {control}: {spread(base, digits)} "
                 f"| {arm}: {spread(mine, digits)} | {gap} | {len(mine)} |"
@@ -118,14 +201,14 @@ def unseen(record: dict) -> list[str]:
     return lines
 
 
-def provenance() -> str:
+def provenance(language: str) -> str:
     """Where each record came from."""
     return "\n".join(
         f"- `{name}.json`: {records.provenance(name)}" for name in sheets.record_names()
     )
 
 
-def teacher_table() -> str:
+def teacher_table(language: str) -> str:
     """The teachers by their cards."""
     lines = [
         "| teacher | parameters | trained on | test errors | accuracy | file, kB | seconds | on |",
@@ -144,38 +227,34 @@ def teacher_table() -> str:
     return "\n".join(lines)
 
 
+def picture(language: str) -> str:
+    """The picture of the first screen, and what it shows."""
+    described = render_picture.describe(render_picture.story(), language)
+    return f"![{described}]({render_picture.FILES[language]})"
+
+
 BLOCKS = {
+    "picture": picture,
     "chapters": chapters,
+    "headlines": headlines,
     "results": results,
     "records": provenance,
     "teachers": teacher_table,
 }
 
 
-def render(text: str) -> str:
+def render(text: str, language: str = "en") -> str:
     """The text with each of its blocks written anew."""
     for name, block in BLOCKS.items():
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         if begin in text:
             before, rest = text.split(begin)
-            text = f"{before}{begin}\n{block()}\n{end}{rest.split(end)[1]}"
+            text = f"{before}{begin}\n{block(language)}\n{end}{rest.split(end)[1]}"
     return text
 
 
-def picture() -> bytes:
-    """The gain on CIFAR-10, a dot a run."""
-    runs = records.read("cifar-gain")["runs"]
-    arms = {"labels only": "labels"}
-    arms |= {f"taught by a\n{arm}": arm for arm in ("teacher of 10k", "teacher of 50k")}
-    drawing = figures.paired_dots(
-        {label: records.values(runs, arm, "accuracy") for label, arm in arms.items()},
-        ylabel="CIFAR-10 test accuracy, %",
-        title="Same student, same images: a teacher adds points",
-    )
-    return fewer_colours(drawing._repr_png_()[0])
-
-
 if __name__ == "__main__":
-    for path in READMES:
-        path.write_text(render(path.read_text("utf-8")), "utf-8")
-    Path(PICTURE).write_bytes(picture())
+    render_picture.main()
+    for name, language in PAGES.items():
+        path = ROOT / name
+        path.write_text(render(path.read_text("utf-8"), language), "utf-8")

@@ -1,20 +1,24 @@
-"""Seal the bank's translations: remember, for each text, that its two languages say the same.
+"""Seal the translations: remember, for each text, that its two languages say the same.
 
 python tests/seal_translations.py [--same NAME ...]
-writes data/interview/translations.json: for every bilingual text ("dark-knowledge/short") a short
-hash of its English and of its Chinese at the time both were last read side by side.
-tests/test_interview.py fails where one language has changed since and the other has not. This
-script seals new and removed texts and those of which both languages changed; for a change of one
-language alone it wants `--same dark-knowledge/short` (or `--same dark-knowledge`, all texts of the
-item), which says: read again, the other language still says the same.
+writes data/interview/translations.json: for every bilingual text of the bank
+("dark-knowledge/short") and every Markdown cell of a chapter with a Chinese edition
+("01_principle#title") a short hash of its English and of its Chinese at the time both were last
+read side by side. tests/test_interview.py fails where one language has changed since and the other
+has not. This script seals new and removed texts and those of which both languages changed; for a
+change of one language alone it wants `--same dark-knowledge/short` (or `--same dark-knowledge`,
+all texts of the item), which says: read again, the other language still says the same.
 """
 
 import argparse
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 
-from kdlab.files import write_json
+import nbformat
+
+from kdlab.files import NOTEBOOKS, write_json
 from kdlab.interview import bank
 from kdlab.words import LANGUAGES
 
@@ -34,6 +38,17 @@ def texts(node, name: str) -> Iterator[tuple[str, dict]]:
             yield from texts(child, f"{name}/{n}")
 
 
+def cells(chapter: str) -> Iterator[tuple[str, dict]]:
+    """Every Markdown cell that both editions of a chapter have, by chapter and cell id."""
+    editions = (NOTEBOOKS / chapter, NOTEBOOKS / "zh" / chapter)
+    english, chinese = (
+        {c.id: c.source for c in nbformat.read(path, 4).cells if c.cell_type == "markdown"}
+        for path in editions
+    )
+    for name in english.keys() & chinese.keys():
+        yield f"{chapter[:-6]}#{name}", {"en": english[name], "zh": chinese[name]}
+
+
 def digest(text: str) -> str:
     """Eight hex digits; where a line is broken does not matter."""
     return hashlib.sha256("".join(text.split()).encode()).hexdigest()[:8]
@@ -44,12 +59,16 @@ def current() -> Seals:
     found = {}
     for chapter in bank.chapters():
         whole = bank.chapter_bank(chapter)
-        parts = [({"title": whole["title"], "seed": whole["seed"]}, chapter)]
+        parts = [({k: whole[k] for k in ("title", "seed") if k in whole}, chapter)]
         parts += [(item, item["id"]) for item in whole["items"]]
         for part, name in parts:
             for place, text in texts(part, name):
                 found[place] = " ".join(digest(text[code]) for code in LANGUAGES)
-    return found
+    for path in (NOTEBOOKS / "zh").glob("*.ipynb"):
+        for place, text in cells(path.name):
+            if text["en"] != text["zh"]:  # otherwise it is not rendered yet
+                found[place] = " ".join(digest(text[code]) for code in LANGUAGES)
+    return dict(sorted(found.items()))
 
 
 def sealed() -> Seals:
@@ -73,7 +92,7 @@ def stale(old: Seals, new: Seals, same: tuple[str, ...] = ()) -> list[str]:
         f"{name}: {side} changed and the other language did not; put both right, or, if it still "
         f"says the same: python tests/seal_translations.py --same {name}"
         for name, side in one_sided(old, new).items()
-        if not {name, name.split("/")[0]} & set(same)
+        if not {name, re.split("[/#]", name)[0]} & set(same)
     ]
 
 
@@ -83,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
     same = tuple(parser.parse_args(arguments).same)
     old, new = sealed(), current()
     pending = one_sided(old, new)
-    known = {*pending, *(name.split("/")[0] for name in pending)}
+    known = {*pending, *(re.split("[/#]", name)[0] for name in pending)}
     if unknown := set(same) - known:
         raise SystemExit(f"no text of one changed language is called {', '.join(sorted(unknown))}")
     if trouble := stale(old, new, same):

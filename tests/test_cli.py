@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from kdlab.__main__ import app
 from kdlab.desk import course
 from kdlab.files import environment
+from kdlab.words import say
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -86,7 +87,7 @@ def test_write_cleans_what_it_commits(toy_run):
     here = str(ROOT), sys.prefix
     for unwanted in ("noise", course.WIDGET, '"widgets"', *here, " at 0x", "<module"):
         assert unwanted not in text, unwanted
-    assert course.PANEL_TEXT in text
+    assert say("panel.plain", "en") in text
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     figure = notebook.cells[1].outputs[-1]
     assert figure.metadata["image/png"]["alt"] == "The line rises."
@@ -126,6 +127,13 @@ def test_a_chapter_is_found_by_number_or_words(tmp_path, word):
     for name in ("00_start_here.ipynb", "01_principle.ipynb"):
         write_chapter(tmp_path, name)
     assert [path.name for path in course.find([word], tmp_path)] == ["01_principle.ipynb"]
+
+
+def test_an_appendix_is_found_and_comes_last(tmp_path):
+    for name in ("A1_museum.ipynb", "01_principle.ipynb"):
+        write_chapter(tmp_path, name)
+    assert [path.stem for path in course.find(["A1"], tmp_path)] == ["A1_museum"]
+    assert [path.stem for path in course.find([], tmp_path)] == ["01_principle", "A1_museum"]
 
 
 def test_an_unknown_chapter_is_answered_with_the_names(tmp_path):

@@ -38,7 +38,7 @@ def test_a_deck_needs_nothing_else(chapter, language):
     assert body.count("<section") == len(slides) >= 18
     assert not OUTSIDE.search(body) and not OUTSIDE.search(style)
     assert 'class="math">' in body and style.count("@font-face") == 10
-    shown = [cells[name] for slide in slides for name in slide.get("cells", ())]
+    shown = [cells[name] for slide in slides for name, _ in lectures.parts(slide)]
     alive = [MIME in output.get("data", {}) for c in shown for output in c.get("outputs", ())]
     assert body.count('type="application/json"') == sum(alive) > 0
     assert all(alt for alt in re.findall(r'<img alt="([^"]*)"', body)) and "<img src" not in body
@@ -53,7 +53,7 @@ def test_the_words_are_those_of_the_course(chapter):
 
 def test_first_and_last_slides(chapter):
     slides, cells = lectures.read_lecture(chapter)
-    assert "diagram" in cells[slides[0]["cells"][0]].metadata.tags
+    assert "diagram" in cells[next(lectures.parts(slides[0]))[0]].metadata.tags
     assert slides[0]["title"]["en"].startswith(f"{chapter.stem[:2]} · ")
     assert slides[-2]["ask"] and "cells" not in slides[-1]
 
@@ -62,7 +62,7 @@ def test_slide_types_follow_the_plan(chapter):
     slides, cells = lectures.read_lecture(chapter)
     types = lectures.slide_types(slides, cells)
     assert list(types) == list(cells) and set(types.values()) <= {"slide", "-", "skip"}
-    shown = {name for slide in slides for name in slide.get("cells", ())}
+    shown = {name for slide in slides for name, _ in lectures.parts(slide)}
     assert {name for name, kind in types.items() if kind != "skip"} == shown
     lectures.mark(chapter)
     marked = nbformat.read(chapter, as_version=4).cells
@@ -85,7 +85,9 @@ def test_slide_types_follow_the_plan(chapter):
         ({"text": {"en": "word " * 46, "zh": "字"}}, "46 words"),
         ({"text": {"en": "word"}}, "not there in en and zh"),
         ({"text": BOTH, "minutes": "2"}, "minutes"),
-        ({"text": BOTH, "show": "all"}, "one of output, code, both"),
+        ({"cells": ["silent"], "show": "all"}, "one of output, code, both"),
+        ({"cells": [{"long": {"show": "code", "lines": [1, 13]}}]}, "over 12 lines"),
+        ({"cells": [{"long": {"row": [1, 2]}}]}, "cell long has no key 'row'"),
         ({"tile": {}}, "no key is named 'tile'"),
         ({"text": BOTH, "minutes": 30}, "30 minutes"),
     ],
@@ -109,10 +111,28 @@ def test_what_is_amiss_is_told_in_a_sentence(change, told, tmp_path, monkeypatch
         lectures.read_lecture((tmp_path / "09_some.ipynb").rename(tmp_path / "08_other.ipynb"))
 
 
-def test_a_table_is_cut_to_its_columns():
+@pytest.mark.parametrize("styled", [False, True])
+def test_a_table_is_cut_to_its_rows_and_columns(styled):
     frame = pd.DataFrame(
-        {"mean": [1.5], "std": [float("nan")], "p": [0.1]}, index=pd.Index(["a"], name="arm")
+        {"mean": [1.5, 2.5], "std": [float("nan")] * 2, "p": [0.1, 0.2]},
+        index=pd.Index(["a", "b"], name="arm"),
     )
-    found = decks.html_table(frame.to_html(notebook=True), ["mean", "std"])
-    assert re.sub("<.*?>", " ", found).split() == ["mean", "std", "a", "1.5", "–"]
-    assert found.count("<tr") == 2 and "</table>" in found
+    html = frame.style.format("{:.1f}", na_rep="–").to_html() if styled else frame._repr_html_()
+    found = decks.html_table(html, lectures.span([2, 2]), ["mean", "std"])
+    words = re.sub("<.*?>", " ", found).replace("&nbsp;", "").split()
+    assert words == ["mean", "std", "b", "2.5", "–"] and " id=" not in found
+    assert found.count("<tr") == 2 and decks.html_table(html).count("<tr") == 3
+    merged = pd.concat({"labels": frame["p"], "distilled": frame["mean"]}).to_frame("x")
+    words = re.sub("<.*?>", " ", decks.html_table(merged._repr_html_())).split()
+    assert words == ["x", "labels", "a", "0.1", "b", "0.2", "distilled", "a", "1.5", "b", "2.5"]
+
+
+@pytest.mark.parametrize("number", PLANNED)
+def test_what_is_cut_is_there(number):
+    slides, cells = lectures.read_lecture(find([number])[0])
+    for name, how in (part for slide in slides for part in lectures.parts(slide)):
+        if how["rows"] == lectures.HOW["rows"]:
+            continue
+        *_, cut = decks.outputs(cells[name], "", how, "en")
+        lines = cut.count("<tr") - 1 if "<tr" in cut else cut.count("\n") + 1
+        assert lines == how["rows"][1] - how["rows"][0] + 1, name

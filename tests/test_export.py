@@ -150,6 +150,20 @@ def test_what_is_deployed_is_exported_once_and_anew_for_new_weights(monkeypatch,
     assert not set(export.exported_models().values()) & set(written)
 
 
+def test_a_read_only_cache_sends_exports_to_one_s_own(monkeypatch, tmp_path):
+    (tmp_path / "full").write_text("no folder can be made within a file, not even by root")
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "full"))
+    monkeypatch.setattr(export, "user_cache_path", lambda name, **_: tmp_path / name)
+    monkeypatch.setattr(export, "DEPLOYED", export.DEPLOYED[1:2])
+    files = export.exported_models(int8=False)
+    assert {path.parent for path in files.values()} == {tmp_path / "kdlab" / "onnx"}
+    assert all(path.is_file() for path in files.values())
+    assert export.exported_models(int8=False) == files
+    monkeypatch.setattr(export, "user_cache_path", lambda *_, **__: tmp_path / "full")
+    with pytest.raises(OSError, match="full"):
+        export.exported_models(int8=False)
+
+
 @pytest.mark.parametrize("deployed", export.DEPLOYED, ids=lambda d: d.name)
 def test_what_is_deployed_ships_with_an_honest_card(deployed):
     about, recipe = card(deployed.name), (TEACHERS | STUDENTS)[deployed.name]

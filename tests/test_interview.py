@@ -61,7 +61,7 @@ def _texts(node) -> Iterator[str]:
 
 def _unresolved(chapter: dict) -> Iterator[str]:
     """Anchors that are not exactly one cell of their notebook, functions that do not exist."""
-    entries = chapter["items"] + chapter["seed"]["corrections"]
+    entries = chapter["items"] + chapter.get("seed", {}).get("corrections", [])
     for place in (place for entry in entries for place in entry["shown_in"]):
         if (count := len(anchored(place))) != 1:
             yield f"{place['notebook']} has {count} cells tagged {place['anchor']}, not one"
@@ -269,17 +269,20 @@ def test_pages_render(language):
 
 
 def test_the_seed_form():
-    page = interview.seed_question(1).markdown
+    page = interview.seed_question(1, "both").markdown
     for word in ("题目", "答案", "举例", "解析", "Question", "Answer", "Example", "Analysis"):
         assert word in page
     assert "Where the seed is imprecise" in page
 
 
-def test_unknown_names_are_one_clear_sentence():
+def test_unknown_names_are_one_clear_sentence(monkeypatch):
     with pytest.raises(ValueError, match="no interview questions for chapter 99"):
         interview.corner(99)
     with pytest.raises(ValueError, match="no item"):
         interview.card_page("nothing")
+    monkeypatch.setattr(bank, "chapter_bank", lambda n: {"title": {"en": "x", "zh": "某"}})
+    with pytest.raises(ValueError, match="chapter 9 has no question of the seed"):
+        interview.seed_question(9)
     with pytest.raises(ValueError, match="'en', 'zh' or 'both'"):
         interview.corner(1, "fr")
 

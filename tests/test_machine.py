@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import math
 import os
 import platform
 import subprocess
@@ -35,11 +36,41 @@ def test_processor_is_named_everywhere(monkeypatch):
 
 
 def test_cores_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(machine, "quota", lambda: math.inf)
     if hasattr(os, "sched_getaffinity"):
         assert cores() == len(os.sched_getaffinity(0))
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+        for quota, count in {0.5: 1, 2.9: 2, 64.0: 8}.items():
+            monkeypatch.setattr(machine, "quota", lambda quota=quota: quota)
+            assert cores() == count
         monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cores() == 1
+
+
+@pytest.mark.parametrize(
+    "groups, files, processors",
+    [
+        ("0::/", {"cpu.max": "200000 100000"}, 2),
+        ("0::/a/b", {"a/b/cpu.max": "max 100000", "a/cpu.max": "150000 100000"}, 1.5),
+        ("0::/a", {"a/cpu.max": "400000 100000", "cpu.max": "300000 100000"}, 3),
+        ("0::/", {"cpu.max": "max 100000"}, math.inf),
+        ("0::/../b", {}, math.inf),  # of another container, which is not seen here
+        ("7:memory:/m\n1:cpu,cpuacct:/d", {"d/quota": "250000", "d/period": "100000"}, 2.5),
+        ("1:cpu:/d\n0::/", {"quota": "50000", "period": "100000"}, 0.5),
+        ("1:cpu:/", {"quota": "-1", "period": "100000"}, math.inf),
+    ],
+)
+def test_a_container_s_quota_is_heeded(tmp_path, groups, files, processors):
+    (tmp_path / "cgroup").write_text(groups + "\n")
+    for name, text in files.items():
+        *folders, last = name.split("/")
+        version1 = [] if last == "cpu.max" else ["cpu"]
+        path = tmp_path.joinpath(*version1, *folders, f"cpu.cfs_{last}_us" if version1 else last)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    assert machine.quota(tmp_path / "cgroup", tmp_path) == processors
+    assert machine.quota(tmp_path / "none", tmp_path) == math.inf  # not Linux
 
 
 def test_cache_folder(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""The museum of distillation bugs (chapter 05): for each exhibit, the line that would have caught
+"""The museum of distillation bugs (appendix A1): for each exhibit, the line that would have caught
 it, asserted of `kdlab`. A test has the id of its exhibit's cell.
 """
 
@@ -22,7 +22,7 @@ from kdlab.teachers import answer, load_teacher, save_teacher
 from kdlab.training import distil, fit, labels_only
 
 T = 4.0
-CHAPTER = next((Path(__file__).resolve().parents[1] / "notebooks").glob("05_*.ipynb"))
+APPENDIX = Path(__file__).resolve().parents[1] / "notebooks" / "A1_museum.ipynb"
 
 
 def pair(batch=12, classes=10):
@@ -229,7 +229,7 @@ def test_torchdistill_is_still_an_exhibit():
 
 
 def test_every_exhibit_has_its_test():
-    cells = nbformat.read(CHAPTER, as_version=4).cells
+    cells = nbformat.read(APPENDIX, as_version=4).cells
     exhibits = [c.id for a, c in zip(cells, cells[1:], strict=False) if "**Exhibit " in a.source]
     assert len(exhibits) >= 10
     assert [e for e in exhibits if "test_" + e.replace("-", "_") not in globals()] == []

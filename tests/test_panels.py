@@ -83,6 +83,12 @@ def download_panel():
     return panels.download_panel(MODELS)
 
 
+def acceptance_panel(n=4):
+    images = torch.zeros(n, 3, 32, 32, dtype=torch.uint8)
+    drafts = {"labels": logits(1, n), "distilled": logits(0, n) + 0.5 * logits(2, n)}
+    return panels.acceptance_panel(images, torch.arange(n), logits(0, n), drafts, CLASSES)
+
+
 PANELS = {
     "temperature": temperature_panel,
     "ladder": ladder_panel,
@@ -92,6 +98,7 @@ PANELS = {
     "robustness": robustness_panel,
     "verification": verification_panel,
     "advice": panels.advice_panel,
+    "acceptance": acceptance_panel,
 }
 
 
@@ -392,6 +399,31 @@ def test_the_guide_s_panel():
         assert [rules[n] for n in panel.state["lit"]] == [a.rule["id"] for a in advice]
     pages = bundle(panel)["data"]["rules"]
     assert pages[0]["page"]["en"] == guide.every_rule()[0].page("en")
+
+
+# ---------------------------------------------------------------- acceptance
+
+
+@pytest.mark.parametrize("t", [0.25, 1.0, 50.0])
+def test_what_is_accepted_is_one_minus_the_total_variation(t):
+    v, z = logits(0)[0], logits(1)[0]
+    state = panels.acceptance_state(v, z, t, 2)
+    p, q = losses.soften(v, t), losses.soften(z, t)
+    assert state["accepted"] == pytest.approx(1 - (p - q).abs().sum().item() / 2, abs=1e-6)
+    np.testing.assert_allclose(state["both"], torch.minimum(p, q), atol=1e-6)
+    same = panels.acceptance_state(v, v, t, 2)
+    assert same["accepted"] == pytest.approx(1) and same["tokens"] == pytest.approx(5)
+
+
+def test_the_acceptance_panel():
+    panel = acceptance_panel()
+    panel.draft, panel.temperature, panel.image = "distilled", 2, 3
+    assert panel.state["draft"] == "distilled" and panel.state["label"] == 3
+    assert panel.state["temperature"] == 2.0 and 1 <= panel.state["tokens"] <= 5
+    with pytest.raises(ValueError, match="panel needs as many"):
+        images = torch.zeros(3, 3, 32, 32, dtype=torch.uint8)
+        drafts = {"labels": logits(1)}
+        panels.acceptance_panel(images, torch.arange(4), logits(0), drafts, CLASSES)
 
 
 # ---------------------------------------------------------------- through a kernel

@@ -39,21 +39,15 @@ FAULTS = """() => {  // texts that are too small or reach out of the panel, and 
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        yield driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-
-
 @pytest.fixture
-def show(browser, tmp_path):
+def show(chromium, tmp_path):
     """Open a page of these panels; in the end nothing may have been requested or complained of."""
     wrong, contexts = [], []
 
     def opened(*bundles, width=1280, height=720, **options):
         file = tmp_path / "page.html"
         file.write_text(HEAD + "".join(map(panels.standalone, bundles)), encoding="utf-8")
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: wrong.append(message.text))

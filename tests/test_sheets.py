@@ -19,7 +19,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 PLACES = [
     *(s["shown_in"] for s in BOOK["statements"]),
     *(rule["shown_in"] for rule in BOOK["rules"]),
-    *(f"05_challenges#{e['exhibit']}" for e in BOOK["errors"]),
+    *(f"A1_museum#{e['exhibit']}" for e in BOOK["errors"]),
 ]
 
 
@@ -35,7 +35,7 @@ def test_each_place_is_one_cell(place):
 
 def test_errors_are_the_exhibits_of_the_museum():
     """In the museum's order, and each with its test."""
-    cells = nbformat.read(NOTEBOOKS / "05_challenges.ipynb", as_version=4).cells
+    cells = nbformat.read(NOTEBOOKS / "A1_museum.ipynb", as_version=4).cells
     titled = [bool(re.search(r"\*\*Exhibit \d", cell.source)) for cell in cells]
     exhibits = [cell.id for cell, title in zip(cells[1:], titled, strict=False) if title]
     assert [e["exhibit"] for e in BOOK["errors"]] == exhibits

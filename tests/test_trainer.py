@@ -1,6 +1,7 @@
 """What is asked next, choices, mock interviews, plans, and both front ends that show them."""
 
 import functools
+import html
 import itertools
 import json
 import re
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from kdlab.__main__ import app
 from kdlab.files import ROOT, environment
 from kdlab.interview import bank, panels, progress, quiz, sessions, trainer
-from kdlab.show import figures
+from kdlab.show import figures, style
 from kdlab.words import LANGUAGES
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -39,6 +40,38 @@ def at(monkeypatch):
 
 
 # ---------------------------------------------------------------- selection and cards
+
+
+def test_words_find_items_in_both_languages():
+    found = bank.find_items(words="温度")
+    assert len(found) > 10 and all("温度" in str(item) for item in found)
+    asked = ["温度" in item["question"]["zh"] for item in found]
+    assert asked == sorted(asked, reverse=True) and any(asked)  # those that ask for it come first
+    both = bank.find_items(words="Temperature 温度", levels=[1])
+    assert {item["id"] for item in both} <= {item["id"] for item in found}
+    assert all(item["level"] == 1 for item in both)
+    with pytest.raises(ValueError, match="no question of the bank has 'no-such-word'"):
+        bank.find_items(words="no-such-word")
+    assert {item["id"] for item in trainer.mock(10, words="温度")} <= {i["id"] for i in found}
+
+
+def test_find_shows_questions_with_their_short_answers():
+    shown = CliRunner().invoke(app, ["quiz", "find", "暗知识", "--language", "zh"])
+    assert shown.exit_code == 0 and "dark-knowledge" in shown.output and "1 ." not in shown.output
+    for item in bank.find_items(words="暗知识")[:3]:
+        assert item["id"] in shown.output
+    missing = CliRunner().invoke(app, ["quiz", "find", "no-such-word"])
+    assert missing.exit_code == 1
+
+
+def test_the_cards_panel_asks_only_what_has_the_words():
+    panel = panels.flash_cards()
+    panel.words.value = "ONNX"
+    assert "ONNX" in str(bank.find_items(words="onnx")[0])
+    shown = panel.body.value
+    assert any(
+        bank.title_of(i, "en")[:30] in html.unescape(shown) for i in bank.find_items(words="onnx")
+    )
 
 
 def test_due_comes_before_new_and_new_before_what_is_nearly_due(at):
@@ -155,7 +188,8 @@ def test_the_rubric_is_whole_and_bilingual():
 
 @pytest.mark.parametrize("language", ["both", "en", "zh"])
 def test_the_paper_interview_reads_without_a_kernel(language):
-    asked = trainer.mock(15, seed=2)
+    names = "does-kd-shrink", "soft-gradient", "how-many-seeds"  # answers without a table
+    asked = [bank.items()[name] for name in names]
     page = trainer.mock_page(asked, language)
     found = page._repr_html_()
     assert found.count("<details>") == found.count("</details>")
@@ -224,7 +258,7 @@ def test_statistics_as_a_page_and_a_plot(by, language, at):
 
 
 def test_without_a_chinese_font_a_plot_speaks_english(monkeypatch):
-    monkeypatch.setattr(figures, "chinese_font", lambda: None)
+    monkeypatch.setattr(style, "chinese_font", lambda: None)
     table = progress.readiness_table("kind")
     made = figures.progress_bars(table, ["概念"] * len(table), "zh")
     words = [text.get_text() for text in made.axes[0].get_yticklabels()]

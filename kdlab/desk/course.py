@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,13 +27,23 @@ from nbformat import NotebookNode
 from PIL import Image, ImageChops, ImageStat
 
 from kdlab import files
+from kdlab.desk.editions import TwoEditions, edition
 from kdlab.files import NOTEBOOKS, ROOT
+from kdlab.words import say
 
 MAX_BYTES = 600_000  # of a committed notebook
+NOTICE = r"\*\*(What to notice|观察要点)\*\*"  # begins the paragraph after a figure
 INLINE = "module://matplotlib_inline.backend_inline"  # where a kernel draws
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PANEL = "application/vnd.kdlab.panel+json"  # what a panel needs to live on without a kernel
-PANEL_TEXT = "A live panel: run the notebook to move its sliders. Its static twin stands below."
+SECONDS = {"word": 0.4, "line": 4, "figure": 45, "table": 30}  # of a first reading
+PARTS = {
+    "Exercises": "exercises",
+    "The seed's question": "cards",
+    "Interview corner": "cards",
+    "References": "",  # for looking up
+}
+HIDDEN = re.compile(r"<details>.*?</details>", re.DOTALL)
 
 
 class Chapter(NamedTuple):
@@ -48,12 +59,15 @@ class Chapter(NamedTuple):
 def find(wanted: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Path]:
     """The notebooks of `folder` whose number or words are in `wanted`; all of them when empty.
 
-    Raises ValueError, naming the chapters, for one that does not exist.
+    Chapters (NN_words) come first, then appendices (AN_words). Raises ValueError, naming them all,
+    for one that does not exist.
     """
     names = {}
-    for path in sorted(folder.glob("[0-9]*_*.ipynb")):
+    for path in sorted(folder.glob("[0-9A]*_*.ipynb")):
+        if "." in path.stem:  # kept by a learner: NN_words.mine.ipynb
+            continue
         number, words = path.stem.split("_", 1)
-        names[path] = {number, str(int(number)), words, path.stem, path.name}
+        names[path] = {number, number.lstrip("0") or "0", words, path.stem, path.name}
     if not names:
         raise FileNotFoundError(f"no chapters (NN_words.ipynb) in {folder}")
     for word in sorted(set(wanted).difference(*names.values())):
@@ -69,11 +83,16 @@ class _ThisInterpreter(AsyncKernelManager):
 
 
 def run_notebook(
-    path: Path, *, timeout: int = 1800, extra: dict[str, str] | None = None
+    path: Path,
+    *,
+    timeout: int = 1800,
+    extra: dict[str, str] | None = None,
+    chinese: dict[str, list] | None = None,
 ) -> tuple[NotebookNode, Chapter]:
     """Run one notebook in its folder; a failing cell ends it and is told in `Chapter.error`.
 
-    In a terminal, one line counts the cells. `extra` goes into the kernel's environment.
+    In a terminal, one line counts the cells. `extra` goes into the kernel's environment. Given
+    `chinese`, it gets the outputs, by cell id, that the Chinese edition shows in their place.
     """
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -82,14 +101,14 @@ def run_notebook(
     begun = []
 
     def started(cell: NotebookNode, cell_index: int) -> None:
-        if cell.cell_type == "code":
+        if cell.cell_type == "code" and cell not in begun[-1:]:
             begun.append(cell)
             if sys.stdout.isatty():
                 print(f"\r{path.stem:<24} cell {len(begun):>2}/{len(code)} ", end="", flush=True)
 
     quiet = ["--IPKernelApp.log_level=40"]  # errors, not remarks about the transport
     here = {"metadata": {"path": str(path.parent)}}
-    client = NotebookClient(
+    client = (NotebookClient if chinese is None else TwoEditions)(
         notebook,
         timeout=timeout,
         kernel_manager_class=_ThisInterpreter,
@@ -108,9 +127,59 @@ def run_notebook(
         where = f", code cell {len(begun)} (id {begun[-1].get('id')})" if begun else ""
         told = str(told).strip().split("\n")[0]
         error = f"{path.name}{where}: {kind}: {told}"
+    if chinese is not None:
+        chinese |= client.chinese
     seconds = time.perf_counter() - clock
     claims = sum(map(_asserts, code)) if error is None else 0
     return notebook, Chapter(path.stem, seconds, claims, _headline(code), error)
+
+
+def minutes(notebook: NotebookNode) -> dict[str, int]:
+    """Minutes of a chapter's parts; what is not there is left out.
+
+    `read` is a first reading: every cell up to the exercises, and the summary. Cells tagged
+    `optional` count as `optional` instead. `exercises` and `cards` take what they say of
+    themselves, `cards` also the reading of the seed's question.
+    """
+    spent, part = Counter(), "read"
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for heading in re.findall(r"^## (.+)$", cell.source, flags=re.MULTILINE):
+                named = (kind for start, kind in PARTS.items() if heading.startswith(start))
+                part = next(named, "read")
+        if part == "read":
+            kind = "optional" if "optional" in cell.metadata.get("tags", ()) else "read"
+            spent[kind] += reading_seconds(cell)
+        elif part == "exercises":
+            spent[part] += 60 * _numbers(r"^Difficulty .+? · (\d+) minutes", cell.source)
+        elif part == "cards":
+            page = re.sub("<[^>]+>", " ", "".join(_shown(cell, "text/html")))
+            cards = 60 * _numbers(r"level \d, (\d+) min", page)
+            spent[part] += cards or len(re.findall("[A-Za-z]+", page)) * SECONDS["word"]
+    return {kind: max(1, round(seconds / 60)) for kind, seconds in spent.items() if seconds}
+
+
+def reading_seconds(cell: NotebookNode) -> float:
+    """What a first reading of a cell takes: its words, or its lines of code, figures and tables."""
+    if cell.cell_type == "markdown":
+        return len(HIDDEN.sub("", cell.source).split()) * SECONDS["word"]
+    lines = sum(bool(line.strip()) for line in cell.source.splitlines())
+    figures = len([*_shown(cell, "image/png"), *_shown(cell, PANEL)])
+    figures += "diagram" in cell.metadata.get("tags", ())
+    tables = sum("<table" in page for page in _shown(cell, "text/html"))
+    tables += sum(page.startswith("|") for page in _shown(cell, "text/markdown"))
+    return lines * SECONDS["line"] + figures * SECONDS["figure"] + tables * SECONDS["table"]
+
+
+def _shown(cell: NotebookNode, kind: str) -> list[str]:
+    """What the outputs of a cell hold of one MIME type."""
+    return [
+        output.data[kind] for output in cell.get("outputs", ()) if kind in output.get("data", ())
+    ]
+
+
+def _numbers(pattern: str, text: str) -> int:
+    return sum(map(int, re.findall(pattern, text, flags=re.MULTILINE)))
 
 
 def _asserts(cell: NotebookNode) -> int:
@@ -126,7 +195,7 @@ def _headline(cells: Sequence[NotebookNode]) -> str:
     return lines[-1].strip() if lines else ""
 
 
-def clean(notebook: NotebookNode) -> NotebookNode:
+def clean(notebook: NotebookNode, language: str = "en") -> NotebookNode:
     """An executed notebook as it is committed: the same on every machine but for its results.
 
     Goes: widget state and views, stderr, kernel metadata, addresses, paths of this machine,
@@ -141,7 +210,7 @@ def clean(notebook: NotebookNode) -> NotebookNode:
         cell.pop("attachments", None)
         if cell.cell_type == "code":
             alt = notice(notebook.cells[position + 1 :])
-            outputs = (_clean_output(output, alt) for output in cell.outputs)
+            outputs = (_clean_output(output, alt, language) for output in cell.outputs)
             cell.outputs = [output for output in outputs if output is not None]
     return nbformat.from_dict(notebook)
 
@@ -149,12 +218,11 @@ def clean(notebook: NotebookNode) -> NotebookNode:
 def notice(cells: Sequence[NotebookNode]) -> str:
     """What the text after a figure says of it: its alternative text."""
     text = next((cell.source for cell in cells if cell.cell_type == "markdown"), "")
-    if "**What to notice**" not in text:
-        return ""
-    return " ".join(text.split("**What to notice**", 1)[1].replace("*", "").split()).lstrip(".: -")
+    _, _, told = re.sub(NOTICE, "\0", text, count=1).partition("\0")
+    return " ".join(told.replace("*", "").split()).lstrip(".:： -")
 
 
-def _clean_output(output: NotebookNode, alt: str) -> NotebookNode | None:
+def _clean_output(output: NotebookNode, alt: str, language: str) -> NotebookNode | None:
     if output.output_type == "stream":
         output.text = _portable(output.text)
         return output if output.name == "stdout" and output.text else None
@@ -165,7 +233,9 @@ def _clean_output(output: NotebookNode, alt: str) -> NotebookNode | None:
         return output
     if WIDGET in output.data:
         alive = {kind: data for kind, data in output.data.items() if kind == PANEL}
-        return nbformat.v4.new_output("display_data", {"text/plain": PANEL_TEXT} | alive)
+        return nbformat.v4.new_output(
+            "display_data", {"text/plain": say("panel.plain", language)} | alive
+        )
     shown = {k: _portable(v) if k.startswith("text/") else v for k, v in output.data.items()}
     if picture := shown.get("image/png"):
         png = base64.b64encode(fewer_colours(base64.b64decode(picture))).decode()
@@ -210,13 +280,19 @@ def run_chapters(
     newcomer = {"KDLAB_PROGRESS": str(build / "no-answers-yet.sqlite3")} if write else {}
     chapters = []
     for path in paths:
-        notebook, chapter = run_notebook(path, timeout=timeout, extra=newcomer)
+        other = path.parent / "zh" / path.name
+        shown = {} if write and other.exists() else None
+        notebook, chapter = run_notebook(path, timeout=timeout, extra=newcomer, chinese=shown)
         save(notebook, build / path.name)
         if write and chapter.error is None:
-            cleaned = clean(notebook)
-            size = len(nbformat.writes(cleaned).encode())
+            editions = {path: clean(notebook)}
+            if shown is not None:
+                old = nbformat.read(other, as_version=4)
+                editions[other] = clean(edition(notebook, old, shown), "zh")
+            size = max(len(nbformat.writes(made).encode()) for made in editions.values())
             if size <= MAX_BYTES:
-                save(cleaned, path)
+                for place, made in editions.items():
+                    save(made, place)
             else:
                 told = f"{size // 1000} KB, more than {MAX_BYTES // 1000}: it is not written"
                 chapter = chapter._replace(error=f"{path.name} has {told}")

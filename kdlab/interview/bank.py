@@ -49,26 +49,45 @@ def items() -> dict[str, Item]:
     }
 
 
-def find_items(chapters: Numbers = (), levels: Numbers = (), topics: Names = ()) -> list[Item]:
+def find_items(
+    chapters: Numbers = (), levels: Numbers = (), topics: Names = (), words: str = ""
+) -> list[Item]:
     """Items of these chapters, levels and tags (empty: of any), basic ones first.
 
-    Within a level the chapters take turns. ValueError, naming what there is, when nothing is left.
+    Each of the `words` must stand in the item, in either language; a question that has them all
+    comes first. Otherwise the chapters take turns within a level. ValueError, naming what there
+    is, when nothing is left.
     """
     wanted = {"chapter": chapters, "level": levels, "tags": topics}
     wanted = {field: set(some) for field, some in wanted.items() if some}
     pool = [i for i in items().values() if all(some & _has(i, f) for f, some in wanted.items())]
+    sought = words.casefold().split()
+    pool = [item for item in pool if _have(item, sought)]
+    if not pool and sought:
+        raise ValueError(f"no question of the bank has {' and '.join(map(repr, sought))}")
     if not pool:
         there = {f: sorted(set().union(*(_has(i, f) for i in items().values()))) for f in wanted}
         told = "; ".join(f"{field} {[*wanted[field]]} of {there[field]}" for field in wanted)
         raise ValueError(f"no question of the bank fits {told}")
-    return sorted(pool, key=lambda item: (item["level"], item["place"], item["chapter"]))
+
+    def order(item: Item) -> tuple:
+        asked = _have(item["question"], sought)
+        return not asked, item["level"], item["place"], item["chapter"]
+
+    return sorted(pool, key=order)
+
+
+def _have(node: object, words: Collection[str]) -> bool:
+    """Whether each word, in small letters, stands somewhere in an item or one of its texts."""
+    told = str(node).casefold()
+    return all(word in told for word in words)
 
 
 def _has(item: Item, field: str) -> set:
     return set(item[field]) if field == "tags" else {item[field]}
 
 
-def corner(chapter: int | str, language: str = "both") -> Page:
+def corner(chapter: int | str, language: str | None = None) -> Page:
     """The chapter's first twelve cards, answers hidden until asked for."""
     bank = chapter_bank(chapter)
     title = f"{say('interview.corner', language)}: {text(bank['title'], language)}"
@@ -76,27 +95,32 @@ def corner(chapter: int | str, language: str = "both") -> Page:
     return Page(f"{title} ({len(shown)})", laid_out("corner", title, shown, language))
 
 
-def seed_question(number: int, language: str = "both") -> Page:
-    """The seed's question in its own form (题目/答案/举例/解析), then where it is imprecise."""
+def seed_question(number: int, language: str | None = None) -> Page:
+    """The seed's question in its own form (题目/答案/举例/解析), then where it is imprecise.
+
+    ValueError for a chapter that has none of the eight.
+    """
     bank = chapter_bank(number)
+    if "seed" not in bank:
+        raise ValueError(f"chapter {number} has no question of the seed; those are 1 to 8")
     title = f"{number}. {text(bank['title'], language)}"
     return Page(title, laid_out("seed", title, bank["seed"], language))
 
 
-def card_page(name: str, language: str = "both") -> Page:
+def card_page(name: str, language: str | None = None) -> Page:
     """An item by its id, the answer hidden; ValueError when there is none of that id."""
     if not (item := items().get(name)):
         raise ValueError(f"no item {name!r} in the bank; its ids: {', '.join(items())}")
     return Page(title_of(item, language), laid_out("card", item, language))
 
 
-def title_of(item: Item, language: str = "both") -> str:
+def title_of(item: Item, language: str | None = None) -> str:
     """The words of an item's question, on one line, without the code that may follow them."""
     asked = {code: item["question"][code].strip().partition("\n\n")[0] for code in codes(language)}
     return text({code: words.replace("\n", " ") for code, words in asked.items()}, language)
 
 
-def group_name(by: str, group: int | str, language: str = "both") -> str:
+def group_name(by: str, group: int | str, language: str | None = None) -> str:
     """One chapter, level, kind or topic in words."""
     if by == "chapter":
         return f"{group:02} {text(chapter_titles()[group], language)}"

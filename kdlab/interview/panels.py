@@ -17,7 +17,7 @@ from kdlab.interview.bank import Item, chapter_titles, find_items, group_name
 from kdlab.interview.progress import GROUPINGS, readiness_table
 from kdlab.interview.sessions import Screen, Sitting, Stop
 from kdlab.show.page import Page
-from kdlab.words import say
+from kdlab.words import codes, say
 
 MOST_KEYS = 4  # of a screen
 WRAP = {"flex_flow": "row wrap", "align_items": "center"}
@@ -130,7 +130,7 @@ class TrainerPanel(ipywidgets.VBox):
 def flash_cards(*, language: Switch = None, **where: Collection) -> TrainerPanel:
     """Cards by spaced repetition, of the `chapters`, `levels` and `topics` that are given.
 
-    Controls: `.chapter` and `.level`, 0 for all of these.
+    Controls: `.chapter` and `.level`, 0 for all of these, and `.words`, which must stand in them.
     """
     return _asking(sessions.card_sitting, where, language)
 
@@ -150,10 +150,11 @@ def _asking(sitting: Callable, where: dict[str, Collection], language: Switch) -
     controls = {
         "chapter": ipywidgets.Dropdown(layout={"width": "30em"}),
         "level": ipywidgets.Dropdown(layout={"width": "9em"}),
+        "words": ipywidgets.Text(continuous_update=False, layout={"width": "20em"}),
     }
 
-    def begin(chapter: int, level: int) -> Sitting:
-        chosen = {"chapters": [chapter], "levels": [level]}
+    def begin(chapter: int, level: int, words: str) -> Sitting:
+        chosen = {"chapters": [chapter], "levels": [level], "words": words}
         return sitting(find_items(**where | {k: v for k, v in chosen.items() if v != [0]}))
 
     return TrainerPanel(controls, begin, choices=choices, language=language)
@@ -233,7 +234,8 @@ def trainer_tabs() -> ipywidgets.VBox:
 
 def _language_switch() -> ipywidgets.ToggleButtons:
     names = [("English", "en"), ("中文", "zh")]
-    return ipywidgets.ToggleButtons(options=names, style={"button_width": "7em"})
+    style = {"button_width": "7em"}
+    return ipywidgets.ToggleButtons(options=names, value=codes()[0], style=style)
 
 
 def _chapters(found: Collection[Item], code: str) -> list[tuple[str, int]]:

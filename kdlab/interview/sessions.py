@@ -38,6 +38,11 @@ def card_sitting(pool: Sequence[Item]) -> Sitting:
     return _repeat(pool, lambda item, status: _revealed(item, status, "card"))
 
 
+def search_sitting(found: Sequence[Item]) -> Sitting:
+    """Questions with their short answers, on one screen."""
+    yield Screen(_part("found", found))
+
+
 def choice_sitting(pool: Sequence[Item], seed: int | str = 0) -> Sitting:
     """Multiple choice, in the order of spaced repetition."""
 

@@ -83,7 +83,9 @@ def rubric() -> list[dict]:
     return yaml.safe_load((bank.BANK / "rubric.yaml").read_text(encoding="utf-8"))
 
 
-def mock(minutes: float = 30, *, levels=None, chapters=(), topics=(), seed=0) -> list[Item]:
+def mock(
+    minutes: float = 30, *, levels=None, chapters=(), topics=(), words: str = "", seed=0
+) -> list[Item]:
     """Questions for `minutes`, basic ones first; the same bank and seed give the same interview.
 
     `levels` weighs the minutes of each level; chapters and kinds take turns within one. ValueError
@@ -92,7 +94,7 @@ def mock(minutes: float = 30, *, levels=None, chapters=(), topics=(), seed=0) ->
     weights = {n: weight for n, weight in (levels or LEVELS).items() if weight > 0}
     if not weights:
         raise ValueError("a mock interview needs at least one level with a weight above 0")
-    pool = find_items(chapters, weights, topics)
+    pool = find_items(chapters, weights, topics, words)
     random.Random(f"mock-{seed}").shuffle(pool)
     asked, left = [], minutes
 
@@ -113,7 +115,7 @@ def mock(minutes: float = 30, *, levels=None, chapters=(), topics=(), seed=0) ->
     return sorted(asked, key=lambda item: item["level"])
 
 
-def mock_page(questions: Sequence[Item], language: str = "both") -> Page:
+def mock_page(questions: Sequence[Item], language: str | None = None) -> Page:
     """A mock interview on paper: questions with hidden answers, then the rubric."""
     minutes = sum(item["minutes"] for item in questions)
     title = say("trainer.mock", language, n=len(questions), minutes=minutes)
@@ -221,7 +223,7 @@ def _timed(blocks: Iterable[tuple], breaks: int, total: int) -> list[Step]:
     return steps
 
 
-def evening_page(hours: float = 3.0, language: str = "both", chapters: Numbers = ()) -> Page:
+def evening_page(hours: float = 3.0, language: str | None = None, chapters: Numbers = ()) -> Page:
     """The plan of `evening` as a table, by the clock: it begins at seven."""
     title, seven = say("trainer.plan", language, hours=hours), datetime(1, 1, 1, 19)
     steps, weak = evening(hours, chapters), ", ".join(progress.weak_topics())

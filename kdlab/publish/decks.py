@@ -5,7 +5,7 @@ reveal.js and KaTeX travel within the file: it opens without a network, panels a
 
 import base64
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from html import escape
 from itertools import groupby
@@ -20,7 +20,7 @@ from pygments.lexers import PythonLexer
 
 from kdlab.desk.course import notice
 from kdlab.files import write_text
-from kdlab.publish.lectures import SHOW, Cells, read_lecture, source
+from kdlab.publish.lectures import SHOW, Cells, parts, read_lecture, source, span
 from kdlab.show import diagrams
 from kdlab.show.panels.base import MIME, standalone
 from kdlab.words import codes
@@ -28,7 +28,8 @@ from kdlab.words import codes
 HERE = Path(__file__).parent
 DRAWN = re.compile(r'diagrams\.draw\("([\w-]+)"\)')
 RECORD = re.compile(r"^`python -m kdlab .*\n?", re.MULTILINE)  # where a record is from
-FIELD = re.compile(r"(<t[hd]\b.*?</t[hd]>)", re.DOTALL)
+ROW, FIELD = (re.compile(rf"<{tag}\b.*?</{tag}>", re.DOTALL) for tag in ("tr", "t[hd]"))
+TAG, BLANK = re.compile("<.*?>"), re.compile(r"<th[^>]*>(&nbsp;)?</th>")  # no header without words
 markdown = mistune.create_markdown(escape=False, plugins=["math", "table"])
 
 
@@ -37,25 +38,26 @@ def make_slide(slide: dict, cells: Cells, language: str) -> dict:
     said = {key: slide.get(key, {}).get(language, "") for key in ("title", "text", "ask", "notes")}
     made = {key: markdown(words).strip() for key, words in said.items()}
     order, shown = [*cells], []
-    for cell in (cells[name] for name in slide.get("cells", ())):
-        after = order[order.index(cell.id) + 1 :]
+    for name, how in parts(slide):
+        cell, after = cells[name], order[order.index(name) + 1 :]
         alt = notice([cells[name] for name in after]) or said["title"]
-        for kind in SHOW[slide.get("show", "output")]:
+        for kind in SHOW[how["show"]]:
             if kind == "code":
-                shown.append(highlight(source(cell, slide), PythonLexer(), HtmlFormatter()))
+                shown.append(highlight(source(cell, how), PythonLexer(), HtmlFormatter()))
             else:
-                shown += outputs(cell, alt, slide.get("columns", ()), language)
+                shown += outputs(cell, alt, how, language)
     return made | {"title": made["title"][3:-4], "shown": shown, "minutes": slide["minutes"]}
 
 
-def outputs(cell: NotebookNode, alt: str, columns: Sequence[str], language: str) -> Iterator[str]:
-    """A cell's outputs as HTML: what is printed, figures, tables of these columns, live panels."""
+def outputs(cell: NotebookNode, alt: str, how: Mapping, language: str) -> Iterator[str]:
+    """A cell's outputs as HTML: prints and tables cut as `how` says, figures, live panels."""
+    rows, columns = span(how["rows"]), how["columns"]
     for printed, group in groupby(cell.outputs, lambda output: output.output_type == "stream"):
         if printed:
             text = "".join(output.text for output in group)
             for line in RECORD.findall(text):
                 yield f'<div class="record">{markdown(line)}</div>'
-            text = RECORD.sub("", text).strip("\n")
+            text = "\n".join(RECORD.sub("", text).strip("\n").splitlines()[rows])
             yield f'<pre class="output">{escape(text)}</pre>' if text else ""
             continue
         for data, metadata in ((output.data, output.metadata) for output in group):
@@ -68,21 +70,24 @@ def outputs(cell: NotebookNode, alt: str, columns: Sequence[str], language: str)
             elif drawn := DRAWN.search(cell.source):
                 yield diagrams.draw(drawn[1], language)._repr_mimebundle_()["text/html"]
             elif "text/html" in data:
-                yield html_table(data["text/html"], columns)
+                yield html_table(data["text/html"], rows, columns)
             elif "text/markdown" in data:
                 yield markdown(data["text/markdown"])
             else:  # a Series, say
                 yield f'<pre class="output">{escape(data["text/plain"])}</pre>'
 
 
-def html_table(found: str, columns: Sequence[str] = ()) -> str:
-    """A data frame without its style, its index's name and NaN, with these `columns` or all."""
-    found = re.sub(r"<style.*?</style>", "", found, flags=re.DOTALL).replace(">NaN<", ">–<")
-    found = re.sub(r"<tr>\s*<th>[^<]*</th>(\s*<th></th>)+\s*</tr>", "", found)
-    names = re.findall(r"<th>(.*?)</th>", found.partition("</tr>")[0])
-    hidden = {2 * n + 1 for n, name in enumerate(names) if n and columns and name not in columns}
-    rows = (FIELD.split(row) for row in re.split("(?=<tr)", found))
-    return "".join(part for row in rows for n, part in enumerate(row) if n not in hidden)
+def html_table(found: str, rows: slice = slice(None), columns: Collection[str] = ()) -> str:
+    """A data frame, with or without a Styler, as a plain table of these `rows` and `columns`, or of
+    all; its index's name and NaN are left out."""
+    found = re.sub(r' id="[^"]*"', "", found.replace(">NaN<", ">–<"))
+    head, body = BLANK.sub("<td></td>", found).split("</thead>")
+    table = [FIELD.findall(row) for row in ROW.findall(head)[:1] + ROW.findall(body)[rows]]
+    names = [TAG.sub("", field) for field in table[0]]
+    kept = [n for n, name in enumerate(names) if not n or not columns or name in columns]
+    places = [n - len(names) for n in kept]  # from the right: a merged index leaves fields out
+    lines = ("".join(["<tr>", *(r[n] for n in places if -n <= len(r)), "</tr>"]) for r in table)
+    return f"<table><thead>{next(lines)}</thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 def write_decks(chapter: Path, folder: Path, language: str = "en") -> list[Path]:

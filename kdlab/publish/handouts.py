@@ -87,7 +87,10 @@ def questions(kind: str | None, chapter: str | None) -> str:
     bank = chapter_bank(int(chapter))
     asked = [laid_out("question", item, "both") for item in bank["items"][:CORNER]]
     if kind == "seed_question":
-        asked = [f"### {text(bank['title'])}", laid_out("both", bank["seed"]["question"], "both")]
+        asked = [
+            f"### {text(bank['title'], 'both')}",
+            laid_out("both", bank["seed"]["question"], "both"),
+        ]
     where = f"*The answers are in the course:* `python -m kdlab quiz --chapter {chapter}`"
     return "\n\n".join([*asked, where])
 

@@ -15,7 +15,8 @@ from kdlab.show.panels.base import MIME
 from kdlab.words import LANGUAGES
 
 PLANS = EMBEDDED / "decks"
-KEYS = "title text cells show lines columns ask notes minutes".split()
+KEYS = "title text cells show lines rows columns ask notes minutes".split()
+HOW = {"show": "output", "lines": (1, None), "rows": (1, None), "columns": ()}  # of a cell, too
 SHOW = {"output": ("output",), "code": ("code",), "both": ("code", "output")}
 MINUTES, SPARE, MOST_LINES, MOST_WORDS = 45, 3, 12, 45
 FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -38,6 +39,19 @@ def read_lecture(chapter: Path) -> tuple[list[dict], Cells]:
     return slides, cells
 
 
+def parts(slide: Mapping) -> Iterator[tuple[str, dict]]:
+    """The cells of a slide: each one's id, and how it is shown, by its own keys or the slide's."""
+    common = {key: slide.get(key, usual) for key, usual in HOW.items()}
+    for cell in slide.get("cells", ()):
+        name, own = (cell, {}) if isinstance(cell, str) else next(iter(cell.items()))
+        yield name, common | own
+
+
+def span(pair: Sequence[int | None]) -> slice:
+    """[first, last], counted from one, as a slice."""
+    return slice(pair[0] - 1, pair[1])
+
+
 def faults(slide: dict, cells: Cells) -> Iterator[str]:
     """What is wrong with a planned slide, each in a sentence."""
     for key in slide.keys() - set(KEYS):
@@ -52,14 +66,16 @@ def faults(slide: dict, cells: Cells) -> Iterator[str]:
         yield "it holds only a heading; add text or cells"
     if not isinstance(slide.get("minutes"), int | float) or slide["minutes"] <= 0:
         yield "its minutes are no number above 0; say how long it takes"
-    if (show := slide.get("show", "output")) not in SHOW:
-        yield f"it shows {show!r}; say one of {', '.join(SHOW)}"
-    for name in slide.get("cells", ()):
+    for name, how in parts(slide):
+        for key in how.keys() - HOW.keys():
+            yield f"cell {name} has no key {key!r}; the keys are {', '.join(HOW)}"
+        if (show := how["show"]) not in SHOW:
+            yield f"it shows {show!r}; say one of {', '.join(SHOW)}"
         if name not in cells:
             yield f"the chapter has no cell {name!r}; name one that it has"
             continue
         cell = cells[name]
-        if show != "output" and not 0 < len(source(cell, slide).splitlines()) <= MOST_LINES:
+        if show != "output" and not 0 < len(source(cell, how).splitlines()) <= MOST_LINES:
             yield f"cell {name} shows no code or over {MOST_LINES} lines; say lines: [first, last]"
         if show != "code" and not cell.get("outputs"):
             yield f"cell {name} has no output; run the chapter with --write, or show its code"
@@ -70,7 +86,7 @@ def faults(slide: dict, cells: Cells) -> Iterator[str]:
 
 def slide_types(slides: Sequence[dict], cells: Cells) -> dict[str, str]:
     """JupyterLab's type of each cell: "slide" begins one, "-" belongs to it, "skip" to none."""
-    on = {name: n for n, slide in reversed([*enumerate(slides)]) for name in slide.get("cells", ())}
+    on = {name: n for n, slide in reversed([*enumerate(slides)]) for name, _ in parts(slide)}
     types, last = {}, None
     for name in cells:
         types[name] = "skip" if name not in on else "-" if on[name] == last else "slide"
@@ -86,9 +102,8 @@ def mark(chapter: Path) -> None:
     save(notebook, chapter)
 
 
-def source(cell: NotebookNode, slide: dict) -> str:
+def source(cell: NotebookNode, how: Mapping) -> str:
     """The lines of a cell's code that a slide shows; of a text cell, of its first Python block."""
     fenced = FENCE.search(cell.source) or ["", ""]
     whole = fenced[1] if cell.cell_type == "markdown" else cell.source
-    first, last = slide.get("lines", (1, None))
-    return "\n".join(whole.splitlines()[first - 1 : last])
+    return "\n".join(whole.splitlines()[span(how["lines"])])

@@ -6,14 +6,16 @@ nobody who uses the model can get mean and standard deviation wrong.
 
 import json
 import warnings
+from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import onnx
 import torch
 from onnxruntime.quantization import QuantType, quant_pre_process, quantize_static
+from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from kdlab.data import Images, load, normalise, select
@@ -110,18 +112,37 @@ def image_set(data: str, split: str) -> Images:
     return load("mnist" if data == "mnist" else "cifar10-10k", split)
 
 
+def place(name: str) -> Path:
+    """Where an export is, or may be written: in the cache; where that is read-only, in the user's
+    own cache folder."""
+    folders = [
+        folder / "onnx" for folder in (cache_dir(), user_cache_path("kdlab", appauthor=False))
+    ]
+    there = [folder for folder in folders if (folder / name).is_file()]
+    return (there or [folder for folder in folders if is_writable(folder)] or folders)[0] / name
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether a file can be made in a folder, which is made if it is missing."""
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return True
+    return False
+
+
 def exported_models(int8: bool = True) -> dict[str, Path]:
     """Exported models by name, int8 forms as "NAME-int8"; what is missing is exported first. They
     lie in the cache under the digest of the weights: what is trained anew is exported anew."""
     found = {}
     for name, data, role in DEPLOYED:
         made = card(name)
-        found[name] = path = cache_dir() / "onnx" / f"{name}.{made['sha256'][:8]}.onnx"
+        found[name] = path = place(f"{name}.{made['sha256'][:8]}.onnx")
         if not path.is_file():
             notes = {"name": name, "role": role, "accuracy": made["test accuracy"]}
             to_onnx(load_teacher(name), data, path, **notes)
         if int8:
-            found[f"{name}-int8"] = small = path.with_suffix(".int8.onnx")
+            found[f"{name}-int8"] = small = place(f"{path.stem}.int8.onnx")
             if not small.is_file():
                 quantise(path, small, select(image_set(data, "train"), torch.arange(CALIBRATION)))
     return found

@@ -15,7 +15,7 @@ import yaml
 
 from kdlab.files import EMBEDDED
 from kdlab.show.style import COLOURS
-from kdlab.words import LANGUAGES, text
+from kdlab.words import codes, text
 
 WIDTH, MARGIN, TOP = 960, 28, 74
 HEAD, LINE, LEADING, BARS = 17, 15, 21, 54  # sizes of text, of a line, of a bar chart
@@ -79,12 +79,11 @@ def described() -> dict[str, dict]:
     return yaml.safe_load((EMBEDDED / "diagrams.yaml").read_text(encoding="utf-8"))
 
 
-def draw(name: str, language: str = "en") -> Diagram:
-    """The diagram of this name, with words in English ("en") or Chinese ("zh")."""
+def draw(name: str, language: str | None = None) -> Diagram:
+    """The diagram of this name, in one language: of "both", the first."""
     if name not in described():
         raise ValueError(f"no diagram is named {name!r}; there are: {', '.join(described())}")
-    if language not in LANGUAGES:
-        raise ValueError(f"a diagram's language is 'en' or 'zh', got {language!r}")
+    language = codes(language)[0]
     plan = described()[name]
     columns, rows, gap = plan["columns"], plan["rows"], plan["gap"]
     spare = (WIDTH - 2 * MARGIN - sum(columns)) / (len(columns) - 1)

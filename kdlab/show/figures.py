@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from kdlab.show.style import COLOURS, PIXELS, ROLES, chinese_font, figure, pixels_of
+from kdlab.show.style import COLOURS, PIXELS, ROLES, chinese_font, figure, pixels_of, speaks, word
+from kdlab.words import codes
 
 
 def image_grid(images, labels: Sequence[str], *, columns: int = 10, title: str = "") -> Figure:
@@ -57,7 +58,7 @@ def paired_dots(
         names.append(f"{arm}\n{numbers.mean():.{decimals}f} ± {spread:.{decimals}f}")
     axis.set_xticks(range(len(values)), names)
     axis.set(xlim=(-0.5, len(values) - 0.5), ylabel=ylabel)
-    axis.set_xlabel(f"mean ± standard deviation of {table.shape[1]} seeds", fontsize=12)
+    axis.set_xlabel(word("mean and deviation", seeds=table.shape[1]), fontsize=12)
     axis.grid(axis="x", visible=False)
     return drawing
 
@@ -69,8 +70,8 @@ def heat_map(
     *,
     unit: str,
     title: str = "",
-    weight_name: str = "soft weight λ",
-    temperature_name: str = "temperature T",
+    weight_name: str = "",
+    temperature_name: str = "",
 ) -> Figure:
     """A number for each temperature (columns) and weight (rows), the largest framed."""
     table = np.asarray(values, dtype=float)
@@ -81,7 +82,8 @@ def heat_map(
     row, column = np.unravel_index(np.nanargmax(table), table.shape)
     frame = {"fill": False, "edgecolor": COLOURS["accent"], "linewidth": 4}
     axis.add_patch(Rectangle((column, row), 1, 1, **frame))
-    axis.set(xlabel=temperature_name, ylabel=weight_name)
+    axis.set_xlabel(temperature_name or word("temperature"))
+    axis.set_ylabel(weight_name or word("soft weight"))
     axis.tick_params(axis="y", rotation=0)
     return drawing
 
@@ -89,7 +91,7 @@ def heat_map(
 def forest(
     tables: pd.DataFrame | Mapping[str, pd.DataFrame],
     *,
-    unit: str = "points",
+    unit: str = "",
     title: str = "",
     lower_is_better: bool = False,
 ) -> Figure:
@@ -110,7 +112,7 @@ def forest(
             beyond = table.loc[arm, "beyond"] if "beyond" in table else low > 0 or high < 0
             verdict = "better" if (middle > 0) != lower_is_better else "worse"
             rows.append((arm, middle, low, high, verdict if beyond else "noise"))
-        _intervals(axis, rows, f"difference ({unit}, 95% interval)", name)
+        _intervals(axis, rows, word("difference", unit=unit or word("points")), name)
     return drawing
 
 
@@ -153,7 +155,7 @@ def load_curves(
     axis.axhline(limit, linewidth=2, **red)
     edge = {"ha": "right", "va": "bottom", "transform": axis.get_yaxis_transform()}
     axis.text(0.99, 1.05 * limit, f"{limit:g} ms", **edge, **red)
-    axis.set(xscale="log", yscale="log", xlabel="requests a second", ylabel="p99 latency (ms)")
+    axis.set(xscale="log", yscale="log", xlabel=word("requests"), ylabel=word("latency"))
     axis.set_ylim(top=1.3 * top)
     offered = sorted({rate for points in curves.values() for rate, _ in points})
     axis.set_xticks(offered, [f"{rate:g}" for rate in offered])
@@ -173,10 +175,10 @@ def agreement_line(
     drawing, percent = figure(9, 4.2, title), 100 * np.asarray(shares, float)
     axis, red = drawing.subplots(), COLOURS["accent"]
     axis.plot(percent, color=COLOURS["distilled"], linewidth=2.5)
-    axis.axhline(100 * threshold, color=red, linewidth=2, label="alarm below")
-    axis.axvline(changed, color="0.3", linestyle="--", label="the images change")
-    axis.plot(rang, percent[rang], "o", color=red, markersize=11, label="the alarm rings")
-    axis.set(xlabel="images answered", ylabel="agreement (%)\nof the window")
+    axis.axhline(100 * threshold, color=red, linewidth=2, label=word("alarm below"))
+    axis.axvline(changed, color="0.3", linestyle="--", label=word("change"))
+    axis.plot(rang, percent[rang], "o", color=red, markersize=11, label=word("alarm"))
+    axis.set(xlabel=word("answered"), ylabel=word("agreement"))
     axis.legend(loc="lower left")
     return drawing
 
@@ -208,41 +210,34 @@ def dashboard(
             axis.xaxis.label.set_size(12)
             if many[name]:
                 axis.set_yticks([])
-                axis.set_ylabel(f"{len(rows)} settings", fontsize=12)
+                axis.set_ylabel(word("settings", n=len(rows)), fontsize=12)
         for axis in axes[len(column) :]:
             axis.set_axis_off()
     return drawing
 
 
-PROGRESS = {  # title, seen, known, axis
-    "en": (
-        "{:.0%} of the items known tomorrow", "seen", "known tomorrow (FSRS)",
-        "share of the items, %",
-    ),
-    "zh": ("明天预计还记得 {:.0%} 的题", "已学", "明天还记得（FSRS 预测）", "题目占比（%）"),
-}  # fmt: skip
-
-
-def progress_bars(table: pd.DataFrame, names: Sequence[str], language: str = "en") -> Figure:
+def progress_bars(table: pd.DataFrame, names: Sequence[str], language: str | None = None) -> Figure:
     """What a learner has seen and will know tomorrow, a bar a row of `readiness.readiness_table`.
 
     Without a font for Chinese, the words are English and the bars have the table's keys.
     """
-    chinese = chinese_font()
-    if language == "zh" and not chinese:
-        language, names = "en", [str(key) for key in table.index]
+    if speaks(language) != codes(language)[0]:
+        names = [str(key) for key in table.index]
     known = (table["ready"] * table["items"]).sum() / table["items"].sum()
-    title, seen, ready, share = PROGRESS[language]
-    made = figure(11, 1.6 + 0.45 * len(table), title.format(known))
+    made = figure(11, 1.6 + 0.45 * len(table), word("progress", language, known=known))
     axis, places = made.subplots(), range(len(table))
-    axis.barh(places, 100 * table["seen"] / table["items"], color="0.85", label=seen)
-    axis.barh(places, 100 * table["ready"], 0.5, color=COLOURS["distilled"], label=ready)
+    axis.barh(
+        places, 100 * table["seen"] / table["items"], color="0.85", label=word("seen", language)
+    )
+    axis.barh(
+        places, 100 * table["ready"], 0.5, color=COLOURS["distilled"], label=word("known", language)
+    )
     axis.set_yticks(places, names)
-    axis.set(xlim=(0, 100), xlabel=share)
+    axis.set(xlim=(0, 100), xlabel=word("share", language))
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
     made.legend(loc="outside upper right", ncols=2, frameon=False)
-    if language == "zh":
+    if speaks(language) == "zh":
         for text in made.findobj(matplotlib.text.Text):
-            text.set_fontfamily(["DejaVu Sans", chinese])
+            text.set_fontfamily(["DejaVu Sans", chinese_font()])
     return made

@@ -15,7 +15,7 @@ import yaml
 from kdlab.files import EMBEDDED
 from kdlab.records import COMMANDS, SIGN, Comparison, Records, best_setting, compare, read
 from kdlab.show.page import Page
-from kdlab.words import say
+from kdlab.words import say, text
 
 
 @cache
@@ -27,7 +27,7 @@ def rulebook() -> dict:
 # ---------------------------------------------------------------- a comparison in words
 
 
-def number(found: Comparison, language: str = "en") -> str:
+def number(found: Comparison, language: str | None = None) -> str:
     """ "+3.4 points (+2.9 to +3.9)"."""
     if found.gap is None:
         return say("verdict.missing", language)
@@ -39,7 +39,7 @@ def number(found: Comparison, language: str = "en") -> str:
     return say(words, language, mean=mean, low=low, high=high, unit=unit)
 
 
-def line(found: Comparison, language: str = "en") -> str:
+def line(found: Comparison, language: str | None = None) -> str:
     """One line: record, arms, difference with its interval, seeds, verdict."""
     itself = found.arm == found.over
     arms = f"{found.arm}, {found.metric}" if itself else f"{found.arm} − {found.over}"
@@ -49,7 +49,7 @@ def line(found: Comparison, language: str = "en") -> str:
     return say(f"guide.{words}", language, record=found.record, arms=arms, **values)
 
 
-def short(found: Comparison, language: str = "en", over: bool = True) -> str:
+def short(found: Comparison, language: str | None = None, over: bool = True) -> str:
     """The arms (without `over`: the first) and their difference, and whether that is noise."""
     arms = f"{found.arm} − {found.over}: " if over else f"{found.arm}: "
     arms *= found.arm != found.over
@@ -57,7 +57,7 @@ def short(found: Comparison, language: str = "en", over: bool = True) -> str:
     return f"{arms}{number(found, language)}{noise}"
 
 
-def ranking(among: Sequence[Comparison], language: str = "en") -> str:
+def ranking(among: Sequence[Comparison], language: str | None = None) -> str:
     """Which of several candidates beat their control beyond noise, best first, and who did not."""
     record, over, known = among[0].record, among[0].over, [e for e in among if e.gap]
     if not known:
@@ -75,7 +75,7 @@ def ranking(among: Sequence[Comparison], language: str = "en") -> str:
 
 def axis(metric: str) -> str:
     """What an axis of differences says: the unit, and the better side where that is the left."""
-    return say(f"unit.{metric}", "en") + " (fewer is better)" * (SIGN[metric] < 0)
+    return say(f"unit.{metric}") + (SIGN[metric] < 0) * say("unit.fewer")
 
 
 # ---------------------------------------------------------------- rules
@@ -115,20 +115,20 @@ class Advice(NamedTuple):
         known = [e for e in self.among if e.gap]
         return max(known, key=lambda e: e.strength) if known else next(iter(self.among), None)
 
-    def page(self, language: str = "en") -> str:
+    def page(self, language: str | None = None) -> str:
         """The advice as Markdown."""
         rule, parts = self.rule, ("start", "measure", "avoid")
         status = self.status
         status = "" if status == "supported" else f" *({say(f'guide.{status}', language)})*"
-        told = [(part, rule[part][language].strip()) for part in parts if part in rule]
+        told = [(part, text(rule[part], language)) for part in parts if part in rule]
         told += [("settings", f"`{best}` (`{of}`, {n})") for of, best, n in self.settings]
-        lines = [f"- *{say(f'guide.{name}', language)}:* {text}" for name, text in told]
+        lines = [f"- *{say(f'guide.{name}', language)}:* {words}" for name, words in told]
         if found := self.needs + self.weighs:
             lines.append(f"- *{say('guide.expect', language)}:*")
             lines += [f"    - {line(one, language)}" for one in found]
         if self.among:
             lines.append("- " + ranking(self.among, language))
-        return "\n".join([f"**{rule['do'][language].strip()}**{status}", "", *lines])
+        return "\n".join([f"**{text(rule['do'], language)}**{status}", "", *lines])
 
 
 def evidence(spec: Mapping, records: Records = read) -> Comparison:
@@ -161,7 +161,7 @@ def fires(rule: Mapping, constraints: Mapping[str, str]) -> bool:
 class Recommendation(tuple):
     """Advice in the order in which to try it; shows itself as a page. `page(language)`: one."""
 
-    def page(self, language: str = "en") -> Page:
+    def page(self, language: str | None = None) -> Page:
         told = [f"**{n}.** {advice.page(language)}" for n, advice in enumerate(self, 1)]
         return Page(f"{len(self)} pieces of advice", "\n\n".join(told))
 
@@ -211,18 +211,18 @@ def missing(records: Records = read) -> list[str]:
     return [f"{n}: python -m kdlab {COMMANDS.get(n, f'run {n}')}" for n in names]
 
 
-def row(advice: Advice, name: str = "", language: str = "en") -> dict:
+def row(advice: Advice, name: str = "", language: str | None = None) -> dict:
     """For `panels.evidence_rows`: the rule's name (or another) and what stands for it."""
     best, found = advice.first, {"number": "", "strength": math.nan, "verdict": ""}
     if best:
         number = short(best, language, over=False)
         found = {"number": number, "strength": best.strength, "verdict": best.verdict}
-    return {"name": name or advice.rule["name"][language]} | found
+    return {"name": name or text(advice.rule["name"], language)} | found
 
 
-def situation(case: Mapping, language: str = "en") -> dict:
+def situation(case: Mapping, language: str | None = None) -> dict:
     """A typical situation of the rulebook for `panels.evidence_rows`: the rule that answers it."""
-    return row(advice_for(case), case["words"][language], language)
+    return row(advice_for(case), text(case["words"], language), language)
 
 
 def advice_for(case: Mapping) -> Advice:

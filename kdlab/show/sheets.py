@@ -18,7 +18,7 @@ from kdlab.records import Comparison, Records, compare, judged_on, metric_of, pa
 from kdlab.show import guide
 from kdlab.show.guide import evidence, rulebook
 from kdlab.show.page import Page
-from kdlab.words import LANGUAGES, say, text
+from kdlab.words import LANGUAGES, codes, say, text
 
 
 class Table(Page):
@@ -30,7 +30,7 @@ class Table(Page):
         return self.markdown
 
 
-def _table(title: str, columns: str, rows: list[list[str]], language: str = "both") -> Table:
+def _table(title: str, columns: str, rows: list[list[str]], language: str | None = None) -> Table:
     """A table of rows of text under these columns; a bar inside a cell would end it."""
     head = [say(f"head.{name}", language) for name in columns.split()]
     lines = [head, ["---"] * len(head), *rows]
@@ -102,9 +102,9 @@ def _cells(path: Path) -> list[dict]:
     return json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
 
 
-def seed_verdicts(language: str = "both") -> Table:
+def seed_verdicts(language: str | None = None) -> Table:
     """Each statement of the seed, what became of it, and the cell that shows it."""
-    rows, one = [], LANGUAGES[language == "zh"]
+    rows, one = [], codes(language)[0]
     for s in rulebook()["statements"]:
         told = [guide.number(e, one) for e in map(evidence, s.get("needs", ())) if e.gap]
         why = " · ".join([text(s["why"], language), *told])
@@ -114,9 +114,9 @@ def seed_verdicts(language: str = "both") -> Table:
     return _table("statements of the seed", "topic said verdict why shown", rows, language)
 
 
-def situations(language: str = "both") -> Table:
+def situations(language: str | None = None) -> Table:
     """Typical situations, the advice for each in short, and the comparison behind it."""
-    rows, one = [], LANGUAGES[language == "zh"]
+    rows, one = [], codes(language)[0]
     for case in rulebook()["situations"]:
         advice = guide.advice_for(case)
         best = guide.line(advice.first, one) if advice.first else ""
@@ -125,12 +125,12 @@ def situations(language: str = "both") -> Table:
     return _table("situations", "situation advice evidence shown", rows, language)
 
 
-def common_errors(language: str = "both") -> Table:
+def common_errors(language: str | None = None) -> Table:
     """Symptom, cause, and the line that catches it, with a link to the exhibit's cell."""
     rows = []
     for n, e in enumerate(rulebook()["errors"], 1):
         told = [text(e[part], language) for part in ("symptom", "cause", "line")]
-        rows.append([f"{n}", *told, link(f"05_challenges#{e['exhibit']}")])
+        rows.append([f"{n}", *told, link(f"A1_museum#{e['exhibit']}")])
     return _table("common errors", "exhibit symptom cause line shown", rows, language)
 
 
@@ -139,17 +139,17 @@ def terms() -> list[dict]:
     return yaml.safe_load((EMBEDDED / "interview" / "terminology.yaml").read_text(encoding="utf-8"))
 
 
-def glossary() -> Table:
+def glossary(language: str | None = None) -> Table:
     """The terms in both languages, renderings to avoid, and the chapters that use them."""
     prose, rows = {}, []
-    for path in sorted(NOTEBOOKS.glob("0[0-7]_*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("[0A][0-7]_*.ipynb")):
         told = ("".join(c["source"]) for c in _cells(path) if c["cell_type"] == "markdown")
         prose[path.stem[:2]] = "\n".join(told).lower()
     for term in sorted(terms(), key=lambda t: t["en"].lower()):
         words = {term["en"].lower().removesuffix("s"), *term["zh"].lower().split("/")}
         used = [n for n, told in prose.items() if any(w in told for w in words)]
         rows.append([term["en"], term["zh"], "、".join(term.get("not", ())), " ".join(used)])
-    return _table("terms", "term zh not chapters", rows)
+    return _table("terms", "term zh not chapters", rows, language)
 
 
 # ---------------------------------------------------------------- the cheat sheet
@@ -157,12 +157,12 @@ def glossary() -> Table:
 TERMS = 25  # so many of the terms, the first of the file, are on the sheet
 
 
-def cheat_sheet(language: str = "en") -> str:
+def cheat_sheet(language: str | None = None) -> str:
     """The sheet of one A4 page as an HTML fragment with its style; see `write_sheets`."""
     book, style = rulebook(), (Path(__file__).parent / "sheet.css").read_text("utf-8")
 
     def said(entry: dict, *parts: str) -> list[str]:
-        return [html.escape(entry[part][language]) for part in parts]
+        return [html.escape(text(entry[part], language)) for part in parts]
 
     formulas = [said(f, "name", "is") for f in book["formulas"]]
     rows = {
@@ -178,7 +178,7 @@ def cheat_sheet(language: str = "en") -> str:
         for name, table in tables.items()
     )
     return (
-        f"<style>{style}</style><div class='kd' lang='{language}'>"
+        f"<style>{style}</style><div class='kd' lang='{codes(language)[0]}'>"
         f"<h1>{say('sheet.title', language)}</h1><div class='columns'>{body}</div>"
         f"<footer>{say('sheet.foot', language)}</footer></div>"
     )
@@ -191,7 +191,7 @@ def _html_table(rows: list[list[str]]) -> str:
 
 def _decision(advice: guide.Advice, language: str) -> list[str]:
     """A rule in short: situation, advice, and the comparison that stands for it."""
-    name, brief = (html.escape(advice.rule[part][language]) for part in ("name", "brief"))
+    name, brief = (html.escape(text(advice.rule[part], language)) for part in ("name", "brief"))
     found = html.escape(guide.short(advice.first, language))
     return [f"<b>{name}</b>", brief, f"<span class='{advice.first.verdict}'>{found}</span>"]
 

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from kdlab.words import codes, say
+
 # Okabe & Ito's colours, safe for colour-blind readers. One role, one colour, in every figure.
 COLOURS = {
     "teacher": "#0072B2",
@@ -36,6 +38,8 @@ CHINESE_FONTS = (  # simplified forms first; a CJK collection may only be known 
 def apply() -> None:
     """The course's look, legible from the back of a lecture room. Every figure here calls it."""
     sns.set_theme(context="notebook", style="whitegrid", font_scale=1.2)
+    if speaks() == "zh":
+        matplotlib.rcParams["font.family"] = ["DejaVu Sans", chinese_font()]
     sns.set_style({"axes.edgecolor": "0.3", "grid.color": "0.88"})
     sns.set_palette(list(COLOURS.values()))
     matplotlib.rcParams.update({"axes.titlelocation": "left", "axes.titlesize": "medium"})
@@ -104,6 +108,16 @@ def paired_bars(axis: Axes, classes: Sequence[str], series) -> list[Rectangle]:
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.grid(axis="y", visible=False)
     return bars
+
+
+def speaks(language: str | None = None) -> str:
+    """The language of a figure's words: English, too, where no font here has Chinese."""
+    return codes(language)[0] if chinese_font() else "en"
+
+
+def word(key: str, language: str | None = None, **values: object) -> str:
+    """A figure's own words, by their key in `data/words.yaml`."""
+    return say(f"figure.{key}", speaks(language), **values)
 
 
 @cache

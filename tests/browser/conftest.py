@@ -1,7 +1,6 @@
-"""A JupyterLab on this machine and a headless Chromium before it; both are needed, or a skip."""
+"""A JupyterLab on this machine for the browser of tests/conftest.py; it is needed, or a skip."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,21 +14,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "build" / "browser"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """The browser; `$KDLAB_BROWSER` names another than those on the path."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    named = [os.environ.get("KDLAB_BROWSER", ""), *BROWSERS]
-    path = next(filter(None, map(shutil.which, named)), None)
-    if path is None:
-        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)} is on the path")
-    with sync_api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

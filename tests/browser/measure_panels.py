@@ -3,23 +3,30 @@
     python -m pytest -s tests/browser/measure_panels.py
 
 Prints a table: milliseconds of a frame from the change of a control to after it is painted (p50 and
-p95), and p95 of what the page's main thread ran for it, whatever else the machine does (Linux).
-Pictures go to build/browser.
+p95), and p95 of what the page's main thread ran for it, whatever else the machine does (Linux); the
+bytes of the panel's data in the course's notebooks (the most of several), its pixels of height, and
+whether the keyboard and the Chinese words work. Pictures go to build/browser.
 """
 
+import json
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
+import pandas as pd
+from test_panels import PANELS, bundle
 
-NAMES = ("temperature", "ladder", "objective", "few_labels", "downloads", "robustness",
-         "verification", "advice")  # fmt: skip
+from kdlab.files import NOTEBOOKS
+from kdlab.show.panels import MIME
+
+NAMES = tuple(PANELS)
 FRAMES = 80
 TESTS = Path(__file__).parents[1]
 SETUP = f"""
 import sys; sys.path.insert(0, {str(TESTS)!r})
 import torch; torch.set_num_threads(1)
-from test_panels import PANELS
+from test_panels import PANELS, bundle
 made = {{}}
 """
 FRAME = """root => new Promise(done => {  // the next position of the first control
@@ -66,6 +73,23 @@ def frames(browser, panel) -> tuple[float, float, float]:
     return *np.percentile(seen, [50, 95]), np.percentile(work, 95)
 
 
+def kind(alive: dict) -> tuple[str, ...]:
+    """What tells panels of one script apart: its name, and those of the controls."""
+    return alive["panel"], *(control["name"] for control in alive["controls"])
+
+
+def sizes() -> dict[tuple[str, ...], int]:
+    """Bytes of each kind's data in the outputs of the notebooks, the most of several."""
+    found = {}
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", ()):
+                if alive := output.get("data", {}).get(MIME):
+                    text = json.dumps(alive, ensure_ascii=False, separators=(",", ":"))
+                    found[kind(alive)] = max(found.get(kind(alive), 0), len(text.encode()))
+    return found
+
+
 def test_measure(run, shot, chromium):
     cells = [f"made[{name!r}] = PANELS[{name!r}]()\nmade[{name!r}]" for name in NAMES]
     page = run("panels", SETUP, *cells, width=1280, height=720)
@@ -73,7 +97,8 @@ def test_measure(run, shot, chromium):
     wrong = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.wait_for_function(f"() => {KERNEL}.status === 'idle'")
-    table = {}
+    known = sizes()
+    rows = {name: {"bytes": known.get(kind(bundle(make())))} for name, make in PANELS.items()}
     for state in ("idle", "busy"):
         if state == "busy":
             page.evaluate(SLEEP)
@@ -84,7 +109,10 @@ def test_measure(run, shot, chromium):
             panel = panel.locator(".kdlab-panel")
             panel.wait_for()
             page.wait_for_timeout(300)
-            table[name, state] = frames(chromium, panel.element_handle())
+            row = rows[name]
+            took = frames(chromium, panel.element_handle())
+            for what, ms in zip(("p50", "p95", "ran"), took, strict=True):
+                row[f"{state} {what}"] = round(ms, 1)
             first = panel.locator("input[type=range], select").first
             first.focus()
             states = set()
@@ -98,8 +126,8 @@ def test_measure(run, shot, chromium):
             chinese = "zh" in panel.get_attribute("lang")
             if state == "busy":
                 shot(page, f"panel-{name}-lab")
-            print(f"{name:13}{state:6}", *(f"{ms:6.1f}" for ms in table[name, state]),
-                  f"keys {moved and kept}, zh {chinese}, {height:.0f} px", flush=True)  # fmt: skip
+            row["keys"], row["zh"] = moved and kept and row.get("keys", True), chinese
+            row["height"] = round(height)
             assert state == "idle" or page.evaluate("() => window.asleep")
     command = "jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
     page.evaluate(f"() => {command}")
@@ -108,4 +136,6 @@ def test_measure(run, shot, chromium):
         page.evaluate("n => jupyterapp.shell.currentWidget.content.scrollToItem(n, 'start')", n)
         page.wait_for_timeout(800)
         shot(page, f"panel-{name}-lab-dark")
-    assert not wrong
+    table = pd.DataFrame(rows).T
+    print("\n" + table[sorted(table, key=lambda name: " " not in name)].to_string())
+    assert not wrong and table["keys"].all() and table["zh"].all()

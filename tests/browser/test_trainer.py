@@ -124,7 +124,7 @@ def test_the_paper_interview_is_readable_before_any_kernel(run, shot):
     cell = "from kdlab.interview import trainer\ntrainer.mock_page(trainer.mock(15, seed=8))"
     page = run("paper", cell, height=1400)
     page.locator(".jp-OutputArea details").first.wait_for()
-    count = 2 * len(trainer.mock(15, seed=8))
+    count = len(trainer.mock(15, seed=8))
     assert page.locator(".jp-OutputArea details").count() == count
     assert page.locator(".jp-OutputArea details[open]").count() == 0
     page.locator(".jp-OutputArea summary").first.click()

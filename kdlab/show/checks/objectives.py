@@ -162,3 +162,60 @@ def check_sequence_kl(p: Tensor, q: Tensor, length: int) -> Solved:
         "student and teacher are swapped": text_kl(q, p, length, writer=q),
         "the mean over positions: the divergence of a text is their sum": right / length,
     }
+
+
+@exercise(logit_cases(0.5, 1.0, 4.0))
+def check_acceptance(target: Tensor, draft: Tensor, t: float) -> Solved:
+    """`acceptance(target [N, K], draft [N, K], T) -> scalar`: the mean share of drafted tokens that
+    speculative decoding accepts (Leviathan et al. 2023)."""
+    p, q = (losses.soften(logits, t) for logits in (target, draft))
+    apart = (p - q).abs().sum(dim=1).mean() / 2
+    sharp, other = (logits.softmax(dim=1) for logits in (target, draft))
+    return torch.minimum(p, q).sum(dim=1).mean(), {
+        "the temperature has no effect: soften both by it":
+            torch.minimum(sharp, other).sum(dim=1).mean(),
+        "this is the total variation: accepted is what the two have in common": apart,
+        "the chance that two draws agree: a token is accepted with min(1, p / q)":
+            (p * q).sum(dim=1).mean(),
+        "the mean over tokens, too: sum over them": torch.minimum(p, q).mean(),
+        "an expectation under the draft: weigh min(1, p / q) with q":
+            (p / q).clamp(max=1).mean(dim=1).mean(),
+    }  # fmt: skip
+
+
+def ridge_fit(x: Tensor, y: Tensor, lam: float) -> Tensor:
+    """What a ridge regression says on its own training images, [N, K]."""
+    return x @ torch.linalg.solve(x.T @ x + lam * torch.eye(x.shape[1]), x.T @ y)
+
+
+@exercise([(noise(12, 4), noise(12, 3, seed=1), lam, n) for lam in (0.5, 5.0) for n in (2, 5)])
+def check_ridge_rounds(x: Tensor, y: Tensor, lam: float, rounds: int) -> Solved:
+    """`ridge_rounds(x [N, D], y [N, K], lam, rounds) -> [N, K]`: outputs on `x` after rounds of
+    self-distillation (Mobahi et al. 2020)."""
+    said = [y]
+    for _ in range(rounds + 1):
+        said.append(ridge_fit(x, said[-1], lam))
+    return said[rounds], {
+        "a single fit: a round's outputs are the next round's targets": said[1],
+        "one round too many: the plain fit is the first": said[rounds + 1],
+        "one round too few: the plain fit is the first": said[rounds - 1],
+        "a larger penalty is not another round: it shrinks otherwise":
+            ridge_fit(x, y, lam * rounds),
+    }  # fmt: skip
+
+
+@exercise([(noise(*shape), noise(*shape, seed=1)) for shape in ((4, 3), (2, 6))])
+def check_reward_to_go(s: Tensor, p: Tensor) -> Solved:
+    """`reward_to_go(student [N, L], teacher [N, L]) -> [N, L]`: of log-probabilities of the written
+    tokens, the cost of reverse KL from each token on (Tang and Munos 2025)."""
+    cost = s - p
+    right = cost.flip(1).cumsum(1).flip(1)
+    return right, {
+        "the token's own cost only: an early token also decides what later ones cost": cost,
+        "the cost so far: sum from this token to the end": cost.cumsum(1),
+        "the cost after this token: its own belongs to it": right - cost,
+        "the whole text's cost at each token: what came before is not this token's doing":
+            cost.sum(1, keepdim=True).expand_as(cost),
+        "the sign is turned: the cost is student minus teacher": -right,
+        "summed over the texts: each text on its own": cost.flip(0).cumsum(0).flip(0),
+    }  # fmt: skip

@@ -4,6 +4,11 @@ The script of the same name draws it in the browser; `base` has what all share. 
 stands in `data/words.yaml`.
 """
 
+from kdlab.show.panels.acceptance import (
+    acceptance_figure,
+    acceptance_panel,
+    acceptance_state,
+)
 from kdlab.show.panels.advice import advice_panel, advice_state, evidence_rows
 from kdlab.show.panels.base import MIME, Panel, standalone
 from kdlab.show.panels.downloads import download_figure, download_panel, download_state

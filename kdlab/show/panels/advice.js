@@ -1,6 +1,6 @@
 /** The decision guide: what its records say of every rule, and the advice that fires. */
 import { panel } from "./base.js";
-import { drawing, element, isNarrow, label, svg, widest } from "./draw.js";
+import { drawing, element, isNarrow, label, svg, tickTexts, widest } from "./draw.js";
 
 const GAP = 28;
 const ROW = 16;
@@ -32,12 +32,13 @@ function evidence(lit, width, { rules, reach, ticks }, language) {
   const x = symmetric(reach, [left, width - 12]);
   const band = { x: x(-NOISE), width: x(NOISE) - x(-NOISE), y: 0, height: bottom };
   const parts = [svg("rect", { class: "noise", ...band })];
-  for (const tick of ticks.filter((tick) => tick >= reach[0] && tick <= reach[1])) {
+  const within = ticks.filter((tick) => tick >= reach[0] && tick <= reach[1]);
+  for (const tick of within) {
     const place = { x1: x(tick), x2: x(tick), y1: 0, y2: bottom };
     parts.push(svg("line", { class: tick ? "grid" : "axis", ...place }));
-    const text = String(tick).replace("-", "−");
-    parts.push(label(x(tick), bottom + 15, text, { class: "tick", "text-anchor": "middle" }));
   }
+  const texts = within.map((tick) => [tick, String(tick).replace("-", "−")]);
+  parts.push(...tickTexts(texts, x, bottom + 15));
   rules.forEach(({ name, strength, role }, n) => {
     const y = 3 + ROW * (n + 0.5);
     const fired = lit.includes(n);

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from kdlab import losses
 from kdlab.show.style import COLOURS, pixels_of
-from kdlab.words import LANGUAGES, say, wordbook
+from kdlab.words import LANGUAGES, codes, say, wordbook
 
 MIME = "application/vnd.kdlab.panel+json"
 HERE = Path(__file__).parent
@@ -105,7 +105,7 @@ class Panel(anywidget.AnyWidget):
     _esm = traitlets.Unicode().tag(sync=True)
     _css = HERE / "panel.css"
     bundle = traitlets.Dict().tag(sync=True)
-    language = traitlets.Enum(LANGUAGES, "en").tag(sync=True)
+    language = traitlets.Enum(LANGUAGES).tag(sync=True)
 
     def __init__(
         self,
@@ -123,7 +123,9 @@ class Panel(anywidget.AnyWidget):
         ]
         said = _said(name, words or {})
         bundle = {"panel": name, "data": data, "controls": kinds, "words": said}
-        super().__init__(_esm=module(name), bundle=bundle | {"colours": COLOURS})
+        super().__init__(
+            _esm=module(name), bundle=bundle | {"colours": COLOURS}, language=codes()[0]
+        )
 
     @property
     def values(self) -> dict:

@@ -1,6 +1,6 @@
 /** How long models take to reach a device, under a bandwidth and a patience. */
 import { panel } from "./base.js";
-import { bottomAxis, drawing, element, isNarrow, label, legend, logarithmic } from "./draw.js";
+import { bottomAxis, drawing, element, label, legend, logarithmic } from "./draw.js";
 import { svg, widest } from "./draw.js";
 import { format } from "./numbers.js";
 
@@ -28,8 +28,7 @@ function draw(state, { figure, width, say }) {
   const right = width - Math.max(widest(times) + 34, 100);
   const bottom = 10 + ROW * names.length;
   const x = logarithmic(RANGE, [left, right]);
-  const shown = isNarrow(width) ? TICKS.filter((_, n) => n % 3 === 0) : TICKS;
-  const ticks = shown.map((t) => [t, String(t)]);
+  const ticks = TICKS.map((t) => [t, String(t)]);
   const middle = (left + right) / 2;
   const parts = [bottomAxis({ scale: x, ticks, title: say("seconds"), top: 4, bottom, middle })];
   names.forEach((name, n) => {

@@ -79,12 +79,24 @@ export function legend(entries) {
 
 /** Vertical grid lines with their numbers below, and the axis' title. */
 export function bottomAxis({ scale, ticks, title, top, bottom, middle }) {
-  const lines = ticks.flatMap(([value, text]) => [
-    svg("line", { class: "grid", x1: scale(value), x2: scale(value), y1: top, y2: bottom }),
-    label(scale(value), bottom + 17, text, { class: "tick", "text-anchor": "middle" }),
-  ]);
+  const lines = ticks.map(([value]) => scale(value)).map((x) =>
+    svg("line", { class: "grid", x1: x, x2: x, y1: top, y2: bottom }),
+  );
   const below = label(middle, bottom + 36, title, { class: "title", "text-anchor": "middle" });
-  return svg("g", {}, ...lines, below);
+  return svg("g", {}, ...lines, ...tickTexts(ticks, scale, bottom + 17), below);
+}
+
+/** The texts below an axis; one that would touch its neighbour on the left is left out. */
+export function tickTexts(ticks, scale, y) {
+  let end = -Infinity;
+  const free = ticks.filter(([value, text]) => {
+    const half = widest([text]) / 2 + 2;
+    if (scale(value) - half < end) return false;
+    end = scale(value) + half;
+    return true;
+  });
+  const look = { class: "tick", "text-anchor": "middle" };
+  return free.map(([value, text]) => label(scale(value), y, text, look));
 }
 
 /**

@@ -1,0 +1,77 @@
+"""Two editions of a chapter from one execution: English, and Chinese in `notebooks/zh`.
+
+Code, cell ids and results are the same. Where an output depends on the language, its cell runs
+once more, in Chinese, right after its English run (`kdlab.desk.second`).
+"""
+
+import copy
+import re
+import time
+from collections.abc import Iterator
+
+from nbclient import NotebookClient
+from nbclient.util import ensure_async
+from nbformat import NotebookNode
+
+MOST_SECONDS = 20  # of a second run; a cell that trains shows its words in another cell
+SECOND = "__import__('kdlab.desk.second', fromlist=['desk']).{}()"
+
+
+class TwoEditions(NotebookClient):
+    """Runs a notebook; `chinese[id]` has the outputs of the cells that speak, in Chinese."""
+
+    def __init__(self, notebook: NotebookNode, **options):
+        super().__init__(notebook, **options)
+        self.chinese: dict[str, list[NotebookNode]] = {}
+
+    async def async_execute_cell(self, cell, cell_index, execution_count=None, store_history=True):
+        if not self.code_cells_executed:
+            await self._second("watch")
+        done = await super().async_execute_cell(cell, cell_index, execution_count, store_history)
+        if cell.cell_type == "code" and await self._second("wanted") == "True":
+            again, clock = copy.deepcopy(done), time.perf_counter()
+            await self._second("enter")
+            await super().async_execute_cell(again, cell_index, execution_count, False)
+            await self._second("leave")
+            self.nb.cells[cell_index] = done
+            self.code_cells_executed -= 1
+            self.chinese[cell.id] = again.outputs
+            if (seconds := time.perf_counter() - clock) > MOST_SECONDS:
+                raise RuntimeError(f"cell {cell.id} took {seconds:.0f} s once more for its words")
+        return done
+
+    async def _second(self, name: str) -> str:
+        asked = {"it": SECOND.format(name)}
+        sent = await ensure_async(self.kc.execute("", silent=True, user_expressions=asked))
+        answer = (await self.async_wait_for_reply(sent))["content"]["user_expressions"]["it"]
+        if answer["status"] != "ok":
+            raise RuntimeError(f"second run: {answer['ename']}: {answer['evalue']}")
+        return answer["data"]["text/plain"]
+
+
+def edition(english: NotebookNode, chinese: NotebookNode, shown: dict) -> NotebookNode:
+    """The Chinese edition: the English one, with the Markdown that `chinese` has for its cells.
+
+    `shown` are outputs by cell id that stand in place of the English ones.
+    """
+    made, written = copy.deepcopy(english), {cell.id: cell.source for cell in chinese.cells}
+    for cell in made.cells:
+        if cell.cell_type == "markdown":
+            cell.source = written.get(cell.id, cell.source)
+        elif cell.id in shown:
+            cell.outputs = shown[cell.id]
+    return made
+
+
+def unlike(english: NotebookNode, chinese: NotebookNode) -> Iterator[str]:
+    """A sentence for each cell of the Chinese edition that is missing, English, or other code."""
+    there = {cell.id: cell for cell in chinese.cells}
+    for cell in english.cells:
+        other = there.pop(cell.id, None)
+        if other is None:
+            yield f"{cell.id}: missing"
+        elif cell.cell_type == "code" and cell.source != other.source:
+            yield f"{cell.id}: its code is not that of the English edition"
+        elif cell.cell_type == "markdown" and not re.search("[\u4e00-\u9fff]", other.source):
+            yield f"{cell.id}: still English"
+    yield from (f"{name}: not in the English edition" for name in there)

@@ -1,0 +1,1 @@
+"""The open book: the course as a static site in both languages, from its committed outputs."""

@@ -1,0 +1,90 @@
+"""Build the book: sources of both editions into a temporary folder, Sphinx over them, a swap."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+
+from kdlab.desk.course import find
+from kdlab.files import NOTEBOOKS, ROOT, environment, results_dir, write_text
+from kdlab.publish.book.chapters import chapter
+from kdlab.publish.book.links import relink
+from kdlab.publish.book.pages import pages, source
+from kdlab.show import sheets
+from kdlab.words import LANGUAGES
+
+HERE = Path(__file__).parent
+NEEDED = "sphinx", "myst_nb", "pydata_sphinx_theme"
+LINKED = re.compile(r"\.\./source/([\w./-]+?)\.html")
+
+
+def write_book(folder: Path, notebooks: Path = NOTEBOOKS) -> Path:
+    """Build both editions in `folder`, which changes only if all went well; its first page."""
+    check_builder()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".book-") as temporary:
+        here = Path(temporary)
+        for language in LANGUAGES:
+            write_sources(here / "sources" / language, language, notebooks)
+        run_sphinx(here)
+        if folder.exists():
+            folder.rename(here / "last")
+        (here / "site").rename(folder)
+    return folder / "index.html"
+
+
+def check_builder() -> None:
+    """ValueError, in one sentence, where the book cannot be built."""
+    if sys.version_info < (3, 11):
+        raise ValueError("the book needs Python 3.11 or newer; the last one built stays as it is")
+    if missing := [name for name in NEEDED if not find_spec(name)]:
+        told = f"the book's builder is not installed ({', '.join(missing)})"
+        raise ValueError(f"{told}: run `python -m pip install -e '.[book]'`")
+
+
+def write_sources(folder: Path, language: str, notebooks: Path) -> None:
+    """All that Sphinx reads of an edition, and what it copies."""
+    chapters = {p.stem: nbformat.writes(chapter(p, language)) for p in find([], notebooks)}
+    for name, text in chapters.items():
+        write_text(folder / "chapters" / f"{name}.ipynb", text)
+    others = {name: relink(text) for name, text in pages(language, [*chapters])}
+    files = LINKED.findall("\n".join([*chapters.values(), *others.values()]))
+    others |= {f"source/{file}": source(file, language) for file in {*files}}
+    for name, text in others.items():
+        write_text(folder / f"{name}.md", text)
+    static, vendor = folder / "_static", HERE.parent / "vendor"
+    shutil.copytree(vendor / "fonts", static / "fonts")
+    files = [vendor / name for name in ("katex.min.js", "katex.min.css")]
+    for file in [*files, HERE / "book.css", HERE / "book.js"]:
+        shutil.copy(file, static)
+    sheets.write_sheets(static)
+    for place in (folder, folder / "_extra"):  # pictures for Sphinx, records as they are
+        shutil.copytree(results_dir(), place / "data" / "results")
+
+
+def run_sphinx(here: Path) -> None:
+    """Both editions at once, a process each; a warning is an error."""
+    running = {}
+    for language in LANGUAGES:
+        command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+        sources = here / "sources" / language
+        command += ["-c", HERE, "-d", here / "doctrees" / language]
+        for kind in ("static", "extra"):
+            command += ["-D", f"html_{kind}_path={sources / f'_{kind}'}"]
+        command += [sources, here / "site" / language]
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        variables = environment(KDLAB_BOOK=language)
+        running[language] = subprocess.Popen(command, cwd=ROOT, env=variables, **options)
+    told = {language: process.communicate()[0] for language, process in running.items()}
+    if any(process.returncode for process in running.values()):
+        raise ValueError("the book was not built; its builder says:\n" + "\n".join(told.values()))
+    shutil.rmtree(here / "site" / "jupyter_execute", ignore_errors=True)
+    for pattern in ("*.map", "webpack-macros.html"):  # for the theme's makers
+        for file in (here / "site").rglob(pattern):
+            file.unlink()
+    shutil.copy(HERE / "templates" / "first.html", here / "site" / "index.html")

@@ -1,0 +1,100 @@
+"""The records as tables of the book, which its script sorts: HTML, or rows for a template."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from html import escape
+from statistics import fmean, stdev
+
+import pandas as pd
+
+from kdlab import records
+from kdlab.publish.book.words import word
+from kdlab.records import Comparison
+from kdlab.show import guide, sheets
+from kdlab.words import say
+
+KNOWN = "accuracy", "robust", "tar", "agreement", "ece", "seconds", "kB", "ms"  # in this order
+SETTING = "lr", "temperature", "weight", "soft_weight", "hard_weight", "epochs"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A sortable table; its cells are HTML."""
+    frame = pd.DataFrame(rows, columns=head).fillna("")
+    made = frame.to_html(index=False, escape=False, border=0, justify="left", classes="sortable")
+    return f'<div class="book-table">{made}</div>'
+
+
+@cache
+def differences() -> dict[str, list[Comparison]]:
+    """`sheets.differences`, the fair board first."""
+    found = sheets.differences()
+    return {"leaderboard": found["leaderboard"]} | found
+
+
+def facts(record: Mapping, language: str) -> dict[str, str]:
+    """How a record was made: in words, and what."""
+    made = {
+        "command": f"<code>{record['command']}</code>",
+        "machine": escape(records.chip(record)),
+        "seeds": str(len({run["seed"] for run in record["runs"]})),
+        "judged on": ", ".join(sorted(records.judged_on(record))) or "–",
+        **{key: record[key] for key in ("date", "commit")},
+    }
+    return {word(key, language): value for key, value in made.items()}
+
+
+def catalogue(language: str) -> str:
+    """All records, a row each."""
+    rows = []
+    for name in sheets.record_names():
+        r = records.read(name)
+        row = {"record": f'<a href="{name}.html">{name}</a>', "what": escape(r["title"])}
+        rows.append({word(k, language): v for k, v in row.items()} | facts(r, language))
+    return table([*rows[0]], [[*row.values()] for row in rows])
+
+
+def mean(runs: Sequence[Mapping], arm: str, metric: str) -> str:
+    """ "62.20 ± 0.76" over the seeds, or the one value, or nothing."""
+    found = records.values(runs, arm, metric)
+    parts = ([fmean(found)] if found else []) + ([stdev(found)] if found[1:] else [])
+    return "\u00a0±\u00a0".join(f"{part:.{2 if found[0] >= 1 else 4}f}" for part in parts)
+
+
+def compared(found: Comparison | None, language: str) -> list[str]:
+    """Control, difference with its interval, verdict; blank for a control itself."""
+    if found is None:
+        return ["", "", ""]
+    verdict = say(f"verdict.{found.verdict}", language)
+    return [escape(found.over), guide.number(found, language), verdict]
+
+
+def record(name: str, language: str) -> dict:
+    """What the page of a record shows: a row an arm, a row a run, and how it was made."""
+    r = records.read(name)
+    runs, against = records.runs_of(r), {c.arm: c for c in differences().get(name, ())}
+    metrics = dict.fromkeys([records.metric_of(r), *(m for m in KNOWN if m in runs[0])])
+    head = [word("arm", language), *metrics]
+    if against:
+        head += [word(key, language) for key in ("control", "difference", "verdict")]
+    rows = []
+    for arm in dict.fromkeys(run["arm"] for run in runs):
+        row = [escape(arm), *(mean(runs, arm, metric) for metric in metrics)]
+        rows.append(row + (compared(against.get(arm), language) if against else []))
+    keys = [key for key, value in runs[0].items() if not isinstance(value, dict)]
+    each = [[escape(str(run.get(key, ""))) for key in keys] for run in runs]
+    told = {"facts": facts(r, language), "chosen": records.judged_on(r) == {"validation"}}
+    return told | {"r": r, "table": table(head, rows), "runs": table(keys, each)}
+
+
+def method_rows(name: str, language: str) -> Iterator[list]:
+    """The arms of a method in all records that are judged on test images, the fair board first."""
+    for title, found in differences().items():
+        r = records.read(title)
+        for one in found:
+            setting = r.get("settings", {}).get(one.arm, {})
+            if name in (setting.get("method"), one.arm):
+                told = (f"{key} {setting[key]:g}" for key in SETTING if setting.get(key))
+                link = f'<a href="../records/{title}.html">{title}</a>'
+                row = [link, escape(one.arm), one.metric, one.gap.pairs]
+                row += [mean(r["runs"], one.arm, one.metric), *compared(one, language)]
+                yield [*row, ", ".join(told)]

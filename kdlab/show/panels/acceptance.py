@@ -1,0 +1,105 @@
+"""How many tokens of a draft a target accepts: the part that two distributions have in common."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from kdlab import losses
+from kdlab.show.panels import base
+from kdlab.show.style import COLOURS, PIXELS, figure, pixels_of
+from kdlab.words import LANGUAGES, say
+
+ROLES = {"labels": "student", "distilled": "distilled"}  # of a draft: its colour
+RUN = 4  # tokens that are drafted before the target looks
+
+
+def acceptance_state(
+    target_logits: Tensor, draft_logits: Tensor, temperature: float, label: int
+) -> dict:
+    """Target p, draft q and ``min(p, q)`` of one image, logits [K] each; `accepted` is the sum of
+    the last (Leviathan et al. 2023), `tokens` what a run of 4 drafts brings if all are as likely.
+
+    Raises ValueError for T <= 0, a NaN, or logits of different shapes.
+    """
+    losses.check_same_shape(draft_logits[None], target_logits[None])
+    p, q = (base.browser_logs(v, temperature).exp() for v in (target_logits, draft_logits))
+    both = torch.minimum(p, q)
+    share = both.sum().item()
+    numbers = {"accepted": share, "tokens": sum(share**n for n in range(RUN + 1))}
+    bars = {"p": p.tolist(), "q": q.tolist(), "both": both.tolist()}
+    return {"temperature": temperature, "label": int(label), **bars, **numbers}
+
+
+def acceptance_figure(
+    states: Sequence[Mapping], classes: Sequence[str], image, *, title: str = ""
+) -> Figure:
+    """Static twin of the acceptance panel: states with a `draft`, side by side."""
+    drawing = figure(2.4 + 2.9 * len(states), 4.8, title)
+    left, *axes = drawing.subplots(1, 1 + len(states), width_ratios=[1] + [1.7] * len(states))
+    left.set_axis_off()
+    left.imshow(pixels_of(image), **PIXELS)
+    left.set_title(f"label:\n{classes[states[0]['label']]}", loc="center")
+    for axis, state in zip(axes, states, strict=True):
+        _draw(axis, state)
+        axis.set_yticks(range(len(classes)), classes if axis is axes[0] else [""] * len(classes))
+    entries = [axis.get_legend_handles_labels() for axis in axes]
+    named = {name: bar for bars, names in entries for bar, name in zip(bars, names, strict=True)}
+    drawing.legend(
+        named.values(), named, loc="outside lower center", ncols=len(named), frameon=False
+    )
+    return drawing
+
+
+def _draw(axis: Axes, state: Mapping) -> None:
+    rows = range(len(state["p"]))
+    for name, values, role in (
+        ("target only", state["p"], "teacher"),
+        (f"draft only ({state['draft']})", state["q"], ROLES[state["draft"]]),
+        ("both: accepted", state["both"], "label"),
+    ):  # the common part lies over the longer bar
+        axis.barh(rows, values, 0.66, color=COLOURS[role], linewidth=0, label=name)
+    axis.set(xlim=(0, 1), xlabel="probability", xticks=(0, 0.5, 1), xticklabels=("0", "0.5", "1"))
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.grid(axis="y", visible=False)
+    heading = f"draft: {state['draft']}, T = {state['temperature']:.3g}"
+    axis.set_title(f"{heading}\naccepted {state['accepted']:.0%}")
+
+
+def acceptance_panel(
+    images: Tensor,
+    labels: Tensor,
+    target_logits: Tensor,
+    drafts: Mapping[str, Tensor],
+    classes: Sequence[str],
+) -> base.Panel:
+    """What a target accepts of a draft, under a temperature slider.
+
+    images uint8 [N, C, H, W], labels [N], logits [N, K]; `drafts` are "labels" and "distilled".
+    Controls: `.draft`, `.temperature`, `.image`.
+    """
+    for logits in drafts.values():
+        base.check_images(len(images), labels, target_logits, logits)
+    names = {name: {c: say(f"panel.acceptance.{name}", c) for c in LANGUAGES} for name in drafts}
+    controls = {
+        "draft": base.Choice(list(names.items())),
+        "temperature": base.temperature_slider()._replace(value=1.0),
+        "image": base.image_choice(labels, classes),
+    }
+    data = {
+        "target": base.packed(target_logits),
+        "drafts": {name: base.packed(logits) for name, logits in drafts.items()},
+        "roles": {name: ROLES[name] for name in drafts},
+        "labels": labels.tolist(),
+        "classes": list(classes),
+        "images": base.contact_sheet(images),
+    }
+
+    def compute(draft: str, temperature: float, image: int) -> dict:
+        logits = target_logits[image], drafts[draft][image]
+        state = acceptance_state(*logits, temperature, labels[image])
+        return state | {"draft": draft, "image": image}
+
+    return base.Panel("acceptance", controls, data, compute)

@@ -1,0 +1,69 @@
+"""axe-core finds no serious barrier in a deck, and in no panel, in either theme and language."""
+
+from pathlib import Path
+
+import pytest
+from test_panels import PANELS, bundle
+
+from kdlab.desk.course import find
+from kdlab.publish import decks
+from kdlab.show import panels
+from kdlab.words import LANGUAGES
+
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+BARRIERS = """() => axe.run({resultTypes: ['violations']}).then(found => found.violations
+    .filter(({impact}) => ['serious', 'critical'].includes(impact))
+    .flatMap(({id, nodes}) => nodes.map(node => `${id}: ${node.html.slice(0, 120)}`)))"""
+KINDS = ".ask", ".kdlab-panel", "table"  # a slide of each
+HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>A panel</title>
+<style>:root { color-scheme: light dark } body { background: Canvas; color: CanvasText }</style>
+<main><h1>A panel</h1>"""
+
+
+@pytest.fixture
+def opened(chromium, tmp_path):
+    """Open a page's HTML with axe-core in it."""
+    contexts = []
+
+    def show(html: str, **options):
+        file = tmp_path / "page.html"
+        file.write_text(html, encoding="utf-8")
+        context = chromium.new_context(viewport={"width": 1280, "height": 720}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(file.as_uri())
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+
+
+def test_a_barrier_is_seen(opened):
+    page = opened(HEAD + "<p style='color: #999; background: #fff'>faint</p></main></html>")
+    assert ["color-contrast" in found for found in page.evaluate(BARRIERS)] == [True]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_three_slides_of_a_deck(opened, language):
+    page = opened(decks.make_deck(find(["01"])[0], language))
+    page.wait_for_function("Reveal.isReady()")
+    slides = page.locator(".slides > section")
+    for kind in KINDS:
+        with_it = f"all => all.findIndex(slide => slide.querySelector('{kind}'))"
+        assert (number := slides.evaluate_all(with_it)) >= 0
+        page.evaluate(f"Reveal.slide({number})")
+        page.locator(f"section.present {kind}").first.wait_for()
+        assert page.evaluate(BARRIERS) == [], kind
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PANELS)
+def test_every_panel(opened, name, theme):
+    html = HEAD + panels.standalone(bundle(PANELS[name]())) + "</main></html>"
+    page = opened(html, color_scheme=theme)
+    for language in ("English", "中文"):
+        page.get_by_role("button", name=language).click()
+        page.wait_for_selector(".kdlab-figure > *")
+        assert page.evaluate(BARRIERS) == [], language

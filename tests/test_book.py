@@ -1,0 +1,200 @@
+"""What the book's builder is given: cells with their ids, links that lead somewhere, every part."""
+
+import json
+import re
+import sys
+
+import nbformat
+import pytest
+
+from kdlab import records
+from kdlab.files import NOTEBOOKS, ROOT
+from kdlab.interview import bank
+from kdlab.methods import METHODS
+from kdlab.publish.book import build, chapters, links, pages, tables
+from kdlab.show import sheets
+from kdlab.words import LANGUAGES
+
+MARK = re.compile(r"^% kd:(\[.*\])$", re.MULTILINE)
+FIRST = NOTEBOOKS / "01_principle.ipynb"
+
+
+def notebook(*cells):
+    return nbformat.v4.new_notebook(cells=list(cells))
+
+
+def ids(text):
+    return [json.loads(found)[0] for found in MARK.findall(text)]
+
+
+# ---------------------------------------------------------------- links
+
+
+@pytest.mark.parametrize(
+    ("target", "address"),
+    [
+        ("02_objective.ipynb", "../chapters/02_objective.html"),
+        ("02_objective.ipynb#t-squared-law", "../chapters/02_objective.html#t-squared-law"),
+        ("#panel", "../chapters/01_principle.html#panel"),
+        ("#Summary", "../chapters/01_principle.html#summary"),  # as JupyterLab names a heading
+        ("../data/results/page.png", "../data/results/page.png"),
+        ("../README.md#chapters", "../source/README.md.html"),
+        ("for_lecturers.zh.md", "../guide/lecturers.html"),
+    ],
+)
+def test_an_address(target, address):
+    assert links.address(target, "01_principle") == address
+
+
+@pytest.mark.parametrize("target", ["01_principle.ipynb#nowhere", "10_none.ipynb", "../none.py"])
+def test_a_link_that_leads_nowhere_is_named(target):
+    with pytest.raises(ValueError, match="none|nowhere"):
+        links.address(target, "01_principle")
+
+
+def test_links_in_text_and_not_in_code():
+    fenced = "```python\nlosses[name](a)\n`01_principle#panel`\n```"
+    text = f"[one](02_objective.ipynb) [two](https://arxiv.org) `01_principle#panel`\n{fenced}"
+    turned = links.relink(text)
+    assert turned.endswith(fenced)
+    assert "[one](../chapters/02_objective.html) [two](https://arxiv.org)" in turned
+    assert "[`01_principle#panel`](../chapters/01_principle.html#panel)" in turned
+    assert links.relink("<code>kdlab.losses.soften</code>").startswith('<a href="../source/kdlab')
+
+
+def test_a_function_is_linked_to_its_line():
+    page, _, line = links.definition("kdlab.losses.soft_target_loss").partition("#L-")
+    text = (ROOT / "kdlab/losses/soft.py").read_text(encoding="utf-8").splitlines()
+    assert page == "../source/kdlab/losses/soft.py.html"
+    assert text[int(line) - 1].startswith("def soft_target_loss(")
+    assert links.definition("kdlab.no_such.name") == ""
+
+
+# ---------------------------------------------------------------- chapters
+
+
+def test_each_block_of_a_cell_has_an_id():
+    text = "A word.\n\n## One\n\n```python\n# no heading\n```\n\n## Two\n"
+    assert ids(chapters.anchored(text, "cell")) == ["cell", "cell-2", "cell-3"]
+    assert ids(chapters.anchored("# Title\n", "cell")) == ["cell"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_chapter_keeps_its_cells_and_its_panel_is_alive(language):
+    made = chapters.chapter(FIRST, language)
+    told = [name for cell in made.cells for name in ids(cell.source)]
+    told += [cell.metadata.kd for cell in made.cells if cell.cell_type == "code"]
+    there = [cell.id for cell in nbformat.read(FIRST, as_version=4).cells]
+    assert {*there} <= {*told} and len(told) == len({*told})
+    shown = [o.data for c in made.cells for o in c.get("outputs", ()) if "data" in o]
+    alive = [data["text/html"] for data in shown if "kdlab-panel" in data.get("text/html", "")]
+    assert len(alive) == 1 and f'"language":"{language}"' in alive[0]
+
+
+def test_figures_have_an_alternative_text():
+    for path in sorted(NOTEBOOKS.glob("[0-9A]*.ipynb")):
+        for cell in chapters.chapter(path, "en").cells:
+            if any("image/png" in output.get("data", ()) for output in cell.get("outputs", ())):
+                assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40, cell.id
+
+
+def test_a_chapter_that_was_not_run_is_named(tmp_path):
+    nbformat.write(notebook(nbformat.v4.new_code_cell("1 + 1")), tmp_path / "01_new.ipynb")
+    with pytest.raises(ValueError, match=r"01_new.ipynb was not run: .*course 01 --write"):
+        chapters.chapter(tmp_path / "01_new.ipynb", "en")
+
+
+def test_a_stale_edition_is_named_and_a_missing_one_told(tmp_path):
+    ran = nbformat.v4.new_output("stream", name="stdout", text="2\n")
+    english = notebook(
+        nbformat.v4.new_markdown_cell("# 01", id="title"),
+        nbformat.v4.new_code_cell("print(1 + 1)", id="sum", outputs=[ran]),
+    )
+    path = tmp_path / "01_new.ipynb"
+    nbformat.write(english, path)
+    assert "暂时还没有中文版" in chapters.chapter(path, "zh").cells[1].source
+    chinese = notebook(nbformat.v4.new_markdown_cell("# 01 中文", id="title"), english.cells[1])
+    (tmp_path / "zh").mkdir()
+    nbformat.write(chinese, tmp_path / "zh" / path.name)
+    assert len(chapters.chapter(path, "zh").cells) == 2
+    chinese.cells[1].source = "print(2)"
+    nbformat.write(chinese, tmp_path / "zh" / path.name)
+    with pytest.raises(ValueError, match="gone stale"):
+        chapters.chapter(path, "zh")
+
+
+# ---------------------------------------------------------------- the other pages
+
+
+@pytest.fixture(scope="module", params=LANGUAGES)
+def made(request):
+    names = [path.stem for path in sorted(NOTEBOOKS.glob("[0-9A]*.ipynb"))]
+    found = pages.pages(request.param, names)
+    return request.param, {name: links.relink(text) for name, text in found}
+
+
+def test_every_item_method_and_record_has_its_place(made):
+    _, found = made
+    asked = [name for page in found if page.startswith("bank/") for name in ids(found[page])]
+    assert sorted(set(asked) - {"bank"}) == sorted(bank.items())
+    assert len([page for page in found if page.startswith("methods/")]) == len(METHODS) + 2
+    assert {f"records/{name}" for name in sheets.record_names()} < found.keys()
+    assert {"guide/sheet", "guide/glossary", "guide/lecturers"} < found.keys()
+
+
+def test_answers_are_hidden_in_both_languages(made):
+    language, found = made
+    page = found["bank/01_principle"]
+    for code in LANGUAGES:
+        assert page.count(f'<div class="said" lang="{code}">') == len(ids(page)) - 1
+    assert page.count("<details><summary>") == 2 * (len(ids(page)) - 1)
+
+
+def test_a_method_says_where_it_is_from_and_how_it_did(made):
+    language, found = made
+    page = found["methods/dist"]
+    for told in ("Huang et al. 2022", "dist_loss", "#L-", "Pearson", "records/leaderboard.html"):
+        assert told in page
+    board = dict(zip(pages.ROW, next(tables.method_rows("DIST", language)), strict=True))
+    assert (board["arm"], board["seeds"], board["control"]) == ("DIST", 10, "labels")
+    assert board["mean"] in page and board["difference"] in page
+
+
+def test_every_method_is_checked_somewhere(made):
+    for name, page in made[1].items():
+        if name.startswith("methods/") and name != "methods/index":
+            assert "source/tests/" in page, name
+
+
+def test_a_record_says_how_it_was_made(made):
+    page = made[1]["records/leaderboard"]
+    record = records.read("leaderboard")
+    for told in (record["command"], record["commit"], record["date"], records.chip(record), "±"):
+        assert told in page
+
+
+def test_a_source_page_has_every_line():
+    page = pages.source("kdlab/words.py", "en")
+    lines = (ROOT / "kdlab/words.py").read_text(encoding="utf-8").splitlines()
+    assert page.count('id="L-') == len(lines) and "nosearch: true" in page
+
+
+def test_search_splits_both_languages():
+    hooks = pytest.importorskip("kdlab.publish.book.hooks", reason="the builder is not installed")
+    pieces = hooks.Search({}).split("暗知识 is dark_knowledge，温 T2")
+    assert pieces == ["暗知", "知识", "is", "dark_knowledge", "温", "T2"]
+
+
+# ---------------------------------------------------------------- what is missing
+
+
+def test_without_its_builder_the_last_book_stays(tmp_path, monkeypatch):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book/index.html").write_text("the last one")
+    monkeypatch.setattr(build, "NEEDED", ("no_such_package",))
+    with pytest.raises(ValueError, match=r"not installed \(no_such_package\)"):
+        build.write_book(tmp_path / "book")
+    monkeypatch.setattr(sys, "version_info", (3, 10, 0))
+    with pytest.raises(ValueError, match=r"Python 3\.11"):
+        build.write_book(tmp_path / "book")
+    assert (tmp_path / "book/index.html").read_text() == "the last one"
