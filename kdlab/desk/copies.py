@@ -18,9 +18,8 @@ LINK = re.compile(r'(?:\]\(|(?:src|href)=\\?")(?!\w+:)([^)\s"#\\]+)')
 
 
 def find_chapters(wanted: Sequence[str] = (), language: str = "en") -> list[Path]:
-    """Chapters of the clone in one language, without what a learner kept beside them."""
-    folder = files.NOTEBOOKS if language == "en" else files.NOTEBOOKS / language
-    return [path for path in find(wanted, folder) if "." not in path.stem]
+    """Chapters of the clone in one language."""
+    return find(wanted, files.NOTEBOOKS if language == "en" else files.NOTEBOOKS / language)
 
 
 def committed(path: Path) -> bytes:
