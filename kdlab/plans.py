@@ -114,11 +114,12 @@ PATIENCE: dict[str, Space] = {
 
 
 def patience(chosen: Arms) -> Arms:
-    """Labels, soft targets and the teacher alone, each for 20, 40 and 80 epochs."""
+    """Labels and soft targets for 20, 40 and 80 epochs, the teacher alone for 80."""
     return {
         f"{arm}, {epochs} epochs": recipe._replace(epochs=epochs)
         for epochs in (20, 40, 80)
         for arm, recipe in chosen.items()
+        if recipe.hard_weight or epochs == 80
     }
 
 
