@@ -11,18 +11,17 @@ all texts of the item), which says: read again, the other language still says th
 """
 
 import argparse
-import hashlib
-import json
 import re
 from collections.abc import Iterator
 
 import nbformat
 
+from kdlab.desk import editions
+from kdlab.desk.editions import changed_alone, seal, sealed
 from kdlab.files import NOTEBOOKS, write_json
 from kdlab.interview import bank
 from kdlab.words import LANGUAGES
 
-LOCK = bank.BANK / "translations.json"
 Seals = dict[str, str]  # {"dark-knowledge/short": "<hash of en> <hash of zh>"}
 
 
@@ -49,11 +48,6 @@ def cells(chapter: str) -> Iterator[tuple[str, dict]]:
         yield f"{chapter[:-6]}#{name}", {"en": english[name], "zh": chinese[name]}
 
 
-def digest(text: str) -> str:
-    """Eight hex digits; where a line is broken does not matter."""
-    return hashlib.sha256("".join(text.split()).encode()).hexdigest()[:8]
-
-
 def current() -> Seals:
     """The seals that the bank's texts would have now."""
     found = {}
@@ -63,27 +57,19 @@ def current() -> Seals:
         parts += [(item, item["id"]) for item in whole["items"]]
         for part, name in parts:
             for place, text in texts(part, name):
-                found[place] = " ".join(digest(text[code]) for code in LANGUAGES)
+                found[place] = seal(text)
     for path in (NOTEBOOKS / "zh").glob("*.ipynb"):
         for place, text in cells(path.name):
             if text["en"] != text["zh"]:  # otherwise it is not rendered yet
-                found[place] = " ".join(digest(text[code]) for code in LANGUAGES)
+                found[place] = seal(text)
     return dict(sorted(found.items()))
-
-
-def sealed() -> Seals:
-    return json.loads(LOCK.read_text("utf-8")) if LOCK.exists() else {}
 
 
 def one_sided(old: Seals, new: Seals) -> dict[str, str]:
     """Texts of which one language changed alone: {name: "en" or "zh"}."""
-    changed = {}
-    for name in old.keys() & new.keys():
-        sides = zip(LANGUAGES, old[name].split(), new[name].split(), strict=True)
-        differ = [code for code, before, now in sides if before != now]
-        if len(differ) == 1:
-            changed[name] = differ[0]
-    return dict(sorted(changed.items()))
+    both = sorted(old.keys() & new.keys())
+    found = {name: changed_alone(old[name], new[name]) for name in both}
+    return {name: code for name, code in found.items() if code}
 
 
 def stale(old: Seals, new: Seals, same: tuple[str, ...] = ()) -> list[str]:
@@ -108,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     if trouble := stale(old, new, same):
         raise SystemExit("nothing sealed\n" + "\n".join(trouble))
     changed = sum(old.get(name) != seal for name, seal in new.items())
-    write_json(LOCK, new)
+    write_json(editions.SEALS, new)
     print(f"{len(new)} texts: {changed} sealed anew, {len(old.keys() - new.keys())} gone")
 
 

@@ -1,5 +1,6 @@
 """The Chinese edition: cell by cell that of the English one, from one execution of both."""
 
+import json
 import re
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def exact(text: str) -> set[str]:
 @each_chapter
 def test_every_cell_has_its_chinese(path):
     both = [nbformat.read(place, 4) for place in (NOTEBOOKS / path.name, path)]
-    assert list(editions.unlike(*both)) == []
+    assert list(editions.unlike(*both, path.stem)) == []
 
 
 @each_chapter
@@ -113,6 +114,19 @@ def test_one_execution_shows_both_languages(tmp_path):
     assert list(editions.unlike(ran, made)) == []
     assert list(editions.unlike(ran, chinese))[0] == "setup: missing"
     assert [cell.execution_count for cell in made.cells[:-1]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_english_text_that_changed_alone_makes_its_chinese_stale(tmp_path, monkeypatch):
+    seals = tmp_path / "seals.json"
+    monkeypatch.setattr(editions, "SEALS", seals)
+    seals.write_text(json.dumps({"01_two#end": editions.seal({"en": "Done.", "zh": "完。"})}))
+
+    def told(english: str, chinese: str) -> list[str]:
+        both = [new_notebook(cells=[new_markdown_cell(x, id="end")]) for x in (english, chinese)]
+        return list(editions.unlike(*both, "01_two"))
+
+    assert told("Not done.", "完。") == ["end: its English has changed since"]
+    assert told("Do\nne.", "完。") == told("Done.", "完了。") == told("Not done.", "没完。") == []
 
 
 def test_words_in_a_cell_that_trains_are_an_error(tmp_path, monkeypatch):

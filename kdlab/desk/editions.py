@@ -5,14 +5,20 @@ once more, in Chinese, right after its English run (`kdlab.desk.second`).
 """
 
 import copy
+import hashlib
+import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from nbclient import NotebookClient
 from nbclient.util import ensure_async
 from nbformat import NotebookNode
 
+from kdlab.files import EMBEDDED
+from kdlab.words import LANGUAGES
+
+SEALS = EMBEDDED / "interview" / "translations.json"  # by tests/seal_translations.py
 MOST_SECONDS = 20  # of a second run; a cell that trains shows its words in another cell
 SECOND = "__import__('kdlab.desk.second', fromlist=['desk']).{}()"
 
@@ -63,15 +69,39 @@ def edition(english: NotebookNode, chinese: NotebookNode, shown: dict) -> Notebo
     return made
 
 
-def unlike(english: NotebookNode, chinese: NotebookNode) -> Iterator[str]:
-    """A sentence for each cell of the Chinese edition that is missing, English, or other code."""
-    there = {cell.id: cell for cell in chinese.cells}
+def seal(text: Mapping[str, str]) -> str:
+    """A short hash of each language of a text; where its lines are broken does not matter."""
+    bare = ("".join(text[code].split()) for code in LANGUAGES)
+    return " ".join(hashlib.sha256(words.encode()).hexdigest()[:8] for words in bare)
+
+
+def sealed() -> dict[str, str]:
+    """The seal of each bilingual text when both languages were last read side by side, by name:
+    "dark-knowledge/short" of the bank, "01_principle#title" of a chapter's cell."""
+    return json.loads(SEALS.read_text("utf-8")) if SEALS.exists() else {}
+
+
+def changed_alone(before: str, now: str) -> str | None:
+    """The one language that has changed between two seals of a text; None for none or both."""
+    sides = zip(LANGUAGES, before.split(), now.split(), strict=True)
+    changed = [code for code, old, new in sides if old != new]
+    return changed[0] if len(changed) == 1 else None
+
+
+def unlike(english: NotebookNode, chinese: NotebookNode, chapter: str = "") -> Iterator[str]:
+    """A sentence for each cell of the Chinese edition that is missing, English, other code or, by
+    the seals of this chapter, of an English text that has changed since."""
+    there, seals = {cell.id: cell for cell in chinese.cells}, sealed()
     for cell in english.cells:
         other = there.pop(cell.id, None)
         if other is None:
             yield f"{cell.id}: missing"
-        elif cell.cell_type == "code" and cell.source != other.source:
-            yield f"{cell.id}: its code is not that of the English edition"
-        elif cell.cell_type == "markdown" and not re.search("[\u4e00-\u9fff]", other.source):
+        elif cell.cell_type == "code":
+            if cell.source != other.source:
+                yield f"{cell.id}: its code is not that of the English edition"
+        elif not re.search("[\u4e00-\u9fff]", other.source):
             yield f"{cell.id}: still English"
+        elif before := seals.get(f"{chapter}#{cell.id}"):
+            if changed_alone(before, seal({"en": cell.source, "zh": other.source})) == "en":
+                yield f"{cell.id}: its English has changed since"
     yield from (f"{name}: not in the English edition" for name in there)

@@ -20,7 +20,7 @@ def chapter(path: Path, language: str) -> NotebookNode:
     notebook, translated = read(path), path.parent / "zh" / path.name
     if language == "zh" and translated.is_file():
         english, notebook = notebook, read(translated)
-        if fault := next(unlike(english, notebook), None):
+        if fault := next(unlike(english, notebook, path.stem), None):
             told = f"the Chinese edition of {path.name} has gone stale ({fault})"
             raise ValueError(f"{told}: bring notebooks/zh/{path.name} up to date")
     elif language == "zh":
