@@ -66,6 +66,11 @@ def verified(threshold):
     )  # fmt: skip
 
 
+def drafted(draft):
+    state = panels.acceptance_state(TEACHER, STUDENT, 2.0, 3)
+    return state | {"draft": draft}
+
+
 ROCS = {f"{role}: {role} net": ([0.001, 0.01, 1.0], [0.1, 0.4, 1.0]) for role in
         ("teacher", "student", "distilled")}  # fmt: skip
 PAIRS = torch.randint(256, (4, 2, 3, 32, 32), generator=DRAW, dtype=torch.uint8)
@@ -103,6 +108,9 @@ FIGURES = {
         {"labels only": [71.0, 72.0], "distilled": [74.0, 75.0]}, ylabel="%", **FINDING
     ),
     "one seed": lambda: figures.paired_dots({"a": [1.0], "b": [2.0], "c": [3.0]}, ylabel="%"),
+    "acceptance": lambda: panels.acceptance_figure(
+        [drafted("labels"), drafted("distilled")], CLASSES, IMAGE, **FINDING
+    ),
     "heat map": lambda: figures.heat_map([[1, 2], [4, 3]], [1, 4], [0.1, 9], unit="%"),
 }
 
@@ -251,3 +259,13 @@ def test_a_label_curve_carries_mean_and_band():
     assert [[100, 61], [1000, 61], [10_000, 61]] in curves
     corners = axis.collections[0].get_paths()[0].vertices.tolist()
     assert [100, 20] in corners and [100, 24] in corners and [1000, 47] in corners
+
+
+def test_the_common_part_of_target_and_draft_is_what_is_accepted():
+    state = drafted("labels")
+    drawing = panels.acceptance_figure([state], CLASSES, IMAGE)
+    axis = drawing.axes[-1]
+    target, draft, both = ([bar.get_width() for bar in bars] for bars in axis.containers)
+    assert both == pytest.approx([min(pair) for pair in zip(target, draft, strict=True)])
+    assert f"accepted {sum(both):.0%}" in axis.get_title("left")
+    assert drawing.legends[0].get_texts()[1].get_text() == "draft only (labels)"
