@@ -1,4 +1,4 @@
-# make lab: read the course · make course: run every chapter · make test: the whole proof
+# make lab: read the course · make course: run every chapter · make test: what must hold
 # Each target makes .venv by itself when it is missing or when the requirements have changed.
 PYTHON ?= python3
 PY := .venv/bin/python
@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 help:
 	@echo "make lab     open the course in JupyterLab; with COPY=FOLDER in a copy of your own"
 	@echo "make course  run every chapter from top to bottom and print a table"
-	@echo "make test    lint, tests, and every notebook under nbval"
+	@echo "make test    lint, tests, and the chapters under nbval"
 	@echo "make decks   the lectures as slides, in build/decks"
 	@echo "make book    the course as a static site, in build/book"
 	@echo "make bench   a plain distillation loop against kdlab, side by side"

@@ -313,7 +313,7 @@ def deck(
 @app.command()
 def fresh(
     chapters: Annotated[list[str], Argument(help="01, principle, ...")],
-    language: Language = "en",
+    language: Annotated[str, Option("--language", "-l", help="en or zh")] = "en",
     copy: Annotated[Folder, Option(help="in the working copy that `lab --copy` made")] = None,
 ) -> None:
     """Put a chapter back as it was; what you wrote is kept beside it as NN_words.mine.ipynb."""

@@ -47,8 +47,7 @@ def load(name: str, split: str = "train") -> Images:
         name: "mnist"; "cifar10-10k" (the first official training batch of CIFAR-10, embedded in the
             clone); or "cifar10" (all 50,000, after `python -m kdlab data cifar10`).
         split: "train"; "test" (the same 10,000 of both CIFAR-10); for "cifar10-10k" "validation":
-            the second training batch, which none of its students and teachers has seen (after the
-            same download).
+            the second training batch, which no net of the first has seen (after the same download).
 
     Files are looked for in `$KDLAB_DATA` (laid out as `data/`, or the root folder of torchvision's
     own CIFAR10, which torchvision unpickles after an md5 check) and then in the clone. ValueError

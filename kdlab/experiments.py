@@ -28,7 +28,7 @@ from kdlab.models import Peers, build
 from kdlab.plans import EXPERIMENTS
 from kdlab.recipes import STUDENTS, TEACHER_SEEDS, TEACHERS, Arms, Recipe, settings_of, without
 from kdlab.robust import robust_accuracy
-from kdlab.teachers import Answers, answer, freeze, load_teacher, save_teacher
+from kdlab.teachers import Answers, answer, card, freeze, load_teacher, save_teacher
 from kdlab.training import Optimizer, fit, labels_only
 
 images_of = cache(load)  # a split, read once a process
@@ -84,19 +84,16 @@ def of_classes(data: Images, classes: Iterable[int]) -> Images:
 
 
 def judged_images(recipe: Recipe) -> Images:
-    """What a run is measured on: the test images or, for a choice, images that no net saw."""
+    """What a run is measured on: the test images or, for a choice, others it does not train on."""
     if recipe.judge == "test":
         return images_of(recipe.data, "test")
     return training_set(recipe)[1] if recipe.hold_out else images_of(recipe.data, "validation")
 
 
-def answers_for(
-    recipe: Recipe, teacher: nn.Module, data: Images, seed: int, device: str
-) -> Answers:
+def answers_for(recipe: Recipe, net: nn.Module, data: Images, seed: int, device: str) -> Answers:
     """A teacher's answers to every view that the student of this seed will see."""
-    return answer(
-        teacher, data, epochs=recipe.epochs, views=recipe.views, view_seed=seed, device=device
-    )
+    seen = {"epochs": recipe.epochs, "views": recipe.views, "view_seed": seed}
+    return answer(net, data, **seen, device=device)
 
 
 def names_of_teachers(recipe: Recipe, seed: int) -> tuple[str, ...]:
@@ -115,9 +112,11 @@ def teachers_of(recipe: Recipe, seed: int = 0, device: str = "cpu") -> list[nn.M
 
 def trained(recipe: Recipe, seed: int, device: str) -> nn.Module:
     """The net of a recipe, kept in the cache for the other runs that begin with it: it is known by
-    its recipe, its seed and the code of this package."""
+    its recipe, its named teachers' weights, its seed, the machine and the code of this package."""
     code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
-    key = digest(code + json.dumps([settings_of(recipe), seed, describe(device)]).encode())[:24]
+    made = json.dumps([settings_of(recipe), seed, describe(device)])
+    weights = [card(name)["sha256"] for name in TEACHERS if f'"{name}"' in made]
+    key = digest(code + f"{made} {weights}".encode())[:24]
     path = cache_dir() / "nets" / f"{key}.safetensors"
     net = build(recipe.student, len(images_of(recipe.data).classes))
     with suppress(SafetensorError, OSError, RuntimeError):
@@ -299,9 +298,9 @@ def print_run(result: Mapping) -> None:
 def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
     """Run an experiment and record it, run by run: after an interruption, only the rest is run.
 
-    A search goes on with new seeds of `kdlab.tuning`; other experiments have seeds from 0. A record
-    of other settings, another machine or other code is begun anew. `where` are `run_all`'s workers,
-    engine and address.
+    A search goes on with new seeds of `kdlab.tuning`; other experiments have seeds from 0. Runs of
+    an arm's other settings, of another machine or of other code are run anew. `where` are
+    `run_all`'s workers, engine and address.
     """
     trials = arms_of(name)
     title, _, spaces, _ = EXPERIMENTS[name]

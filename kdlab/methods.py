@@ -19,7 +19,7 @@ from kdlab.machine import autocast
 from kdlab.models import channels, forward
 from kdlab.training import Batch, Objective, distil, labels_only
 
-EMBEDDING = "flatten"  # the stage in front of the classifier, [B, D]
+EMBEDDING = "flatten"  # the stage in front of the classifier, [B, D]; `mlp` has none
 
 
 class Setting(NamedTuple):
@@ -65,7 +65,7 @@ def method(name: str, *about, **options) -> Callable:
 class Combined(nn.Module):
     """``hard_weight * CE + soft_weight * T^2 KL + weight * term``; a weight of 0 drops its part."""
 
-    def __init__(self, base: Objective | None, term: Objective, weight: float):
+    def __init__(self, base: Objective | None, term: Objective, weight: float) -> None:
         super().__init__()
         self.base, self.term, self.weight = base, term, weight
         self.stages = getattr(term, "stages", ()) if weight else ()
@@ -136,7 +136,7 @@ def jensen_shannon(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
 class Match(nn.Module):
     """A loss of two lists of features, of the same stages of both nets, and the batch."""
 
-    def __init__(self, loss: Callable, stages: Sequence[str], projectors: Sequence = ()):
+    def __init__(self, loss: Callable, stages: Sequence[str], projectors: Sequence = ()) -> None:
         super().__init__()
         self.loss, self.stages = loss, tuple(stages)
         self.projectors = nn.ModuleList(projectors)
@@ -214,7 +214,7 @@ class Discriminator(nn.Module):
 
     stages = (EMBEDDING,)
 
-    def __init__(self, setting: Setting):
+    def __init__(self, setting: Setting) -> None:
         super().__init__()
         (self.project,) = projectors(setting, self.stages)
         width = self.project.out_features
@@ -232,7 +232,7 @@ class Rotation(nn.Module):
     """An extra head names the quarter turn of a rotated image (Gidaris et al. 2018): multi-task
     learning, with no teacher in it."""
 
-    def __init__(self, setting: Setting):
+    def __init__(self, setting: Setting) -> None:
         super().__init__()
         shape = setting.data.images.shape[1:]
         self.head = nn.Linear(*channels(setting.student, shape, [EMBEDDING]), 4)

@@ -70,7 +70,7 @@ def cka(first: Tensor, second: Tensor) -> float:
 
 @torch.no_grad()
 def embeddings(model: nn.Module, data: Images, stage: str = "flatten") -> Tensor:
-    """What a stage says of each image, float32 [N, D] on the CPU, in eval mode as `predict`."""
+    """What a stage (an MLP has no "flatten") says of each image, float32 [N, D] on the CPU."""
     device = next(model.parameters()).device
     parts = data.images.split(1000)
     with evaluating(model):

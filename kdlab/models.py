@@ -20,7 +20,7 @@ def mlp(
 ) -> nn.Module:
     """784-h-h-K ReLU net of Hinton et al. 2015, section 3; dropout on (inputs, hidden units)."""
     net = nn.Sequential()
-    net.flatten, net.drop0 = nn.Flatten(), nn.Dropout(dropout[0])
+    net.pixels, net.drop0 = nn.Flatten(), nn.Dropout(dropout[0])  # no stage "flatten" to match
     net.linear1, net.relu1, net.drop1 = nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(dropout[1])
     net.linear2, net.relu2, net.drop2 = nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout[1])
     net.head = nn.Linear(hidden, classes)
@@ -122,7 +122,7 @@ class RowReader(nn.Module):
     convolutions of stride 2 instead, as text recognisers do (CRNN, Shi et al. 2016).
     """
 
-    def __init__(self, hidden: int, classes: int = 10, conv_stem: bool = False):
+    def __init__(self, hidden: int, classes: int = 10, conv_stem: bool = False) -> None:
         super().__init__()
         self.stem = nn.Sequential(conv_bn(3, 16, 2), conv_bn(16, 32, 2)) if conv_stem else None
         step = 32 * 8 if conv_stem else 3 * 32
@@ -190,7 +190,7 @@ class Vit(nn.Module):
 class Peers(nn.Module):
     """Students that learn together: images -> logits [P, B, K]. One of them is deployed."""
 
-    def __init__(self, *nets: nn.Module):
+    def __init__(self, *nets: nn.Module) -> None:
         super().__init__()
         self.nets = nn.ModuleList(nets)
 

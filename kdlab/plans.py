@@ -26,8 +26,8 @@ class Experiment(NamedTuple):
     search: str = ""
 
 
-# what the board chooses from, an arm: its recipe, and the ranges of its settings. Every arm has the
-# same number of trials. A weight's range holds the paper's where it is not out of all proportion
+# what the board chooses from, an arm: its recipe, and the ranges of its settings. Every arm begins
+# with as many trials. A weight's range holds the paper's where it is not out of all proportion
 # for ten classes and our nets.
 EITHER = PUPIL._replace(twin=TWIN_10K)  # taught by one of two teachers, as the seed has it
 KD_EITHER = EITHER._replace(**KD)
@@ -92,7 +92,8 @@ LEADERBOARD: dict[str, Space] = {
 
 
 def validated(arms: Arms, **others) -> Arms:
-    """These arms as trials: judged on images that no net has seen."""
+    """These arms as trials: judged on images that the student does not train on. A teacher of the
+    whole of CIFAR-10 has seen them; those of the board and of `kind_spaces` have not."""
     return {arm: r._replace(judge="validation", **others) for arm, r in arms.items()}
 
 
@@ -102,7 +103,7 @@ def search(title: str, spaces: Mapping[str, Space], trials: int, **others) -> Ex
 
 
 # patience: a student of 32,000 weights on the whole of CIFAR-10, for 1, 2 and 4 times the epochs.
-# Chosen at the shortest, as many trials an arm; 5,000 images are held out for it.
+# Chosen at the shortest; 5,000 images are held out from the student for it.
 PATIENT = Recipe("cnn7-8", "cifar10", 20, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
 BIG_STEPS = {"lr": (0.1, 1.6)}  # of batches of 256
 BY_LARGE = PATIENT._replace(teacher="cifar10-cnn7-32")
@@ -153,7 +154,7 @@ def with_labels(recipe: Recipe, n: int) -> Recipe:
 
 def kind_spaces() -> dict[str, Space]:
     """Each kind on labels and distilled; for the kinds of `FEW` also label-free, and on each number
-    of labels. As many trials for each, from one range of rates for an optimiser."""
+    of labels. Each begins with as many trials, from one range of rates for an optimiser."""
     spaces, pair = {}, {"teacher": FAST_10K, "twin": TWIN_10K}
     for kind, alone in (KINDS | LONGER).items():
         rates = {"lr": (5e-4, 1.6e-2) if alone.optimizer == "adam" else (0.05, 0.8)}

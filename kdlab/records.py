@@ -209,7 +209,8 @@ class Comparison(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """ "better", "worse" (both beyond noise), "noise", or "missing"."""
+        """ "better", "worse" (both beyond noise or, of one pair, which has no p value, whatever its
+        difference), "noise", or "missing"."""
         if self.gap is None:
             return "missing"
         if self.gap.mean == 0 or (self.gap.pairs > 1 and self.corrected > BEYOND):

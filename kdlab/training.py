@@ -83,8 +83,9 @@ def fit(
     them stacked); either way it answers for the very views that the student sees (Beyer et al.
     2022). An objective that matches features names them in its `stages` and needs the net.
     `seed` orders the batches (and drives dropout), `view_seed` draws the views.
-    Raises ValueError for labels out of range, for a cache of other images or views, or in place of
-    a net, and FloatingPointError if the loss stops being a number.
+    Raises ValueError for labels out of range, for a cache of another split, of other views or too
+    few epochs, or in place of a net; KeyError for one that lacks some of the images; and
+    FloatingPointError if the loss stops being a number.
     """
     check_labels(data.labels, len(data.labels), len(data.classes))
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Choosing settings fairly: as many trials for every arm, on images that no net has seen.
+"""Choosing settings fairly: every arm begins with as many trials, on images it does not train on.
 
 A search goes in rounds. Every arm gets the same number of settings, spread over its ranges; an arm
 whose best one lies at an edge gets a few more beyond it; the best three of each arm run again with

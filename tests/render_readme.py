@@ -57,11 +57,17 @@ HEADLINES = (  # (record, control, arm, metric), then what it is in both languag
         "受到攻击（PGD-20）时，只在干净图像上向鲁棒教师模型学：准确率（%）",
     ),
 )
-ARMS = {  # in Chinese
-    "labels": "标签", "distilled": "蒸馏", "soft targets": "软目标",
-    "labels, twice as long": "标签，轮数加倍", "adversarial training": "对抗训练",
-    "CNN: 1000 labels": "1,000 个标签",
-    "CNN: teacher of 1000 labels": "同样 1,000 个标签教出的教师模型",
+ARMS = {
+    "en": {
+        "CNN: 1000 labels": "student of 1,000 labels",
+        "CNN: teacher of 1000 labels": "student, taught by a teacher of the same 1,000 labels",
+    },
+    "zh": {
+        "labels": "标签", "distilled": "蒸馏", "soft targets": "软目标",
+        "labels, twice as long": "标签，轮数加倍", "adversarial training": "对抗训练",
+        "CNN: 1000 labels": "学 1,000 个标签的学生模型",
+        "CNN: teacher of 1000 labels": "跟教师模型学的学生模型（教师模型只学过同样 1,000 个标签）",
+    },
 }  # fmt: skip
 
 
@@ -94,7 +100,7 @@ def headlines(language: str) -> str:
         lines = ["| 结果 | 对照 | 实验组 | 配对差值（95% 区间） | 种子数 |"]
     lines.append("|---|---|---|---|---|")
     for (name, control, arm, metric), *titles in HEADLINES:
-        digits, named = 1 if metric == "errors" else 2, ARMS if language == "zh" else {}
+        digits, named = 1 if metric == "errors" else 2, ARMS[language]
         runs, title = records.read(name)["runs"], titles[language == "zh"]
         cells = [
             f"{named.get(a, a)}: {spread(records.values(runs, a, metric), digits)}"

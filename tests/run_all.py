@@ -1,4 +1,4 @@
-"""The whole proof (`make test`): lint, tests, every notebook under nbval; says how many passed.
+"""`make test`: lint, tests, and the chapters under nbval (`CHAPTERS`); says how many passed.
 
 Runs with any Python that has the test extra, on Windows too: python tests/run_all.py
 """

@@ -88,6 +88,14 @@ def test_fresh_knows_the_chinese_edition_and_a_wrong_name(clone):
     assert "no chapter '7'" in fresh("7").output
 
 
+@pytest.mark.parametrize("language", ["both", "fr"])
+def test_fresh_refuses_what_is_no_edition_in_one_sentence(clone, language):
+    path = write(clone / "notebooks" / NAMES[1], "'mine'")
+    done = fresh("01", "--language", language)
+    assert done.exit_code == 1 and sources(path) == ["'mine'"]
+    assert done.output == f"kdlab: a chapter's language is en or zh, got {language!r}\n"
+
+
 @pytest.mark.parametrize("git", ["here", "missing"])
 def test_without_a_clone_fresh_says_so_and_touches_nothing(clone, monkeypatch, git):
     path = write(clone / "notebooks" / NAMES[1], "'mine'")

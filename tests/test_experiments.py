@@ -146,6 +146,15 @@ def test_a_teacher_that_is_trained_first_is_trained_once(folder, monkeypatch):
     assert sorted(trained) == [(False, 0), (False, 0), (False, 1), (False, 1), (True, 0), (True, 1)]
 
 
+def test_a_net_is_trained_anew_where_its_named_teacher_was(folder, monkeypatch):
+    counted, real = [], experiments.train
+    monkeypatch.setattr(experiments, "train", lambda *a: counted.append(a) or real(*a))
+    for sha256 in ("one", "one", "other"):
+        monkeypatch.setattr(experiments, "card", lambda name, s=sha256: {"sha256": s})
+        experiments.trained(TAUGHT, 0, "cpu")
+    assert len(counted) == 2
+
+
 def test_unseen_classes_are_unseen_and_judged_without_labels(folder, monkeypatch):
     recipe = TAUGHT._replace(classes=(7, 8), epochs=5, lr=3e-3)
     data, held_out = training_set(recipe._replace(hold_out=55_000))

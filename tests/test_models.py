@@ -62,6 +62,12 @@ def test_a_short_embedding_costs_hardly_a_weight():
     assert found.shape == (3, 16) and bool((found < 0).any())  # linear: no ReLU cuts it
 
 
+def test_an_mlp_has_no_embedding_to_match():
+    """Its only flattening is of the input: no method may take that for what the net has learnt."""
+    with pytest.raises(AttributeError, match="flatten"):
+        forward(build("mlp-30"), inputs("mlp-30", 2), ["flatten"])
+
+
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_forward_gives_the_features_of_torchvisions_extractor_and_leaves_no_hook(name):
     stages = ["stage1", "stage2", "stage3", "flatten"]

@@ -12,6 +12,7 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 
 from kdlab import records
+from kdlab.desk.course import find
 from kdlab.show import figures, guide, panels, sheets
 
 BOOK = guide.rulebook()
@@ -84,6 +85,8 @@ def test_the_glossary_has_every_term():
     for term in sheets.terms():
         assert f"| {term['en']} | {term['zh']} |" in text
     assert re.search(r"\| temperature \|.*\| 00 01 02", text)
+    told = {number for row in text.splitlines() for number in row.rsplit("|", 2)[1].split()}
+    assert {path.stem[:2] for path in find()} <= told  # every chapter, the appendix, too
 
 
 def test_every_record_is_in_the_catalogue_and_the_dashboard():

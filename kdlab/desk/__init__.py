@@ -1,1 +1,1 @@
-"""What the command line carries out besides: the runner of chapters, the benchmark."""
+"""A learner's desk: the set-up, the runner of chapters, copies of them, the benchmark."""

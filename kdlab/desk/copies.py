@@ -12,13 +12,16 @@ from pathlib import Path
 
 from kdlab import files
 from kdlab.desk.course import find
+from kdlab.words import LANGUAGES
 
 GIVEN = ".kdlab.json"  # in a working copy: the digests of what the course gave
 LINK = re.compile(r'(?:\]\(|(?:src|href)=\\?")(?!\w+:)([^)\s"#\\]+)')
 
 
 def find_chapters(wanted: Sequence[str] = (), language: str = "en") -> list[Path]:
-    """Chapters of the clone in one language."""
+    """Chapters of the clone in one language; ValueError for "both" or an unknown one."""
+    if language not in LANGUAGES:
+        raise ValueError(f"a chapter's language is {' or '.join(LANGUAGES)}, got {language!r}")
     return find(wanted, files.NOTEBOOKS if language == "en" else files.NOTEBOOKS / language)
 
 

@@ -173,9 +173,7 @@ def reading_seconds(cell: NotebookNode) -> float:
 
 def _shown(cell: NotebookNode, kind: str) -> list[str]:
     """What the outputs of a cell hold of one MIME type."""
-    return [
-        output.data[kind] for output in cell.get("outputs", ()) if kind in output.get("data", ())
-    ]
+    return [out.data[kind] for out in cell.get("outputs", ()) if kind in out.get("data", ())]
 
 
 def _numbers(pattern: str, text: str) -> int:
@@ -233,9 +231,8 @@ def _clean_output(output: NotebookNode, alt: str, language: str) -> NotebookNode
         return output
     if WIDGET in output.data:
         alive = {kind: data for kind, data in output.data.items() if kind == PANEL}
-        return nbformat.v4.new_output(
-            "display_data", {"text/plain": say("panel.plain", language)} | alive
-        )
+        plain = {"text/plain": say("panel.plain", language)}
+        return nbformat.v4.new_output("display_data", plain | alive)
     shown = {k: _portable(v) if k.startswith("text/") else v for k, v in output.data.items()}
     if picture := shown.get("image/png"):
         png = base64.b64encode(fewer_colours(base64.b64decode(picture))).decode()

@@ -26,11 +26,17 @@ SECOND = "__import__('kdlab.desk.second', fromlist=['desk']).{}()"
 class TwoEditions(NotebookClient):
     """Runs a notebook; `chinese[id]` has the outputs of the cells that speak, in Chinese."""
 
-    def __init__(self, notebook: NotebookNode, **options):
+    def __init__(self, notebook: NotebookNode, **options: object) -> None:
         super().__init__(notebook, **options)
         self.chinese: dict[str, list[NotebookNode]] = {}
 
-    async def async_execute_cell(self, cell, cell_index, execution_count=None, store_history=True):
+    async def async_execute_cell(
+        self,
+        cell: NotebookNode,
+        cell_index: int,
+        execution_count: int | None = None,
+        store_history: bool = True,
+    ) -> NotebookNode:
         if not self.code_cells_executed:
             await self._second("watch")
         done = await super().async_execute_cell(cell, cell_index, execution_count, store_history)

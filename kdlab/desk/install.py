@@ -22,7 +22,7 @@ FAILED = (
 )
 
 
-def step(words, *ways):
+def step(words: str, *ways: list) -> bool:
     """Run the first command that works; one line on the screen. False where none of them does."""
     begun, shown, terminal = time.monotonic(), f"kdlab: {words:<44}", sys.stdout.isatty()
     print(shown, end="", flush=True)
@@ -41,7 +41,7 @@ def step(words, *ways):
     return False
 
 
-def settings():
+def settings() -> dict:
     """The environment of pip and uv: uv does not read pip's settings, so it is told the mirror."""
     command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
     told = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -49,7 +49,7 @@ def settings():
     return {**({"UV_DEFAULT_INDEX": mirror} if mirror else {}), **os.environ}
 
 
-def installers():
+def installers() -> list:
     """How packages get into .venv: uv where it is there, then pip.
 
     uv does not see a torch that .venv borrows from the machine, and would fetch it again.
@@ -61,7 +61,7 @@ def installers():
     return ways
 
 
-def environment():
+def environment() -> list:
     """The commands that make an empty .venv. The torch of this Python is used as it is: the build
     fits its hardware, and several GB stay away."""
     has_torch = find_spec("torch") and find_spec("torchvision")
@@ -71,7 +71,7 @@ def environment():
     return [*ways, [sys.executable, "-m", "venv", *borrow, VENV]]
 
 
-def main(wanted):
+def main(wanted: list) -> None:
     """Bring .venv up to date; ends with one sentence and status 1 where that failed."""
     if sys.version_info < (3, 10):  # noqa: UP036, any Python may run this
         sys.exit("kdlab: needs Python 3.10 or newer; name one: make PYTHON=/path/to/python3.11 lab")
@@ -102,7 +102,7 @@ def main(wanted):
     print(f"kdlab: ready; .venv takes {size / 1e9:.1f} GB")
 
 
-def fail():
+def fail() -> None:
     """Show the end of the log, and say what to do."""
     print("\n".join(LOG.read_text("utf-8", "replace").splitlines()[-15:]), file=sys.stderr)
     sys.exit(FAILED)

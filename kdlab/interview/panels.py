@@ -33,7 +33,16 @@ class TrainerPanel(ipywidgets.VBox):
     sitting is under way; `picture(language=..., **values)` draws a PNG below the page.
     """
 
-    def __init__(self, controls, begin, *, language=None, choices=None, picture=None, fixed=False):
+    def __init__(
+        self,
+        controls: dict[str, ipywidgets.Widget],
+        begin: Callable[..., Sitting],
+        *,
+        language: Switch = None,
+        choices: dict[str, Callable] | None = None,
+        picture: Callable | None = None,
+        fixed: bool = False,
+    ) -> None:
         self.controls, self.begin, self.choices, self.draw = controls, begin, choices or {}, picture
         self.fixed, self.language = fixed, language or _language_switch()
         self.__dict__.update(controls)
@@ -41,9 +50,8 @@ class TrainerPanel(ipywidgets.VBox):
         self.body, self.picture = ipywidgets.HTMLMath(layout=WIDE), ipywidgets.Image(layout=WIDE)
         self.body.add_class("jp-RenderedHTMLCommon")  # JupyterLab's look of tables and code
         visibly, narrow = self._visibly(), {"width": "auto", "min_width": "5em"}
-        self.buttons = [
-            ipywidgets.Button(button_style="primary", layout=narrow) for _ in range(MOST_KEYS)
-        ]
+        look = {"button_style": "primary", "layout": narrow}
+        self.buttons = [ipywidgets.Button(**look) for _ in range(MOST_KEYS)]
         for button in self.buttons:
             button.on_click(visibly(lambda b: self.answer(b.key)))
         self.changed = visibly(lambda _: self.start())
@@ -135,7 +143,7 @@ def flash_cards(*, language: Switch = None, **where: Collection) -> TrainerPanel
     return _asking(sessions.card_sitting, where, language)
 
 
-def multiple_choice(*, language: Switch = None, seed=0, **where: Collection) -> TrainerPanel:
+def multiple_choice(*, language: Switch = None, seed: int = 0, **where: Collection) -> TrainerPanel:
     """The short answer among wrong ones, in a seeded order; otherwise as `flash_cards`."""
     return _asking(lambda pool: sessions.choice_sitting(pool, seed), where, language)
 
@@ -161,7 +169,7 @@ def _asking(sitting: Callable, where: dict[str, Collection], language: Switch) -
 
 
 def mock_interview(
-    minutes: int = 30, *, seed=None, language: Switch = None, **where
+    minutes: int = 30, *, seed: int | None = None, language: Switch = None, **where: Collection
 ) -> TrainerPanel:
     """A mock interview with a mix of levels and chapters, a rubric and a report at the end.
 

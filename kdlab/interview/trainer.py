@@ -7,7 +7,7 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -84,17 +84,17 @@ def rubric() -> list[dict]:
 
 
 def mock(
-    minutes: float = 30, *, levels=None, chapters=(), topics=(), words: str = "", seed=0
+    minutes: float = 30, *, levels: Mapping | None = None, seed: int = 0, **where: Collection
 ) -> list[Item]:
     """Questions for `minutes`, basic ones first; the same bank and seed give the same interview.
 
-    `levels` weighs the minutes of each level; chapters and kinds take turns within one. ValueError
-    where no question fits.
+    `levels` weighs the minutes of each level; chapters and kinds take turns within one. `where` is
+    `find_items`'s. ValueError where no question fits.
     """
     weights = {n: weight for n, weight in (levels or LEVELS).items() if weight > 0}
     if not weights:
         raise ValueError("a mock interview needs at least one level with a weight above 0")
-    pool = find_items(chapters, weights, topics, words)
+    pool = find_items(levels=weights, **where)
     random.Random(f"mock-{seed}").shuffle(pool)
     asked, left = [], minutes
 

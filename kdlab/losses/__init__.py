@@ -1,4 +1,4 @@
-"""Every distillation objective of the course, as pure functions of tensors, a file a family.
+"""The distillation losses as pure functions of tensors, a file a family (`kdlab.robust` has more).
 
 Notation: B images, K classes, student logits z, teacher logits v, temperature T,
 q = softmax(z / T) the softened student, p = softmax(v / T) the soft targets.

@@ -142,7 +142,7 @@ def mutual_loss(peers: Tensor, labels: Tensor, weight: float = 1.0) -> Tensor:
     return loss
 
 
-def _checked(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor):
+def _checked(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor) -> tuple:
     check_same_shape(student_logits, teacher_logits)
     check_labels(labels, *student_logits.shape)
     return student_logits, teacher_logits.detach()

@@ -1,1 +1,1 @@
-"""The course for others: lectures as slides, handouts, and scores of what comes back."""
+"""The course for others: slides, handouts, scores of what comes back, and the open book."""

@@ -13,7 +13,9 @@ from kdlab.serving import runtime
 class Batcher:
     """One model; the images that wait for it are answered together, up to `limit` at once."""
 
-    def __init__(self, session: InferenceSession, pool: Executor, limit: int, sizes: Histogram):
+    def __init__(
+        self, session: InferenceSession, pool: Executor, limit: int, sizes: Histogram
+    ) -> None:
         self.session, self.pool, self.limit, self.sizes = session, pool, limit, sizes
         self.waiting: asyncio.Queue = asyncio.Queue()
 

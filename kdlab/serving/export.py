@@ -51,7 +51,7 @@ DEPLOYED = (
 class FromPixels(nn.Module):
     """A net with its preprocessing in front: uint8 pixels in, logits out."""
 
-    def __init__(self, net: nn.Module, data: str):
+    def __init__(self, net: nn.Module, data: str) -> None:
         super().__init__()
         self.net, self.data = net, data
 
@@ -113,11 +113,8 @@ def image_set(data: str, split: str) -> Images:
 
 
 def place(name: str) -> Path:
-    """Where an export is, or may be written: in the cache; where that is read-only, in the user's
-    own cache folder."""
-    folders = [
-        folder / "onnx" for folder in (cache_dir(), user_cache_path("kdlab", appauthor=False))
-    ]
+    """Where an export is, or may be written: in the cache or, if that is read-only, the user's."""
+    folders = [at / "onnx" for at in (cache_dir(), user_cache_path("kdlab", appauthor=False))]
     there = [folder for folder in folders if (folder / name).is_file()]
     return (there or [folder for folder in folders if is_writable(folder)] or folders)[0] / name
 

@@ -12,7 +12,9 @@ class Agreement:
     deviations below the reference, both being samples: binomial noise of either is counted.
     """
 
-    def __init__(self, reference: float, images: int, window: int = 200, sigmas: float = 4.0):
+    def __init__(
+        self, reference: float, images: int, window: int = 200, sigmas: float = 4.0
+    ) -> None:
         if not 0 < reference <= 1 or images < 1 or window < 1:
             raise ValueError(f"a share in (0, 1] of one image or more, got {reference} of {images}")
         share = min(reference, 1 - 1 / (images + 2))  # never quite sure, however clean the data

@@ -87,7 +87,9 @@ class Failure(BaseModel):
 class Service:
     """Exported models, each with its queue, and those that answer in the shadow of another."""
 
-    def __init__(self, paths: list[Path], shadows: Shadows | None = None, limits: Limits = LIMITS):
+    def __init__(
+        self, paths: list[Path], shadows: Shadows | None = None, limits: Limits = LIMITS
+    ) -> None:
         self.shadows, self.limits = shadows or {}, limits
         self.places, self.aside = asyncio.Semaphore(limits.at_once), set()
         self.pool = ThreadPoolExecutor(1, "inference")

@@ -66,7 +66,7 @@ class Diagram(NamedTuple):
         parts += [part for arrow in self.arrows for part in _drawn_arrow(arrow)]
         return PAGE.format(self, escape(self.title), escape(self.alt), "\n".join(parts))
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+    def _repr_mimebundle_(self, **wanted: object) -> dict[str, str]:
         source = base64.b64encode(self.svg().encode()).decode()
         look = f"width:{WIDTH}px;max-width:100%"
         shown = f'<img alt="{escape(self.alt, QUOTE)}" src="data:image/svg+xml;base64,{source}"'

@@ -14,12 +14,13 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
 from kdlab.show.style import COLOURS, PIXELS, ROLES, chinese_font, figure, pixels_of, speaks, word
 from kdlab.words import codes
 
 
-def image_grid(images, labels: Sequence[str], *, columns: int = 10, title: str = "") -> Figure:
+def image_grid(images: Sequence, labels: Sequence, *, columns: int = 10, title: str = "") -> Figure:
     """Images, uint8 [N, C, H, W], in rows of `columns` with a label above each."""
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
@@ -64,7 +65,7 @@ def paired_dots(
 
 
 def heat_map(
-    values,
+    values: ArrayLike,
     temperatures: Sequence,
     weights: Sequence,
     *,
@@ -217,7 +218,7 @@ def dashboard(
 
 
 def progress_bars(table: pd.DataFrame, names: Sequence[str], language: str | None = None) -> Figure:
-    """What a learner has seen and will know tomorrow, a bar a row of `readiness.readiness_table`.
+    """What a learner has seen and will know tomorrow, a bar a row of `progress.readiness_table`.
 
     Without a font for Chinese, the words are English and the bars have the table's keys.
     """
@@ -226,12 +227,9 @@ def progress_bars(table: pd.DataFrame, names: Sequence[str], language: str | Non
     known = (table["ready"] * table["items"]).sum() / table["items"].sum()
     made = figure(11, 1.6 + 0.45 * len(table), word("progress", language, known=known))
     axis, places = made.subplots(), range(len(table))
-    axis.barh(
-        places, 100 * table["seen"] / table["items"], color="0.85", label=word("seen", language)
-    )
-    axis.barh(
-        places, 100 * table["ready"], 0.5, color=COLOURS["distilled"], label=word("known", language)
-    )
+    seen, ready = 100 * table["seen"] / table["items"], 100 * table["ready"]
+    axis.barh(places, seen, color="0.85", label=word("seen", language))
+    axis.barh(places, ready, 0.5, color=COLOURS["distilled"], label=word("known", language))
     axis.set_yticks(places, names)
     axis.set(xlim=(0, 100), xlabel=word("share", language))
     axis.invert_yaxis()

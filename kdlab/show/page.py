@@ -6,7 +6,7 @@ import re
 class Page:
     """Markdown that shows itself as HTML, or as a line of text where there is none."""
 
-    def __init__(self, title: str, markdown: str):
+    def __init__(self, title: str, markdown: str) -> None:
         self.title, self.markdown = title, markdown
 
     def __repr__(self) -> str:

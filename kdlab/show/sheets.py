@@ -142,7 +142,7 @@ def terms() -> list[dict]:
 def glossary(language: str | None = None) -> Table:
     """The terms in both languages, renderings to avoid, and the chapters that use them."""
     prose, rows = {}, []
-    for path in sorted(NOTEBOOKS.glob("[0A][0-7]_*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("[0A][0-9]_*.ipynb")):
         told = ("".join(c["source"]) for c in _cells(path) if c["cell_type"] == "markdown")
         prose[path.stem[:2]] = "\n".join(told).lower()
     for term in sorted(terms(), key=lambda t: t["en"].lower()):

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from kdlab.words import codes, say
@@ -71,7 +72,7 @@ class Frames:
     A whole drawing takes 50-100 ms, the moving parts 10. 140 `dpi` stay sharp on a projector.
     """
 
-    def __init__(self, drawing: Figure, dpi: int = 140):
+    def __init__(self, drawing: Figure, dpi: int = 140) -> None:
         self.drawing, self.background, self.scale = drawing, None, None
         drawing.set_dpi(dpi)
         drawing.canvas.draw()
@@ -93,12 +94,12 @@ class Frames:
         return out.getvalue()
 
 
-def pixels_of(image) -> np.ndarray:
+def pixels_of(image: ArrayLike) -> np.ndarray:
     """uint8 [C, H, W] as matplotlib wants it: [H, W] or [H, W, 3]."""
     return np.asarray(image).transpose(1, 2, 0).squeeze()
 
 
-def paired_bars(axis: Axes, classes: Sequence[str], series) -> list[Rectangle]:
+def paired_bars(axis: Axes, classes: Sequence[str], series: Sequence) -> list[Rectangle]:
     """Two horizontal bars a class; series: two of (values, role, name). The bars in that order."""
     rows = np.arange(len(classes))
     bars = []

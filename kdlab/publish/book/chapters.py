@@ -36,9 +36,7 @@ def read(path: Path) -> NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     if not any(cell.get("outputs") for cell in notebook.cells):
         number = path.stem[:2]
-        raise ValueError(
-            f"{path.name} was not run: do so, `python -m kdlab course {number} --write`"
-        )
+        raise ValueError(f"{path.name} was not run: `python -m kdlab course {number} --write`")
     return notebook
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -44,7 +45,7 @@ class Search(SearchEnglish):
         return ["".join(found) for found in re.findall(PIECES, input)]
 
 
-def formula(form: str):
+def formula(form: str) -> Callable:
     """A visitor that leaves a formula to KaTeX, in the page."""
 
     def visit(self, node: nodes.Element) -> None:
@@ -54,7 +55,7 @@ def formula(form: str):
     return visit
 
 
-def complete(app: Sphinx, page: str, template: str, context: dict, doctree) -> None:
+def complete(app: Sphinx, page: str, template: str, context: dict, tree: nodes.Node | None) -> None:
     """What each page says of itself to the templates, and its barriers taken away."""
     language = app.config.language[:2]
     there = "en" if language == "zh" else "zh"

@@ -107,9 +107,7 @@ def method(name: str, language: str) -> dict:
         "weight": known.weight if known else 0,
         "code": {part: definition(part) for part in own + losses},
         "checks": checks,
-        "said": {
-            part: re.sub(r"(?<=\S)\n(?=\S)", " ", text) for part, text in said.items() if text
-        },
+        "said": {of: re.sub(r"(?<=\S)\n(?=\S)", " ", text) for of, text in said.items() if text},
         "first": dict(zip(ROW, rows[0], strict=True)) if rows else {},
         "table": tables.table(head, rows) if rows else "",
     }

@@ -133,6 +133,7 @@ NETS = [
 
 
 def best(nets: list[dict], limit: float = math.inf) -> str | None:
+    """The name of the most accurate net whose p95 is at most `limit` ms."""
     fit = [net for net in nets if net["p95"] <= limit]
     return max(fit, key=lambda net: net["accuracy"])["name"] if fit else None
 

@@ -1,14 +1,9 @@
 """Panels with sliders, one a file: its numbers (a pure function), its data and its static twin.
 
-The script of the same name draws it in the browser; `base` has what all share. What a panel says
-stands in `data/words.yaml`.
+A script of the same name draws it; `base` has what all share, `data/words.yaml` their words.
 """
 
-from kdlab.show.panels.acceptance import (
-    acceptance_figure,
-    acceptance_panel,
-    acceptance_state,
-)
+from kdlab.show.panels.acceptance import acceptance_figure, acceptance_panel, acceptance_state
 from kdlab.show.panels.advice import advice_panel, advice_state, evidence_rows
 from kdlab.show.panels.base import MIME, Panel, standalone
 from kdlab.show.panels.downloads import download_figure, download_panel, download_state

@@ -34,7 +34,7 @@ def acceptance_state(
 
 
 def acceptance_figure(
-    states: Sequence[Mapping], classes: Sequence[str], image, *, title: str = ""
+    states: Sequence[Mapping], classes: Sequence[str], image: Tensor, *, title: str = ""
 ) -> Figure:
     """Static twin of the acceptance panel: states with a `draft`, side by side."""
     drawing = figure(2.4 + 2.9 * len(states), 4.8, title)
@@ -46,10 +46,8 @@ def acceptance_figure(
         _draw(axis, state)
         axis.set_yticks(range(len(classes)), classes if axis is axes[0] else [""] * len(classes))
     entries = [axis.get_legend_handles_labels() for axis in axes]
-    named = {name: bar for bars, names in entries for bar, name in zip(bars, names, strict=True)}
-    drawing.legend(
-        named.values(), named, loc="outside lower center", ncols=len(named), frameon=False
-    )
+    keys = {name: bar for bars, names in entries for bar, name in zip(bars, names, strict=True)}
+    drawing.legend(keys.values(), keys, loc="outside lower center", ncols=len(keys), frameon=False)
     return drawing
 
 

@@ -67,7 +67,7 @@ class Switch(NamedTuple):
 
 
 class _Within(traitlets.CFloat):
-    def __init__(self, value: float, *, step: float, **ends: float):
+    def __init__(self, value: float, *, step: float, **ends: float) -> None:
         super().__init__(value, **ends)
         self.step = step
 
@@ -114,7 +114,7 @@ class Panel(anywidget.AnyWidget):
         data: Mapping[str, object],
         compute: Callable[..., dict],
         words: Mapping[str, Mapping[str, str]] | None = None,
-    ):
+    ) -> None:
         self.controls, self.compute = controls, compute
         self.add_traits(**{n: control.trait().tag(sync=True) for n, control in controls.items()})
         kinds = [
@@ -122,10 +122,8 @@ class Panel(anywidget.AnyWidget):
             for name, control in controls.items()
         ]
         said = _said(name, words or {})
-        bundle = {"panel": name, "data": data, "controls": kinds, "words": said}
-        super().__init__(
-            _esm=module(name), bundle=bundle | {"colours": COLOURS}, language=codes()[0]
-        )
+        bundle = {"panel": name, "data": data, "controls": kinds, "words": said, "colours": COLOURS}
+        super().__init__(_esm=module(name), bundle=bundle, language=codes()[0])
 
     @property
     def values(self) -> dict:
@@ -203,15 +201,13 @@ def contact_sheet(images: Tensor, most: float = math.inf) -> dict:
     return {"source": source, "size": (height, width), "columns": columns}
 
 
-def check_images(
-    count: int, labels: Tensor, teacher_logits: Tensor, student_logits: Tensor
-) -> None:
+def check_images(count: int, labels: Tensor, teacher: Tensor, student: Tensor) -> None:
     """ValueError unless there are as many labels and rows of logits as images."""
-    losses.check_same_shape(student_logits, teacher_logits)
-    if not 0 < count == len(labels) == len(teacher_logits):
+    losses.check_same_shape(student, teacher)
+    if not 0 < count == len(labels) == len(teacher):
         raise ValueError(
             f"a panel needs as many images as labels and logits, and at least one, got {count} "
-            f"images, {len(labels)} labels, {len(teacher_logits)} rows of logits"
+            f"images, {len(labels)} labels, {len(teacher)} rows of logits"
         )
 
 

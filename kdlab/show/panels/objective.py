@@ -135,8 +135,7 @@ def temperature_lambda_panel(
     }
 
     def compute(image: int, **settings) -> dict:
-        return objective_state(
-            student_logits[image], teacher_logits[image], labels[image], **settings
-        )
+        logits = student_logits[image], teacher_logits[image]
+        return objective_state(*logits, labels[image], **settings)
 
     return base.Panel("objective", controls, data, compute)

@@ -57,9 +57,7 @@ def robustness_state(
     return state
 
 
-def robustness_figure(
-    states: Sequence[Mapping], classes: Sequence[str], *, title: str = ""
-) -> Figure:
+def robustness_figure(states: Sequence[Mapping], classes: Sequence, *, title: str = "") -> Figure:
     """Static twin of the robustness panel: attacked images above two nets' probabilities for them.
 
     States are from `robustness_state`. Each net sees the attack that was made against it.
@@ -86,9 +84,8 @@ def _draw(axes: Mapping[str, Axes], state: Mapping, classes: Sequence[str]) -> N
         guess = max(range(len(classes)), key=state[role].__getitem__)
         colour = "black" if guess == state["label"] else COLOURS["accent"]
         axes[role].imshow(pixels_of(state["images"][role]), **PIXELS)
-        axes[role].set_title(
-            f"{name}\nsays {classes[guess]}", loc="center", fontsize=11, color=colour
-        )
+        title = f"{name}\nsays {classes[guess]}"
+        axes[role].set_title(title, loc="center", fontsize=11, color=colour)
         axes[role].set_axis_off()
 
 

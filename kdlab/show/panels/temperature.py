@@ -30,7 +30,7 @@ def temperature_state(
 
 
 def temperature_small_multiples(
-    states: Sequence[Mapping], classes: Sequence[str], image, *, title: str = ""
+    states: Sequence[Mapping], classes: Sequence[str], image: Tensor, *, title: str = ""
 ) -> Figure:
     """Static twin of the temperature panel: the bars of several states, side by side."""
     drawing = figure(2.4 + 2.6 * len(states), 4.8, title)

@@ -36,7 +36,7 @@ def verification_state(
 
 
 def verification_figure(
-    states: Sequence[Mapping], curves: Mapping[str, Sequence], pairs, *, title: str = ""
+    states: Sequence[Mapping], curves: Mapping[str, Sequence], pairs: Tensor, *, title: str = ""
 ) -> Figure:
     """Static twin of the verification panel: ROC curves with a lettered dot a state, and a row of
     decided pairs a state.
@@ -64,7 +64,7 @@ def verification_figure(
     return drawing
 
 
-def _decided(axes: Sequence[Axes], state: Mapping, pairs) -> None:
+def _decided(axes: Sequence[Axes], state: Mapping, pairs: Tensor) -> None:
     told = zip(axes, pairs, state["same"], state["accepted"], state["scores"], strict=True)
     for axis, pair, same, accepted, score in told:
         axis.imshow(np.concatenate([pixels_of(image) for image in pair]), **PIXELS)
