@@ -179,6 +179,8 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
         return [(f"{kind}: {a}", f"{kind}: {b}") for a, b in pairs for kind in plans.FEW]
     if name == "learning-rate":
         return [(f"labels, lr {lr}", f"soft targets, lr {lr}") for lr in ("0.1", "0.2", "0.4")]
+    if name == "patience":
+        return [(f"labels, {n} epochs", f"soft targets, {n} epochs") for n in (20, 40, 80)]
     control, *others = dict.fromkeys(run["arm"] for run in runs)
     if name == "robust":
         control, others = "adversarial training", ["labels", "soft targets", "ARD", "RSLAD"]
