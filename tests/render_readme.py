@@ -116,9 +116,12 @@ def headlines(language: str) -> str:
     return "\n".join(lines)
 
 
-def interval(name: str, control: str, arm: str, metric: str, digits: int) -> str:
-    """The paired difference, its 95% interval, and whether it is noise; empty without pairs."""
-    found = records.compare(name, arm, control, metric)
+def interval(name: str, control: str, arm: str, metric: str, digits: int, of: str = "") -> str:
+    """The paired difference, its 95% interval, and whether it is noise; empty without pairs.
+
+    `of` is the metric of the control where it is another one (before and after).
+    """
+    found = records.compare(name, arm, control, metric, of=of)
     if not (gap := found.gap):
         return ""
     told = f"{gap.mean:+.{digits}f} ({gap.low:+.{digits}f} to {gap.high:+.{digits}f})"
@@ -195,16 +198,17 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
 
 def unseen(record: dict) -> list[str]:
     """Rows of the digits that a student never saw: wrong before and after the shift."""
-    lines, runs = [], record["runs"]
+    lines, runs, after_shift = [], record["runs"], "unseen errors shifted"
     for arm in dict.fromkeys(run["arm"] for run in runs):
         before, after = (
-            records.values(runs, arm, metric)
-            for metric in ("unseen errors", "unseen errors shifted")
+            records.values(runs, arm, metric) for metric in ("unseen errors", after_shift)
         )
+        gap = interval(record["name"], arm, arm, after_shift, 1, of="unseen errors")
         total = records.values(runs, arm, "unseen")[0]
         lines.append(
             f"| {record['title']} (errors on the {total:,} unseen test images) "
-            f"| {arm}: {spread(before, 1)} | with the shift: {spread(after, 1)} | | {len(after)} |"
+            f"| {arm}: {spread(before, 1)} "
+            f"| with the shift: {spread(after, 1)} | {gap} | {len(after)} |"
         )
     return lines
 
@@ -212,7 +216,8 @@ def unseen(record: dict) -> list[str]:
 def provenance(language: str) -> str:
     """Where each record came from."""
     return "\n".join(
-        f"- `{name}.json`: {records.provenance(name)}" for name in sheets.record_names()
+        f"- `{name}.json`: {records.provenance(name).replace(' 1 seeds ', ' 1 seed ')}"
+        for name in sheets.record_names()
     )
 
 

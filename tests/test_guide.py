@@ -70,7 +70,7 @@ def test_every_combination_of_constraints_gets_advice():
 
 def test_rules_are_well_formed_and_named_once():
     known, needed = guide.choices(), {"do", "brief", "measure", "avoid", "shown_in"}
-    parts = needed | {"id", "name", "when", "start", "needs", "weighs", "among", "settings"}
+    parts = needed | {"id", "name", "when", "start", "needs", "weighs", "among", "settings", "live"}
     assert len(RULES) == len(BOOK["rules"])
     for name, rule in RULES.items():
         assert needed <= set(rule) <= parts, name
@@ -184,10 +184,10 @@ def test_numbers_in_both_languages():
 
 
 def swapped(name):
-    """The records, in "cifar-gain" with labels and teacher exchanged."""
+    """The records, on the leaderboard with labels and soft targets exchanged."""
     record = records.read(name)
-    swap = {"labels": "teacher of 10k", "teacher of 10k": "labels"}
-    for run in record["runs"] if name == "cifar-gain" else ():
+    swap = {"labels": "soft targets", "soft targets": "labels"}
+    for run in record["runs"] if name == "leaderboard" else ():
         run["arm"] = swap.get(run["arm"], run["arm"])
     return record
 
@@ -197,6 +197,29 @@ def test_a_record_that_says_the_opposite_withholds_the_advice():
     assert first.rule["id"] == "soft-targets" and first.status == "withheld"
     assert say("guide.withheld", "en") in first.page()
     assert any("soft-targets" in sentence for sentence in guide.contradictions(swapped))
+
+
+@pytest.mark.parametrize(("seeds", "status"), [(1, "open"), (2, "withheld"), (10, "supported")])
+def test_too_few_seeds_withhold_the_advice_and_none_leave_it_open(seeds, status):
+    def fewer(name):
+        record = records.read(name)
+        record["runs"] = [r for r in record["runs"] if name != "leaderboard" or r["seed"] < seeds]
+        return record
+
+    assert guide.recommend(records=fewer)[0].status == status
+
+
+def test_what_chapter_09_measures_live_is_called_so():
+    live = [advice for advice in guide.every_rule() if advice.rule.get("live")]
+    assert {a.rule["id"] for a in live} >= {"wrong-labels", "long-tail", "low-bit"}
+    for advice in live:
+        assert advice.status == "live" and not advice.evidence and advice.first is None
+        assert advice.rule["shown_in"].startswith("09_")
+        assert say("guide.live", "zh") in advice.page("zh")
+
+
+def test_a_larger_teacher_is_not_called_supported_by_its_assistant():
+    assert guide.weigh(RULES["choose-the-teacher"]).status == "unproven"
 
 
 def test_without_records_advice_is_open_and_says_so():
@@ -222,7 +245,7 @@ def test_a_verdict_counts_what_the_record_compares():
 
 
 def test_advice_without_experiments_or_without_a_gain_says_so():
-    (advice,) = guide.recommend(labels="none", teacher="top-1")
+    (advice,) = guide.recommend(labels="none", unlabelled="yes", teacher="top-1")
     assert advice.status == "argued" and advice.first is None
     arms = {"labels": [70, 71, 72], "soft targets": [73, 74.1, 75]}
     for hard, status in (([71, 70, 73], "unproven"), ([73, 74, 75.1], "supported")):

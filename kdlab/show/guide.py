@@ -96,12 +96,13 @@ class Advice(NamedTuple):
 
     @property
     def status(self) -> str:
-        """ "withheld" (a need does not hold), "argued" (there is nothing to measure), "open"
-        (nothing is recorded yet), "supported", or "unproven" (no comparison is better)."""
+        """ "withheld" (a need does not hold), "live" (measured in chapter 09, not recorded),
+        "argued" (measured nowhere), "open" (nothing, or not each need, is recorded yet),
+        "supported", or "unproven" (no comparison is better)."""
         if not all(e.holds for e in self.needs):
             return "withheld"
         if not self.evidence:
-            return "argued"
+            return "live" if self.rule.get("live") else "argued"
         if not all(e.gap for e in self.needs) or not any(e.gap for e in self.evidence):
             return "open"
         better = any(e.verdict == "better" for e in self.evidence)
