@@ -207,6 +207,9 @@ def dashboard(
         for name, axis in zip(column, axes, strict=False):
             rows = sorted(panels[name], key=lambda row: row[1])
             _intervals(axis, rows, units[name], name, width=1.2 if many[name] else 2.5)
+            if len(name) > 36:  # it begins above the rows' names
+                axis.set_title("")
+                axis.set_title(name, loc="right")
             axis.tick_params(axis="y", labelsize=12)
             axis.xaxis.label.set_size(12)
             if many[name]:
