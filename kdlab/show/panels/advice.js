@@ -3,7 +3,7 @@ import { panel } from "./base.js";
 import { drawing, element, isNarrow, label, svg, tickTexts, widest } from "./draw.js";
 
 const GAP = 28;
-const ROW = 16;
+const ROW = 15;
 const HEIGHT = 424;
 const NOISE = 1; // strengths between -1 and 1 are within it; there the scale is linear ...
 const WITHIN = 0.6; // ... and takes so many decades to each side
