@@ -24,7 +24,7 @@ from kdlab.engines import ENGINES
 from kdlab.files import atomically, cache_dir, data_dir, digest
 from kdlab.machine import cores, describe, peak_memory, reset_peak_memory
 from kdlab.methods import objective
-from kdlab.models import Peers, build
+from kdlab.models import FewBits, Peers, build
 from kdlab.plans import EXPERIMENTS
 from kdlab.recipes import STUDENTS, TEACHER_SEEDS, TEACHERS, Arms, Recipe, settings_of, without
 from kdlab.robust import robust_accuracy
@@ -138,7 +138,8 @@ def train(
     torch.manual_seed(seed)
     student = build(recipe.student, len(data.classes))
     if recipe.start:
-        student.load_state_dict(trained(recipe.start, seed, device).state_dict())
+        begun = student.net if isinstance(student, FewBits) else student
+        begun.load_state_dict(trained(recipe.start, seed, device).state_dict())
     if recipe.method == "mutual learning":
         student = Peers(student, build(recipe.student, len(data.classes)))
     goal, teacher = partial(labels_only, smoothing=recipe.smoothing), next(iter(teachers), None)
@@ -184,13 +185,16 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
         "errors": wrong,
         "accuracy": round(100 * (1 - wrong / len(judged.labels)), 3),
         "ece": round(metrics.expected_calibration_error(logits, judged.labels), 3),
-        "loss": round(history[-1]["loss"], 5),
+        "loss": round(history[-1]["loss"], 5) if history else None,
         "seconds": round(seconds, 1),
         "memory": peak_memory(device),
     }
     if len(names := names_of_teachers(recipe, seed)) == 1:
         theirs = answer(load_teacher(*names), judged, device=device).for_images(judged.index, 0)
         result["agreement"] = round(metrics.agreement(logits, theirs), 3)
+    if recipe.start:
+        before = metrics.predict(trained(recipe.start, seed, device), judged)
+        result["as start"] = round(metrics.agreement(logits, before), 3)
     if recipe.attacked:
         result["robust"] = round(robust_accuracy(student, judged, steps=20), 3)
     if recipe.verify:

@@ -111,6 +111,21 @@ def hard_distillation(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.hard_distillation_loss(logits, batch.teacher_logits)
 
 
+@method("distillation token", "Touvron et al. 2021 (DeiT)")
+def distillation_token(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    """Of the two outputs [2, B, K] the first learns the label, the second the teacher's class."""
+    by_class, by_token = logits
+    hard = losses.hard_distillation_loss(by_token, batch.teacher_logits)
+    return (labels_only(by_class, batch) + hard) / 2
+
+
+@method("soft distillation token", "Touvron et al. 2021 (DeiT)")
+def soft_distillation_token(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    by_class, by_token = logits
+    soft = losses.soft_target_loss(by_token, batch.teacher_logits, setting.temperature)
+    return (labels_only(by_class, batch) + soft) / 2
+
+
 @method("DKD", "Zhao et al. 2022")
 def dkd(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     known = batch.teacher_logits, batch.labels

@@ -13,6 +13,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 
 def mlp(
@@ -187,6 +188,53 @@ class Vit(nn.Module):
         return self.head(self.flatten(self.norm(self.blocks(tokens)).mean(dim=1)))
 
 
+class TokenVit(Vit):
+    """`Vit` read by two learnt tokens with a head each, not by the mean: logits [B, K], the mean of
+    the heads. With `apart`, in training both heads' [2, B, K]; the second is that of the
+    distillation token (Touvron et al. 2021, DeiT).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        classes: int = 10,
+        conv_stem: bool = False,
+        apart: bool = False,
+    ) -> None:
+        super().__init__(width, depth, classes, conv_stem)
+        self.apart, self.tokens = apart, nn.Parameter(0.02 * torch.randn(2, width))
+        self.head = nn.ModuleList(nn.Linear(width, classes) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.stem(x).flatten(2).transpose(1, 2) + self.places
+        both = torch.cat([self.tokens.expand(len(x), -1, -1), patches], dim=1)
+        told = self.norm(self.blocks(both))
+        logits = torch.stack([head(told[:, i]) for i, head in enumerate(self.head)])
+        return logits if self.apart and self.training else logits.mean(dim=0)
+
+
+class FewBits(nn.Module):
+    """A net whose weight matrices and kernels are rounded whenever they are used: `rounded`."""
+
+    def __init__(self, net: str, bits: int, classes: int = 10) -> None:
+        super().__init__()
+        self.net, self.bits = build(net, classes), bits
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = dict(self.net.named_parameters())
+        coarse = {name: rounded(w, self.bits) for name, w in weights.items() if w.ndim > 1}
+        return functional_call(self.net, coarse, (x,))
+
+
+def rounded(weight: Tensor, bits: int) -> Tensor:
+    """A weight [O, ...] on a symmetric grid of 2^bits - 1 values, up to the largest of each output
+    channel, with the gradient of no rounding (straight-through, Bengio et al. 2013)."""
+    largest = weight.detach().abs().flatten(1).amax(dim=1)
+    step = (largest / (2 ** (bits - 1) - 1)).view(-1, *[1] * (weight.ndim - 1))
+    return weight + ((weight / step).round() * step - weight).detach()
+
+
 class Peers(nn.Module):
     """Students that learn together: images -> logits [P, B, K]. One of them is deployed."""
 
@@ -213,6 +261,9 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "rgb-mlp-128": partial(mlp, 128, inputs=3 * 32 * 32),
     "vit-64": partial(Vit, 64, 2),
     "vit-64-conv": partial(Vit, 64, 2, conv_stem=True),
+    "vit-64-tokens": partial(TokenVit, 64, 2),
+    "vit-64-apart": partial(TokenVit, 64, 2, apart=True),
+    **{f"cnn3-16-{bits}bit": partial(FewBits, "cnn3-16", bits) for bits in (4, 2)},
 }
 
 

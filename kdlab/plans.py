@@ -241,6 +241,56 @@ def verification() -> Arms:
     }
 
 
+# chapter 09: a net of two tokens, trained as any net, or the second by the teacher alone (DeiT).
+# Settings are chosen with the teachers of the same 10,000 images.
+TOKENS = EITHER._replace(student="vit-64-tokens", epochs=20, **ADAM)
+ADAM_RATE = {"lr": (5e-4, 1.6e-2)}
+APART = TOKENS._replace(student="vit-64-apart", **ALONE)
+HARD = {"method": "hard distillation", "weight": 0.5, "hard_weight": 0.5}
+TOKEN: dict[str, Space] = {
+    "labels": Space(TOKENS._replace(teacher="", twin=""), ADAM_RATE),
+    "hard": Space(TOKENS._replace(**HARD), ADAM_RATE),
+    "hard, token": Space(APART._replace(method="distillation token"), ADAM_RATE),
+    "soft": Space(TOKENS._replace(soft_weight=0.5, hard_weight=0.5), HEAT | ADAM_RATE),
+    "soft, token": Space(APART._replace(method="soft distillation token"), HEAT | ADAM_RATE),
+}
+
+
+def token(chosen: Arms) -> Arms:
+    """Each way to be taught, by teachers of the same 10,000 images and by one of 50,000."""
+    taught = {arm: recipe for arm, recipe in chosen.items() if recipe.teacher}
+    strong = {
+        f"{arm}, teacher of 50k": r._replace(teacher=FAST, twin="") for arm, r in taught.items()
+    }
+    return chosen | strong
+
+
+# chapter 09: a trained net with rounded weights, trained on; its control has weights of 32 bits
+TRAINED_ON = PAIR._replace(epochs=5, start=FIRST)
+LOW_BIT: dict[str, Space] = {
+    f"{bits} bits: {name}": Space(
+        TRAINED_ON._replace(student=student, **taught),
+        ({"lr": (0.01, 0.4)} if name == "labels" else SOFT_SPACE | {"lr": (0.01, 0.4)}),
+    )
+    for bits, student in ((32, "cnn3-16"), (4, "cnn3-16-4bit"), (2, "cnn3-16-2bit"))
+    for name, taught in (
+        ("labels", {}),
+        ("own teacher", {"teacher": FIRST, **KD}),
+        ("larger teacher", {"teacher": FAST_10K, "twin": TWIN_10K, **KD}),
+    )
+}
+
+
+def low_bit(chosen: Arms) -> Arms:
+    """Each with the start as it is, rounded or not, beside it."""
+    starts = {
+        arm.replace("labels", "not trained on"): recipe._replace(epochs=0)
+        for arm, recipe in chosen.items()
+        if arm.endswith("labels")
+    }
+    return chosen | starts
+
+
 TAUGHT_MLP = recipes.MLP._replace(**recipes.HINTON)
 HARDENED = PAIR._replace(attacked=True)
 RESISTANT = HARDENED._replace(teacher=recipes.ROBUST)
@@ -338,6 +388,26 @@ EXPERIMENTS: dict[str, Experiment] = {
         "One student of each kind, a teacher of the same 10,000 images and one of 50,000",
         architectures,
         search="architectures-tuning",
+    ),
+    "token-tuning": search(
+        "Settings for the distillation token, judged on 10,000 images that no net has seen",
+        TOKEN,
+        trials=6,
+    ),
+    "token": Experiment(
+        "DeiT's distillation token in an 82 k-parameter Transformer, hard and soft",
+        token,
+        search="token-tuning",
+    ),
+    "low-bit-tuning": search(
+        "Settings for rounded weights, judged on 10,000 images that no net has seen",
+        LOW_BIT,
+        trials=6,
+    ),
+    "low-bit": Experiment(
+        "A trained 24 k-parameter student trained on with weights of 32, 4 and 2 bits",
+        low_bit,
+        search="low-bit-tuning",
     ),
     "small-data": Experiment(
         "10,000 images of which 100, 300, 1,000 or all are labelled, or none",

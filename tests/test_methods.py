@@ -21,7 +21,8 @@ NEED_FEATURES = {"hint", "attention transfer", "FSP", "similarity preserving", "
                  "contrastive", "discriminator", "turned views"}  # fmt: skip
 NO_TEACHER = {"rotation task", "mutual learning", "adversarial training"}
 SEVERAL = {"mean of teachers", "switched teachers"}
-WHOLE = {"mutual learning", "adversarial training", "ARD", "RSLAD"}  # nothing is added to them
+TOKENS = {"distillation token", "soft distillation token"}
+WHOLE = {"mutual learning", "adversarial training", "ARD", "RSLAD", *TOKENS}  # nothing is added
 
 
 DATA = images(64, side=32, classes=10)
@@ -33,8 +34,8 @@ def net(name="cnn7-8", seed=1):
 
 
 def run(method, teacher, given=None):
-    """One epoch of a student of 24 k parameters: the student, its objective, the loss."""
-    student = net("cnn3-16", 0)
+    """One epoch of a small student: the student, its objective, the loss."""
+    student = net(student_for(method), 0)
     if method == "mutual learning":
         student = Peers(student, net("cnn3-16", 2))
     goal = objective(method, student=student, teacher=teacher, data=DATA,
@@ -44,6 +45,10 @@ def run(method, teacher, given=None):
     adam = Optimizer("adam", 1e-3, 0.0)
     history = fit(student, DATA, goal, teacher=given, epochs=1, batch_size=32, optimizer=adam)
     return student, goal, before, history[-1]["loss"]
+
+
+def student_for(method):
+    return "vit-64-apart" if method in TOKENS else "cnn3-16"
 
 
 def teachers_for(method):
@@ -73,9 +78,10 @@ def test_a_tiny_training_run_leaves_nothing_but_a_student(method):
     assert bool(own) == (method in OWN_WEIGHTS)
     assert all(not torch.equal(w, own[k]) for k, w in goal.named_parameters())
     deployed = student.nets[0] if method == "mutual learning" else student
-    fresh = net("cnn3-16", 0)
+    fresh = net(student_for(method), 0)
     assert anatomy(deployed) == anatomy(fresh) and anatomy(fresh)[1] == 0
-    assert not torch.equal(deployed.head.weight, fresh.head.weight)
+    heads = (next(one.head.parameters()) for one in (deployed, fresh))
+    assert not torch.equal(*heads)
     assert student.training
     if teacher:
         assert not any(m.training for m in teacher.modules()) and anatomy(teacher) == anatomy(net())
@@ -97,6 +103,20 @@ def test_cached_answers_serve_logits_and_are_refused_for_features(method):
 def test_an_unknown_method_lists_the_names():
     with pytest.raises(ValueError, match="no method 'magic': there are logit matching, .*, RSLAD"):
         objective("magic", student=net(), teacher=None, data=DATA)
+
+
+@pytest.mark.parametrize("method", sorted(TOKENS))
+def test_the_second_output_alone_learns_from_the_teacher(method):
+    z = some_logits().requires_grad_()
+    v, y = 3 * torch.randn(6, 10), torch.arange(6)
+    goal = objective(method, student=None, teacher=None, data=None, temperature=2.0, hard_weight=0)
+    goal(z, batch_for(v, y)).backward()
+    q, hot = z.detach().softmax(dim=-1), F.one_hot(v.argmax(dim=1), 10).float()
+    told = q[1] - hot
+    if method.startswith("soft"):  # T^2 * (1 / T) * (softmax(z / T) - softmax(v / T))
+        told = 2 * ((z.detach()[1] / 2).softmax(dim=1) - (v / 2).softmax(dim=1))
+    expected = torch.stack([q[0] - F.one_hot(y, 10), told]) / 12
+    assert torch.allclose(z.grad, expected, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------ the weighted sum

@@ -5,7 +5,7 @@ import torch
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from kdlab.metrics import parameters
-from kdlab.models import MODELS, Attention, build, forward, wrn
+from kdlab.models import MODELS, Attention, build, forward, rounded, wrn
 
 SIZES = {  # read once from the definitions; the first is the course's 78 k student
     "wrn-10-1": 77_850,
@@ -24,7 +24,7 @@ SIZES = {  # read once from the definitions; the first is the course's 78 k stud
     + 2 * (4 * 64 + 4 * (64 * 64 + 64) + 64 * 128 + 128 + 128 * 64 + 64)
     + (128 + 64 * 10 + 10),
 }
-CONVOLUTIONAL = [name for name in MODELS if name.startswith(("cnn", "wrn"))]
+CONVOLUTIONAL = [n for n in MODELS if n.startswith(("cnn", "wrn")) and not n.endswith("bit")]
 
 
 def inputs(name, batch):
@@ -48,6 +48,39 @@ def test_every_parameter_gets_a_gradient(name):
     model(inputs(name, 4)).square().mean().backward()
     idle = [k for k, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert not idle
+
+
+def test_two_tokens_are_apart_in_training_and_averaged_in_use():
+    together, apart = build("vit-64-tokens"), build("vit-64-apart")
+    apart.load_state_dict(together.state_dict())
+    x = inputs("vit-64-apart", 3)
+    assert apart(x).shape == (2, 3, 10)
+    assert torch.allclose(apart(x).mean(dim=0), together(x), atol=1e-6)
+    assert torch.allclose(apart.eval()(x), together.eval()(x), atol=1e-6)
+    assert not torch.allclose(*apart.train()(x))  # a token has a head of its own
+
+
+@pytest.mark.parametrize("bits", [4, 2])
+def test_few_bits_are_a_grid_a_channel_and_leave_the_weights_trainable(bits):
+    net = build(f"cnn3-16-{bits}bit")
+    weight = net.net.stage1[0].weight
+    rounded(weight, bits).sum().backward()
+    assert torch.equal(weight.grad, torch.ones_like(weight))  # the gradient of no rounding
+    weight = weight.detach()
+    coarse = rounded(weight, bits)
+    top, largest = 2 ** (bits - 1) - 1, weight.abs().flatten(1).amax(dim=1)
+    steps = coarse / (largest / top)[:, None, None, None]
+    assert torch.allclose(steps, steps.round(), atol=1e-4) and int(steps.abs().max().round()) == top
+    assert float((coarse - weight).abs().max()) <= float(largest.max()) / top / 2 + 1e-6
+    plain = build("cnn3-16").eval()
+    plain.load_state_dict(net.net.state_dict())
+    x = inputs("cnn3-16", 3)
+    with torch.no_grad():
+        exact, few = plain(x), net.eval()(x)
+        for p in plain.parameters():
+            if p.ndim > 1:
+                p.copy_(rounded(p, bits))
+        assert torch.allclose(plain(x), few, atol=1e-5) and not torch.allclose(exact, few)
 
 
 @pytest.mark.parametrize(("name", "size"), SIZES.items())
