@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from kdlab import files
+
 
 class OneSentence(typer.core.TyperGroup):
     """What a user can put right ends in one sentence and exit code 1, never in a traceback.
@@ -64,9 +66,8 @@ def lab(
     """Open the course in JupyterLab, at 00_start_here; with --copy, leave the clone as it is."""
     from kdlab.desk import copies
     from kdlab.desk.course import INLINE
-    from kdlab.files import ROOT, environment
 
-    root = copy.expanduser().resolve() if copy else ROOT
+    root = copy.expanduser().resolve() if copy else files.ROOT
     told = copies.update(root) if copy else {}
     for kind in ("new", "updated"):
         names = [name for name, done in told.items() if done == kind]
@@ -76,12 +77,9 @@ def lab(
     for name in (name for name, done in told.items() if done == "kept"):
         beside = f"{Path(name).stem}.new{Path(name).suffix}"
         typer.echo(f"{name} has your changes and stays; the course's version is now {beside}")
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}"]
-    command += ["--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container one is root
-        command.append("--allow-root")
-    command += arguments or []
-    status = subprocess.run(command, cwd=root, env=environment(MPLBACKEND=INLINE))
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", "--allow-root"]
+    command += ["--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb", *(arguments or [])]
+    status = subprocess.run(command, cwd=root, env=files.environment(MPLBACKEND=INLINE))
     raise typer.Exit(status.returncode)
 
 
@@ -91,15 +89,13 @@ def course(
     write: Annotated[bool, Option("--write", help="also update the committed notebooks")] = False,
     notebooks: Annotated[Folder, Option(help="another folder of chapters")] = None,
     build: Annotated[Folder, Option(help="where the executed notebooks go")] = None,
-    timeout: Annotated[int, Option(help="seconds that one cell may take")] = 1800,
 ) -> None:
     """Run chapters from top to bottom and print what each showed."""
-    from kdlab import files
     from kdlab.desk import course as runner
 
     paths = runner.find(chapters or [], notebooks or files.NOTEBOOKS)
     build = build or files.BUILD / "notebooks"
-    results = runner.run_chapters(paths, build=build, write=write, timeout=timeout)
+    results = runner.run_chapters(paths, build=build, write=write)
     typer.echo("\n" + runner.chapter_table(results))
     typer.echo(f"The executed notebooks are in {build}")
     failed = [result.error for result in results if result.error]
@@ -193,7 +189,6 @@ def serve(
 @app.command()
 def sheet(folder: Annotated[Folder, Argument(help="where to; default: build")] = None) -> None:
     """Write the cheat sheet, one page in English and one in Chinese, to be printed."""
-    from kdlab import files
     from kdlab.show import sheets
 
     for path in sheets.write_sheets(folder or files.BUILD):
@@ -260,7 +255,6 @@ def handout(
     to: Annotated[Folder, Option(help="default: build/handouts")] = None,
 ) -> None:
     """Write chapters without solutions, answers and outputs; beside them a set that has all."""
-    from kdlab import files
     from kdlab.desk.course import find
     from kdlab.publish.handouts import write_handouts
 
@@ -277,7 +271,6 @@ def score(
     to: Annotated[Folder, Option(help="the CSV file; default: build/scores.csv")] = None,
 ) -> None:
     """Score collected handouts by the course's checks. This runs the learners' code: see README."""
-    from kdlab import files
     from kdlab.desk.course import find
     from kdlab.publish import scores
 
@@ -297,7 +290,6 @@ def deck(
     mark: Annotated[bool, Option("--mark", help="write slide types into the notebooks")] = False,
 ) -> None:
     """Write the lecture of each chapter as slides: one file, which needs no network."""
-    from kdlab import files
     from kdlab.desk.course import find
     from kdlab.publish import decks, lectures
 
@@ -317,7 +309,6 @@ def fresh(
     copy: Annotated[Folder, Option(help="in the working copy that `lab --copy` made")] = None,
 ) -> None:
     """Put a chapter back as it was; what you wrote is kept beside it as NN_words.mine.ipynb."""
-    from kdlab import files
     from kdlab.desk import copies
 
     root = copy.expanduser().resolve() if copy else files.ROOT
@@ -333,7 +324,6 @@ def fresh(
 @app.command()
 def book(to: Annotated[Folder, Option(help="default: build/book")] = None) -> None:
     """Build the course as a static site in both languages, from its saved outputs."""
-    from kdlab import files
     from kdlab.publish.book.build import write_book
 
     first = write_book((to or files.BUILD / "book").resolve())

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kdlab.sources import BATCH, SOURCES, read_parts
-from kdlab.sources import DataError as DataError  # what `load` raises
 
 
 class Images(NamedTuple):
@@ -67,10 +66,6 @@ def load(name: str, split: str = "train") -> Images:
 
 def select(data: Images, positions: Tensor) -> Images:
     """The images at `positions` (bool mask [N] or int64 [n]); each keeps its index."""
-    mask = positions.dtype == torch.bool and positions.shape == data.labels.shape
-    if not mask and (positions.dtype != torch.int64 or positions.ndim != 1):
-        wanted, given = f"a bool mask [{len(data.labels)}] or int64 [n]", list(positions.shape)
-        raise ValueError(f"positions must be {wanted}, not {positions.dtype} {given}")
     images, labels, index = (of[positions] for of in (data.images, data.labels, data.index))
     return data._replace(images=images, labels=labels, index=index)
 
@@ -146,8 +141,6 @@ def augment(images: Tensor, index: Tensor, views: Views, *, epoch: int, seed: in
         raise ValueError(f"padding must be 'reflect' or 'constant', not {views.padding!r}")
     if not 0 <= views.shift < min(images.shape[2:]):
         raise ValueError(f"shift must be at least 0 and smaller than the image, not {views.shift}")
-    if seed < 0 or epoch < 0:
-        raise ValueError(f"seed and epoch must not be negative, but are {seed} and {epoch}")
     if views.flip:
         coin = _draws(seed, 2**64 - 1, index)  # a stream of its own, which no epoch uses
         mirrored = (coin + epoch) % 2 == 1

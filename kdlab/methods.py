@@ -210,22 +210,11 @@ def contrastive(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tenso
 
 
 # ---------------------------------------------------------------- a game, and turned images
-class Reverse(torch.autograd.Function):
-    """The identity, but the gradient comes back with its sign turned (Ganin & Lempitsky 2015)."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        return -gradient
-
-
 @method("discriminator", "after Goodfellow et al. 2014")
 class Discriminator(nn.Module):
     """It learns to tell teacher embeddings from projected student ones, the student to deceive it:
-    one minimax game (Goodfellow et al. 2014), in one optimiser by a reversed gradient."""
+    one minimax game (Goodfellow et al. 2014), in one optimiser, for the gradient of what comes
+    before the score is reversed (Ganin & Lempitsky 2015)."""
 
     stages = (EMBEDDING,)
 
@@ -236,7 +225,8 @@ class Discriminator(nn.Module):
         self.score = nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
-        ours = Reverse.apply(self.project(batch.features[EMBEDDING].float()))
+        ours = self.project(batch.features[EMBEDDING].float())
+        ours.register_hook(torch.neg)
         scores = self.score(torch.cat([batch.teacher_features[EMBEDDING].float(), ours]))
         truth = (torch.arange(len(scores), device=scores.device) < len(ours)).float()
         return F.binary_cross_entropy_with_logits(scores.squeeze(1), truth)

@@ -194,21 +194,14 @@ class TokenVit(Vit):
     distillation token (Touvron et al. 2021, DeiT).
     """
 
-    def __init__(
-        self,
-        width: int,
-        depth: int,
-        classes: int = 10,
-        conv_stem: bool = False,
-        apart: bool = False,
-    ) -> None:
-        super().__init__(width, depth, classes, conv_stem)
+    def __init__(self, width: int, depth: int, classes: int = 10, apart: bool = False) -> None:
+        super().__init__(width, depth, classes)
         self.apart, self.tokens = apart, nn.Parameter(0.02 * torch.randn(2, width))
         self.head = nn.ModuleList(nn.Linear(width, classes) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         patches = self.stem(x).flatten(2).transpose(1, 2) + self.places
-        both = torch.cat([self.tokens.expand(len(x), -1, -1), patches], dim=1)
+        both = torch.cat([self.tokens.expand_as(patches[:, :2]), patches], dim=1)
         told = self.norm(self.blocks(both))
         logits = torch.stack([head(told[:, i]) for i, head in enumerate(self.head)])
         return logits if self.apart and self.training else logits.mean(dim=0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 from kdlab import recipes, tuning
@@ -22,7 +21,7 @@ class Experiment(NamedTuple):
 
     title: str
     arms: Arms | Callable[[Arms], Arms]  # or, of what the experiment `search` has chosen
-    spaces: Mapping[str, Space] = MappingProxyType({})  # of a search: its arms are drawn from these
+    spaces: Mapping[str, Space] = {}  # of a search: its arms are drawn from these
     search: str = ""
 
 

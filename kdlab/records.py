@@ -287,8 +287,8 @@ def rivals(arms: Sequence[str], arm: str, over: str) -> list[tuple[str, str]]:
 
 
 def best_setting(name: str, arms: str = "", records: Records = read) -> tuple[str, str, int] | None:
-    """(record, its best arm by mean accuracy (or TAR) on validation, of how many), or None; `arms`
-    is how the arms that count begin. A numbered trial is told by the settings that were open.
+    """(record, its best arm by mean accuracy on validation, of how many), or None; `arms` is how
+    the arms that count begin. A numbered trial is told by the settings that were open.
 
     ValueError for a record that was judged on test images: nothing is chosen there.
     """
@@ -299,9 +299,7 @@ def best_setting(name: str, arms: str = "", records: Records = read) -> tuple[st
     among = [a for a in record["settings"] if not arms or f"{a} ".startswith(f"{arms} ")]
     if {record["settings"][a]["judge"] for a in among} - {"validation"}:
         raise ValueError(f"{name} was judged on test images: no setting is chosen there")
-    runs = record["runs"]
-    metric = "tar" if runs and "tar" in runs[0] else "accuracy"
-    found = {a: v for a in among if (v := values(runs, a, metric))}
+    found = {a: v for a in among if (v := values(record["runs"], a))}
     seeds = max(map(len, found.values()), default=0)  # finalists have more than the other trials
     mean = {a: fmean(v) for a, v in found.items() if len(v) == seeds}
     if not mean:

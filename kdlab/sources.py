@@ -8,7 +8,6 @@ import gzip
 import io
 import json
 import math
-import os
 import shutil
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from kdlab import files
-from kdlab.files import data_dir, digest
+from kdlab.files import atomically, data_dir, digest
 
 Part = tuple[np.ndarray, np.ndarray]  # images uint8 [N, C, H, W], labels uint8 [N]
 
@@ -173,7 +172,7 @@ def download(name: str = "cifar10", target: str | Path | None = None) -> Path:
             with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch:
                 parts = _fetch(Path(scratch))
                 for part in missing:
-                    _write_part(part, parts[part], folder, Path(scratch))
+                    _write_part(part, parts[part], folder)
     except OSError as error:
         raise DataError(
             f"cannot write to {folder} ({error}): free about 500 MB there, or set KDLAB_DATA to a "
@@ -188,17 +187,16 @@ def _is_sound(part: str, folder: Path) -> bool:
     return False
 
 
-def _write_part(part: str, content: Part, folder: Path, scratch: Path) -> None:
-    """Put a part into `folder`, whole or not at all; the same content makes the same bytes."""
+def _write_part(part: str, content: Part, folder: Path) -> None:
+    """Put a part into `folder`; the same content makes the same bytes."""
     images, labels = content
     side = math.isqrt(len(images))
     grid = images.reshape(side, side, 3, 32, 32).transpose(0, 3, 1, 4, 2)
     sheet = Image.fromarray(grid.reshape(32 * side, 32 * side, 3))
-    images_name, labels_name = _file_names("cifar10", part)
-    sheet.save(scratch / images_name, "webp", lossless=True, quality=80, method=6)
-    (scratch / labels_name).write_bytes(_idx(labels))
-    for name in (labels_name, images_name):
-        os.replace(scratch / name, folder / name)
+    sheet_file, labels_file = (folder / name for name in _file_names("cifar10", part))
+    lossless = {"lossless": True, "quality": 80, "method": 6}
+    atomically(labels_file, lambda target: Path(target).write_bytes(_idx(labels)))
+    atomically(sheet_file, lambda target: sheet.save(target, "webp", **lossless))
 
 
 def _fetch(scratch: Path) -> dict[str, Part]:

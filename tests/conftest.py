@@ -5,23 +5,16 @@ fails by chance. New ones: pytest -m hypothesis --hypothesis-profile=nightly
 """
 
 import os
-import shutil
 
 import pytest
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the workers share the cores
 os.environ.setdefault("MPLBACKEND", "agg")
 
-try:
-    from hypothesis import settings
-except ImportError:  # the tests that need it say so themselves
-    pass
-else:
-    settings.register_profile("kdlab", deadline=None, max_examples=50, derandomize=True)
-    settings.register_profile("nightly", deadline=None, max_examples=50, derandomize=False)
-    settings.load_profile("kdlab")
+settings.register_profile("kdlab", deadline=None, max_examples=50, derandomize=True)
+settings.register_profile("nightly", deadline=None, max_examples=50, derandomize=False)
+settings.load_profile("kdlab")
 
 
 @pytest.fixture
@@ -38,15 +31,64 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "results"
 
 
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """A learner's progress file of this test alone; there is none yet."""
+    path = tmp_path / "deep" / "progress.sqlite3"
+    monkeypatch.setenv("KDLAB_PROGRESS", str(path))
+    return path
+
+
+@pytest.fixture
+def at(monkeypatch):
+    """Sets the clock of `kdlab.interview.progress`."""
+    return lambda moment: monkeypatch.setattr("kdlab.interview.progress.now", lambda: moment)
+
+
 @pytest.fixture(scope="session")
 def chromium():
     """The browser; `$KDLAB_BROWSER` names another than those on the path."""
+    from kdlab.interview import exports
+
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    named = [os.environ.get("KDLAB_BROWSER", ""), *BROWSERS]
-    path = next(filter(None, map(shutil.which, named)), None)
-    if path is None:
-        pytest.skip(f"no browser here: none of {', '.join(BROWSERS)} is on the path")
+    if not (path := exports.browser()):
+        pytest.skip(f"no browser here: none of {', '.join(exports.BROWSERS)} is on the path")
     with sync_api.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def browse(chromium):
+    """Opens an address in a context of its own. `page.troubles` has its errors, what it asked for
+    in vain or outside of `inside`, and what it said in the console (all, or these kinds)."""
+    contexts = []
+
+    def opened(address, inside=("file:",), console=None, width=1280, height=720, **options):
+        size, troubles = {"width": width, "height": height}, []
+        context = chromium.new_context(viewport=size, **options)
+        contexts.append(context)
+        kept = (*inside, "data:", "blob:", "about:")
+
+        def say(message):
+            if console is None or message.type in console:
+                troubles.append(message.text)
+
+        def failed(request):
+            if request.failure != "net::ERR_ABORTED":
+                troubles.append(request.url[:200])
+
+        context.on("request", lambda r: r.url.startswith(kept) or troubles.append(r.url))
+        context.on("requestfailed", failed)
+        context.on("weberror", lambda error: troubles.append(str(error.error)))
+        context.on("console", say)
+        page = context.new_page()
+        page.troubles = troubles
+        page.set_default_timeout(60_000)
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()

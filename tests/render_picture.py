@@ -15,38 +15,11 @@ from kdlab.desk.course import fewer_colours
 from kdlab.files import ROOT
 from kdlab.losses import soften
 from kdlab.show.style import COLOURS, PIXELS, chinese_font, figure, pixels_of
+from kdlab.words import say
 
 RECORD, ARM, CONTROL = "cifar-gain", "teacher of 10k", "labels"
 IMAGE, SHOWN = 85, 4  # a training image that shows the idea well; so many classes
 FILES = {"en": "data/results/readme.png", "zh": "data/results/readme.zh.png"}
-CHINESE = {"horse": "马", "dog": "狗", "cat": "猫", "frog": "青蛙", "bird": "鸟", "deer": "鹿"}
-WORDS = {
-    "en": {
-        "heads": ("The label says", "The teacher adds", "The student gains"),
-        "label": "“{}”",
-        "soft": "softened, T = {:g}",
-        "arms": ("labels alone", "and a teacher"),
-        "gain": ("{:+.1f} points", "({:.1f} to {:.1f})"),
-        "alt": (
-            "A training image of CIFAR-10. The label says only {name}. The teacher's soft targets "
-            "at T = {t:g} say {answer}. The same student ends at {control:.1f}% of the test images "
-            "with labels alone and at {arm:.1f}% with this teacher: {gap:+.1f} points, "
-            "95% interval {low:.1f} to {high:.1f}, {seeds} seeds."
-        ),
-    },
-    "zh": {
-        "heads": ("标签只说", "教师模型还说", "学生模型的收获"),
-        "label": "“{}”",
-        "soft": "软化后，T = {:g}",
-        "arms": ("只用标签", "再加教师模型"),
-        "gain": ("{:+.1f} 个百分点", "（{:.1f} 到 {:.1f}）"),
-        "alt": (
-            "CIFAR-10 的一张训练图像。标签只说：{name}。教师模型在 T = {t:g} 时给出的软目标是："
-            "{answer}。同一个学生模型，只用标签训练，测试准确率 {control:.1f}%；加上这个教师模型，"
-            "{arm:.1f}%：{gap:+.1f} 个百分点，95% 区间 {low:.1f} 到 {high:.1f}，共 {seeds} 个种子。"
-        ),
-    },
-}
 
 
 class Story(NamedTuple):
@@ -77,41 +50,35 @@ def story() -> Story:
 
 
 def named(name: str, language: str) -> str:
-    return CHINESE[name] if language == "zh" else name
+    return say(f"panel.{name}", language)
 
 
 def describe(told: Story, language: str) -> str:
     """The picture in a sentence or two: its alternative text."""
     shares = [f"{named(name, language)} {share:.0%}" for name, share in told.answer.items()]
-    return WORDS[language]["alt"].format(
-        name=named(next(iter(told.answer)), language),
-        t=told.temperature,
-        answer=("、" if language == "zh" else ", ").join(shares),
-        control=told.control,
-        arm=told.arm,
-        gap=told.gap.mean,
-        low=told.gap.low,
-        high=told.gap.high,
-        seeds=told.gap.pairs,
-    )
+    gap, told = told.gap, told._asdict()
+    told |= {"gap": gap.mean, "low": gap.low, "high": gap.high, "seeds": gap.pairs}
+    told["name"] = named(next(iter(told["answer"])), language)
+    told["answer"] = ("、" if language == "zh" else ", ").join(shares)
+    return say("picture.alt", language, **told)
 
 
 def draw(told: Story, language: str) -> bytes:
     """The PNG, its alternative text inside. The type is large: a phone shows it a third as wide."""
-    words, drawing, names = WORDS[language], figure(12, 4.8), [*told.answer]
+    drawing, names = figure(12, 4.8), [*told.answer]
     drawing.set_layout_engine("none")
     fonts = ["DejaVu Sans", *filter(None, [language == "zh" and chinese_font()])]
     font = {"fontsize": 26, "fontfamily": fonts}
 
-    def say(x: float, y: float, text: str, colour: str = "0.15", **more) -> None:
+    def write(x: float, y: float, text: str, colour: str = "0.15", **more) -> None:
         drawing.text(x, y, text, **font | {"color": colour, **more})
 
-    for x, head in zip((0.015, 0.3, 0.67), words["heads"], strict=True):
-        say(x, 0.9, head, fontweight="bold")
+    for x, head in {0.015: "label", 0.3: "teacher", 0.67: "student"}.items():
+        write(x, 0.9, say(f"picture.{head}", language), fontweight="bold")
     photo = drawing.add_axes((0.015, 0.2, 0.252, 0.63), anchor="NW")
     photo.imshow(pixels_of(told.image), **PIXELS)
     photo.set_axis_off()
-    say(0.015, 0.07, words["label"].format(named(names[0], language)))
+    write(0.015, 0.07, f"“{named(names[0], language)}”")
 
     bars = drawing.add_axes((0.4, 0.2, 0.235, 0.63))
     rows, shares = range(len(names)), list(told.answer.values())
@@ -122,16 +89,16 @@ def draw(told: Story, language: str) -> bytes:
     bars.set(xlim=(0, max(shares) * 1.6), ylim=(len(rows) - 0.5, -0.5), xticks=())
     bars.grid(visible=False)
     bars.spines[:].set_visible(False)
-    say(0.3, 0.07, words["soft"].format(told.temperature), "0.4")
+    write(0.3, 0.07, say("picture.soft", language, t=told.temperature), "0.4")
 
-    arms = zip(words["arms"], (told.control, told.arm), ("student", "distilled"), strict=True)
+    arms = (("control", told.control, "student"), ("arm", told.arm, "distilled"))
     for n, (arm, value, role) in enumerate(arms):
-        say(0.67, 0.76 - 0.265 * n, arm, "0.4")
+        write(0.67, 0.76 - 0.265 * n, say(f"picture.{arm}", language), "0.4")
         number = {"fontsize": 44, "fontweight": "bold"}
-        say(0.67, 0.635 - 0.265 * n, f"{value:.1f}%", COLOURS[role], **number)
-    points, interval = words["gain"]
-    say(0.67, 0.19, points.format(told.gap.mean), fontweight="bold")
-    say(0.67, 0.07, interval.format(told.gap.low, told.gap.high), "0.4")
+        write(0.67, 0.635 - 0.265 * n, f"{value:.1f}%", COLOURS[role], **number)
+    gap = told.gap
+    write(0.67, 0.19, say("picture.gain", language, gap=gap.mean), fontweight="bold")
+    write(0.67, 0.07, say("picture.interval", language, low=gap.low, high=gap.high), "0.4")
 
     out, about = io.BytesIO(), PngImagePlugin.PngInfo()
     about.add_itxt("Description", describe(told, language))

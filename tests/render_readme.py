@@ -15,6 +15,7 @@ from kdlab import metrics, plans, records, teachers
 from kdlab.desk.course import find
 from kdlab.files import NOTEBOOKS, ROOT
 from kdlab.show import sheets
+from kdlab.words import say, wordbook
 
 PAGES = {
     "README.md": "en",
@@ -22,58 +23,18 @@ PAGES = {
     "RESULTS.md": "en",
     "data/README.md": "en",
 }
-HEADS = {
-    "en": "| | chapter | what it shows | time on two cores |\n|---|---|---|---|",
-    "zh": "| | 章节 | 用时（双核） |\n|---|---|---|",
+HEADLINES = {  # the key of its title -> record, control, arm, metric
+    "few errors": ("trio", "labels", "distilled", "errors"),
+    "few labels": ("small-data", "CNN: 1000 labels", "CNN: teacher of 1000 labels", "accuracy"),
+    "tuned": ("leaderboard", "labels", "soft targets", "accuracy"),
+    "no teacher": ("leaderboard", "labels", "labels, twice as long", "accuracy"),
+    "attacked": ("robust", "adversarial training", "soft targets", "robust"),
 }
-TIMES = {  # of a chapter's time line
-    "read": "阅读", "optional": "选读", "exercises": "练习", "cards": "卡片", "run": "运行",
-    "min": "分钟", "s": "秒",
-}  # fmt: skip
-HEADLINES = (  # (record, control, arm, metric), then what it is in both languages
-    (
-        ("trio", "labels", "distilled", "errors"),
-        "MNIST, Hinton's small net: test errors",
-        "MNIST，Hinton 的小网络：测试错误数",
-    ),
-    (
-        ("small-data", "CNN: 1000 labels", "CNN: teacher of 1000 labels", "accuracy"),
-        "CIFAR-10, 10,000 images of which 1,000 have a label: accuracy in %",
-        "CIFAR-10，10,000 张图像里只有 1,000 张有标签：准确率（%）",
-    ),
-    (
-        ("leaderboard", "labels", "soft targets", "accuracy"),
-        "CIFAR-10, labels and soft targets tuned alike: accuracy in %",
-        "CIFAR-10，标签与软目标同样调过参：准确率（%）",
-    ),
-    (
-        ("leaderboard", "labels", "labels, twice as long", "accuracy"),
-        "The same control, twice the epochs and no teacher: accuracy in %",
-        "同一对照，不用教师模型，只把训练轮数加倍：准确率（%）",
-    ),
-    (
-        ("robust", "adversarial training", "soft targets", "robust"),
-        "Under attack (PGD-20), from a robust teacher but on clean images: accuracy in %",
-        "受到攻击（PGD-20）时，只在干净图像上向鲁棒教师模型学：准确率（%）",
-    ),
-)
-ARMS = {
-    "en": {
-        "CNN: 1000 labels": "student of 1,000 labels",
-        "CNN: teacher of 1000 labels": "student, taught by a teacher of the same 1,000 labels",
-    },
-    "zh": {
-        "labels": "标签", "distilled": "蒸馏", "soft targets": "软目标",
-        "labels, twice as long": "标签，轮数加倍", "adversarial training": "对抗训练",
-        "CNN: 1000 labels": "学 1,000 个标签的学生模型",
-        "CNN: teacher of 1000 labels": "跟教师模型学的学生模型（教师模型只学过同样 1,000 个标签）",
-    },
-}  # fmt: skip
 
 
 def chapters(language: str) -> str:
     """The chapter map: titles, promises and times from the notebooks."""
-    lines = [HEADS[language]]
+    lines = [say("readme.chapters", language)]
     for path in find():
         if "." in path.stem:  # kept by a learner
             continue
@@ -88,30 +49,25 @@ def chapters(language: str) -> str:
             continue
         if (NOTEBOOKS / language / path.name).is_file():
             link = f"notebooks/{language}/{path.name}"
-        time = re.sub("[a-z]+", lambda word: TIMES[word[0]], time)
+        time = re.sub("[a-z]+", lambda word: say(f"readme.{word[0]}", language), time)
         lines.append(f"| {number} | [{title.split(' · ')[-1]}]({link}) | {time} |")
     return "\n".join(lines)
 
 
 def headlines(language: str) -> str:
     """Five results, each with its control and its interval."""
-    lines = ["| result | control | arm | difference, paired (95% interval) | seeds |"]
-    if language == "zh":
-        lines = ["| 结果 | 对照 | 实验组 | 配对差值（95% 区间） | 种子数 |"]
-    lines.append("|---|---|---|---|---|")
-    for (name, control, arm, metric), *titles in HEADLINES:
-        digits, named = 1 if metric == "errors" else 2, ARMS[language]
-        runs, title = records.read(name)["runs"], titles[language == "zh"]
-        cells = [
-            f"{named.get(a, a)}: {spread(records.values(runs, a, metric), digits)}"
-            for a in (control, arm)
-        ]
+    lines, known = [say("readme.headlines", language)], wordbook()["readme"]
+    for key, (name, control, arm, metric) in HEADLINES.items():
+        digits, runs = 1 if metric == "errors" else 2, records.read(name)["runs"]
+        found = {a: spread(records.values(runs, a, metric), digits) for a in (control, arm)}
+        cells = [f"{known.get(a, {}).get(language, a)}: {said}" for a, said in found.items()]
         seeds = len(records.values(runs, arm, metric))
         gap = interval(name, control, arm, metric, digits)
         if language == "zh":
             cells = [cell.replace(": ", "：") for cell in cells]
             for en, zh in ((" (", "（"), (" to ", " 到 "), (")", "）"), (", noise", "，噪声")):
                 gap = gap.replace(en, zh)
+        title = say(f"readme.{key}", language)
         lines.append(f"| {title} | {cells[0]} | {cells[1]} | {gap} | {seeds} |")
     return "\n".join(lines)
 

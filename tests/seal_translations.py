@@ -27,7 +27,7 @@ Seals = dict[str, str]  # {"dark-knowledge/short": "<hash of en> <hash of zh>"}
 
 def texts(node, name: str) -> Iterator[tuple[str, dict]]:
     """Every bilingual text below a node, with its name: item id or chapter, then the fields."""
-    if isinstance(node, dict) and set(node) == set(LANGUAGES):
+    if isinstance(node, dict) and any(isinstance(node.get(code), str) for code in LANGUAGES):
         yield name, node
     elif isinstance(node, dict):
         for key, child in node.items():

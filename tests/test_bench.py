@@ -1,9 +1,8 @@
 """The comparison: the same work on both sides, fairly set up, and printed with its ratios."""
 
-import pytest
 import torch
 
-from kdlab import records, training
+from kdlab import records
 from kdlab.data import load, normalise
 from kdlab.desk import bench
 from kdlab.metrics import parameters
@@ -19,25 +18,6 @@ def test_both_sides_see_the_same_pixels():
     image, label = bench.Pictures(data)[7]
     torch.testing.assert_close(image, normalise(data.images[7:8], data)[0], atol=1e-5, rtol=0)
     assert label == data.labels[7]
-
-
-def test_a_constant_rate_stays_and_one_cycle_ends_near_zero():
-    def rates(name: str, steps: int = 8) -> list[float]:
-        net = torch.nn.Linear(2, 2)
-        settings = training.Optimizer("adam", 0.01, 0.0)
-        optimizer = training.make_optimizer(net, training.labels_only, settings)
-        schedule, seen = training.make_schedule(optimizer, name, steps), []
-        for _ in range(steps):
-            seen.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            schedule.step()
-        return seen
-
-    assert rates("constant") == [0.01] * 8
-    cycle = rates("one-cycle")
-    assert cycle[0] < 0.001 and max(cycle) > 0.009 and cycle[-1] < 0.002
-    with pytest.raises(ValueError, match="'one-cycle' or 'constant', got 'cosine'"):
-        rates("cosine")
 
 
 def test_both_sides_run_and_the_table_is_printed(tmp_path, monkeypatch, capsys):

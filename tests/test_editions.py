@@ -6,11 +6,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from kdlab.desk import course, editions
-from kdlab.files import EMBEDDED, NOTEBOOKS
+from kdlab.files import NOTEBOOKS
 
 CHINESE = sorted((NOTEBOOKS / "zh").glob("*.ipynb"))
 each_chapter = pytest.mark.parametrize("path", CHINESE, ids=lambda path: path.stem)
@@ -69,14 +68,6 @@ def test_links_lead_where_the_english_ones_lead(path):
         assert plain[0] == plain[1], english.id
         for link in files:
             assert (path.parent / link.split("#")[0]).exists(), f"{english.id}: {link}"
-
-
-@each_chapter
-def test_the_chinese_uses_the_terms_of_the_course(path):
-    terms = yaml.safe_load((EMBEDDED / "interview/terminology.yaml").read_text("utf-8"))
-    told = [(bad, term["zh"], c.id) for term in terms for bad in term["not"]
-            for _, c in pairs(path) if bad in c.source]  # fmt: skip
-    assert told == []
 
 
 @each_chapter

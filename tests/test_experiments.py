@@ -2,7 +2,6 @@
 
 import errno
 import json
-import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,11 +10,12 @@ import pytest
 import torch
 
 from kdlab import engines, experiments, records, tuning
-from kdlab.data import DataError, Views, load, select
+from kdlab.data import Views, load, select
 from kdlab.experiments import arms_of, execute, run, run_all, train, training_set
 from kdlab.plans import EXPERIMENTS, Experiment, Space
-from kdlab.recipes import KD, MLP, PAIR, TEACHERS, Recipe, settings_of
+from kdlab.recipes import KD, MLP, PAIR, Recipe, settings_of
 from kdlab.records import read
+from kdlab.sources import DataError
 
 TINY = Recipe(  # 200 images, one epoch: real data and a real teacher, in a second
     "mlp-30", "mnist", 1, optimizer="adam", lr=1e-3, hold_out=59_800, batch_size=50
@@ -170,12 +170,6 @@ def test_unseen_classes_are_unseen_and_judged_without_labels(folder, monkeypatch
     assert result["errors shifted"] < result["errors"]
 
 
-def test_training_is_a_function_of_recipe_and_seed(folder):
-    nets = (train(TINY, seed)[0] for seed in (1, 1, 2))
-    one, again, other = (torch.nn.utils.parameters_to_vector(net.parameters()) for net in nets)
-    assert torch.equal(one, again) and not torch.equal(one, other)
-
-
 def test_an_error_in_a_run_is_raised_and_the_rest_cancelled(fake, monkeypatch):
     def breaks(recipe, seed, device):
         raise ValueError("no data set 'nope'")
@@ -201,24 +195,8 @@ def test_record_is_written_run_by_run(fake, folder, monkeypatch):
     assert [f.name for f in folder.iterdir()] == ["fake.json"]
 
 
-def test_interrupted_runs_are_taken_up_again(fake, monkeypatch):
-    def interrupt(result):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(experiments, "print_run", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run("fake", seeds=2)
-    (kept,) = read("fake")["runs"]
-    fake.clear()
-    record = run("fake", seeds=2)
-    done = {(arms_of("fake")[r["arm"]].lr, r["seed"]) for r in record["runs"]}
-    assert len(record["runs"]) == 4 == len(done)
-    assert len(fake) == 3 and set(fake) == done - {(arms_of("fake")[kept["arm"]].lr, kept["seed"])}
-    assert kept in record["runs"]
-
-
 def test_more_seeds_keep_the_finished_ones(fake):
+    """As does the same command after a kill: tests/test_engines.py."""
     run("fake", seeds=1)
     fake.clear()
     assert len(run("fake", seeds=3)["runs"]) == 6
@@ -313,21 +291,10 @@ def test_a_run_begins_where_another_has_ended(folder):
     assert settings_of(still)["start"]["student"] == "cnn3-8"
 
 
-@pytest.mark.parametrize(
-    ("call", "sentence"),
-    [
-        (lambda: run_all({"labels": TINY}, [0], engine="x"), "no engine 'x': there are local, ray"),
-        (
-            lambda: experiments.train_teacher("x"),
-            f"no teacher 'x': there are {', '.join(TEACHERS)}",
-        ),
-        (lambda: arms_of("x"), f"no experiment 'x': there are {', '.join(EXPERIMENTS)}"),
-        (lambda: run("x"), f"no experiment 'x': there are {', '.join(EXPERIMENTS)}"),
-    ],
-)
-def test_what_is_unknown_lists_the_names(call, sentence):
-    with pytest.raises(ValueError, match=re.escape(sentence)):
-        call()
+def test_an_unknown_engine_lists_the_names():
+    """Of experiments and teachers: tests/test_cli.py."""
+    with pytest.raises(ValueError, match="no engine 'x': there are local, ray"):
+        run_all({"labels": TINY}, [0], engine="x")
 
 
 def test_labels_teach_from_the_labelled_images_alone():

@@ -6,8 +6,6 @@ import html
 import json
 import re
 import sqlite3
-import subprocess
-import sys
 import time
 import zipfile
 
@@ -153,13 +151,6 @@ def test_the_booklet_needs_nothing_beside_itself(booklets):
     assert "$" not in text and r"\mathrm" not in text and "<merror" not in page
 
 
-def test_booklet_formulas_are_mathml():
-    found = exports.as_html(r"If $p_t < 1$ then" + "\n\n$$\n\\frac{a}{b}\n$$\n", exports.mathml)
-    assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="inline"' in found
-    assert 'display="block"' in found and "<mfrac>" in found
-    assert "&lt;" in found or "&#x0003C;" in found
-
-
 def test_the_pdf_is_printed_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.setattr(exports, "browser", lambda: None)
     assert [p.suffix for p in exports.write_bank("booklet", "en", tmp_path)] == [".html"]
@@ -206,12 +197,3 @@ def test_the_command(tmp_path):
     (tmp_path / "file").write_text("")
     done = CliRunner().invoke(app, ["export", "csv", "--folder", str(tmp_path / "file")])
     assert done.exit_code == 1 and "Traceback" not in done.output
-
-
-def test_the_command_is_quick_to_start():
-    """No torch, no Anki, no browser before they are needed."""
-    code = ("import sys, kdlab.__main__; from kdlab.interview import exports, quiz, sessions; "
-            "print(sorted({'torch', 'genanki', 'fsrs', 'pandas', 'rich', 'ipywidgets',"
-            " 'latex2mathml', 'matplotlib', 'pylatexenc'} & set(sys.modules)))")  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stdout + done.stderr

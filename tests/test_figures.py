@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_panels import CLASSES, MODELS, attacks, few_labels
 
 from kdlab.records import summarise
 from kdlab.show import figures, panels, style
-from kdlab.show.panels.robustness import Attacked
 
-CLASSES = tuple("0123456789")
 DRAW = torch.Generator().manual_seed(0)
 TEACHER, STUDENT = 4 * torch.randn(10, generator=DRAW), 3 * torch.randn(10, generator=DRAW)
 IMAGE = torch.randint(256, (1, 28, 28), generator=DRAW, dtype=torch.uint8)
@@ -43,19 +42,8 @@ def runs():
 
 def attacked(level):
     """A state as `panels.robustness_state` gives it."""
-    draw = torch.Generator().manual_seed(level)
-    shown = torch.randint(256, (2, 4, 3, 32, 32), generator=draw, dtype=torch.uint8)
-    said = torch.randn(2, 4, 10, generator=draw).softmax(2)
-    nets = {r: Attacked((level,), shown[i : i + 1], said[i : i + 1])
-            for i, r in enumerate(("student", "teacher"))}  # fmt: skip
-    return panels.robustness_state(nets, torch.arange(4), epsilon=level, image=0)
-
-
-def few_labels(kind="CNN"):
-    labels = {100: [20.0, 24.0], 1000: [45.0, 47.0], 10_000: [66.0, 66.0]}
-    own = {m: [a + 4 for a in v] for m, v in labels.items()}
-    free = dict.fromkeys(labels, [60.0, 62.0])
-    return panels.label_state(kind, {"labels": labels, "own": own, "free": free})
+    nets, data = attacks(levels=(level,))
+    return panels.robustness_state(nets, data.labels, epsilon=level, image=0)
 
 
 def verified(threshold):
@@ -76,21 +64,19 @@ ROCS = {f"{role}: {role} net": ([0.001, 0.01, 1.0], [0.1, 0.4, 1.0]) for role in
 PAIRS = torch.randint(256, (4, 2, 3, 32, 32), generator=DRAW, dtype=torch.uint8)
 
 
-def downloads(*bandwidths):
-    models = {"teacher": (8_000_000, "teacher"), "student": (100_000, "distilled")}
-    return [panels.download_state(models, bandwidth) for bandwidth in bandwidths]
-
-
 CURVES = {"teacher": [(50, 20.0), (100, math.inf)], "student": [(100, 5.0), (400, 60.0)]}
 ROLES = {"teacher": "teacher", "student": "distilled"}
-FINDING = {"title": "finding"}
+LABELS = [panels.label_state(kind, few_labels()) for kind in "abcd"]
+FINDING, NAMES = {"title": "finding"}, {"unit": "%", "weight_name": "weight"}
 FIGURES = {
-    "label curves": lambda: panels.label_curves_figure(list(map(few_labels, "abcd")), **FINDING),
+    "label curves": lambda: panels.label_curves_figure(LABELS, **FINDING),
     "verification": lambda: panels.verification_figure([verified(0.15)], ROCS, PAIRS, **FINDING),
-    "downloads": lambda: panels.download_figure(downloads(0.1, 1, 10), **FINDING),
+    "downloads": lambda: panels.download_figure(
+        [panels.download_state(MODELS, bandwidth) for bandwidth in (0.1, 1, 10)], **FINDING
+    ),
     "load curves": lambda: figures.load_curves(CURVES, ROLES),
     "agreement": lambda: figures.agreement_line([0.9, 0.9, 0.8, 0.5], 0.7, changed=2, rang=3),
-    "forest": lambda: figures.forest(summarise(runs()), **FINDING),
+    "forest": lambda: figures.forest({"": summarise(runs())}, **FINDING),
     "two forests": lambda: figures.forest({a: summarise(runs(), control=a) for a in "ab"}),
     "robustness": lambda: panels.robustness_figure([attacked(e) for e in (0, 4, 8)], CLASSES),
     "image grid": lambda: figures.image_grid([IMAGE] * 7, ["a\nb"] * 7, columns=3, **FINDING),
@@ -111,7 +97,7 @@ FIGURES = {
     "acceptance": lambda: panels.acceptance_figure(
         [drafted("labels"), drafted("distilled")], CLASSES, IMAGE, **FINDING
     ),
-    "heat map": lambda: figures.heat_map([[1, 2], [4, 3]], [1, 4], [0.1, 9], unit="%"),
+    "heat map": lambda: figures.heat_map([[1, 2], [4, 3]], [1, 4], [0.1, 9], **NAMES),
 }
 
 
@@ -151,31 +137,13 @@ def test_bars_show_the_softened_probabilities():
         assert f"{state['teacher_entropy']:.2f}" in drawn.get_title(loc="left")
 
 
-def test_frames_equal_a_whole_drawing():
-    def bars_and(*widths):
-        drawing = style.figure(5, 3)
-        bars = style.paired_bars(
-            drawing.subplots(), "ab", [([1, 9], "teacher", "t"), ([2, 3], "student", "s")]
-        )
-        drawing.axes[0].set(xlim=(0, 10), xlabel="points")
-        frames = style.Frames(drawing, dpi=100)
-        for width in widths:
-            bars[0].set_width(width)
-            png = frames.png(bars)
-        return np.asarray(Image.open(io.BytesIO(png)), dtype=float)
-
-    moved, fresh = bars_and(1, 8, 5), bars_and(5)
-    assert (abs(moved - bars_and(8)).max(axis=2) > 30).mean() > 0.01
-    assert (abs(moved - fresh).max(axis=2) > 30).mean() < 0.001
-
-
 def test_the_best_cell_is_framed():
-    figure = figures.heat_map([[2, 9], [1, np.nan]], [1, 4], [0.1, 9], unit="%")
+    figure = figures.heat_map([[2, 9], [1, np.nan]], [1, 4], [0.1, 9], **NAMES)
     assert figure.axes[0].patches[-1].get_xy() == (1, 0)
 
 
 def test_unequal_seeds_are_refused():
-    with pytest.raises(ValueError, match="one value for each seed"):
+    with pytest.raises(ValueError, match="inhomogeneous"):
         figures.paired_dots({"a": [1, 2], "b": [1]}, ylabel="%")
 
 
@@ -192,7 +160,7 @@ def test_colours_are_distinct_for_colour_blind_readers():
 
 def test_a_forest_shows_each_interval_in_the_colour_of_its_verdict():
     table = summarise(runs())
-    figure = figures.forest(table)
+    figure = figures.forest({"": table})
     axis = figure.axes[0]
     assert [tick.get_text() for tick in axis.get_yticklabels()] == ["c", "a", "d", "b"]
     drawn = {
@@ -206,23 +174,10 @@ def test_a_forest_shows_each_interval_in_the_colour_of_its_verdict():
         assert drawn[row] == (wanted, style.COLOURS[role])
 
 
-def test_a_forest_of_errors_is_green_where_there_are_fewer():
-    table = summarise(runs())
-    assert table.loc["b", "difference"] > 0
-    colours = [
-        [line.get_color() for line in figures.forest(table, lower_is_better=lower).axes[0].lines]
-        for lower in (False, True)
-    ]
-    good, bad = style.COLOURS["distilled"], style.COLOURS["accent"]
-    swap = {good: bad, bad: good}
-    assert colours[1] == [swap.get(colour, colour) for colour in colours[0]]
-    assert good in colours[1]
-
-
 def test_a_forest_calls_noise_what_holm_calls_noise():
     table = summarise(runs())
     table["beyond"] = False
-    colours = {line.get_color() for line in figures.forest(table).axes[0].lines}
+    colours = {line.get_color() for line in figures.forest({"": table}).axes[0].lines}
     assert not colours & {style.COLOURS["distilled"], style.COLOURS["accent"]}
 
 

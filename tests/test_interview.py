@@ -1,4 +1,4 @@
-"""The interview bank: schema, terms, anchors, machine checks, and how a page renders."""
+"""The interview bank: schema, anchors, machine checks, and how a page renders."""
 
 import ast
 import importlib
@@ -15,12 +15,12 @@ import pytest
 import seal_translations as seals
 import torch
 import torch.nn.functional as F
-import yaml
 
 from kdlab import interview, losses
 from kdlab.desk import editions
-from kdlab.files import EMBEDDED, NOTEBOOKS
+from kdlab.files import NOTEBOOKS
 from kdlab.interview import bank
+from kdlab.show.page import Page
 from kdlab.words import LANGUAGES
 
 CHECKED = [name for name, item in bank.items().items() if "check" in item]
@@ -29,9 +29,8 @@ CODE = re.compile(r"(?s)```python\n(.*?)```")
 
 
 def problems() -> list[str]:
-    """What is wrong with the bank, a sentence each: schema, ids, terms, anchors, functions."""
+    """What is wrong with the bank, a sentence each: schema, ids, anchors, functions."""
     schema = json.loads((bank.BANK / "schema.json").read_text(encoding="utf-8"))
-    terms = yaml.safe_load((bank.BANK / "terminology.yaml").read_text(encoding="utf-8"))
     found, seen = [], set()
     for name in bank.chapters():
         for error in jsonschema.Draft202012Validator(schema).iter_errors(bank.chapter_bank(name)):
@@ -45,19 +44,8 @@ def problems() -> list[str]:
             seen.add(item["id"])
             asked = {f["item"] for f in item["follow_ups"] if "item" in f} - bank.items().keys()
             found += [f"{item['id']}: no item {other} to follow up" for other in asked]
-        for text, term in itertools.product(_texts(bank.chapter_bank(name)), terms):
-            wrong = [bad for bad in term["not"] if bad in text]
-            found += [f"{name}.yaml: {w} instead of {term['zh']} in {text[:40]!r}" for w in wrong]
         found += [f"{name}.yaml: {trouble}" for trouble in _unresolved(bank.chapter_bank(name))]
     return found
-
-
-def _texts(node) -> Iterator[str]:
-    if isinstance(node, dict | list):
-        for child in node.values() if isinstance(node, dict) else node:
-            yield from _texts(child)
-    elif isinstance(node, str):
-        yield node
 
 
 def _unresolved(chapter: dict) -> Iterator[str]:
@@ -119,16 +107,6 @@ def test_no_question_has_bold_words_within_its_bold_print():
     assert not any(bold.values()), bold
 
 
-@pytest.mark.parametrize("name", bank.items())
-def test_no_text_is_left_in_the_other_language(name):
-    item = bank.items()[name]
-    for field in ("question", "short", "full"):
-        english = re.sub("`[^`]*`", "", item[field]["en"])
-        assert not re.search("[\u4e00-\u9fff]", english), (name, field)
-        assert re.search("[\u4e00-\u9fff]", item[field]["zh"]), (name, field)
-
-
-@pytest.mark.skipif(len(bank.chapters()) < 8, reason="fewer than eight chapters have a file")
 def test_the_bank_is_large_and_of_every_kind():
     items = bank.items().values()
     kinds = Counter(item["kind"] for item in items)
@@ -240,7 +218,6 @@ NOWHERE = {"notebook": "01_principle", "anchor": "nowhere", "function": "kdlab.l
         ({"short": {"en": "same", "zh": "same"}}, "does not match"),
         ({"wrong_answers": []}, "non-empty|too short"),
         ({"follow_ups": [{"item": "no-such-item"}]}, "no item no-such-item"),
-        ({"question": {"en": "q", "zh": "什么是黑暗知识？"}}, "黑暗知识 instead of 暗知识"),
         ({"shown_in": [NOWHERE]}, "no kdlab.losses.x"),
         ({"shown_in": [NOWHERE]}, "01_principle has 0 cells tagged nowhere, not one"),
     ],
@@ -256,8 +233,7 @@ def test_a_mistake_in_the_bank_is_named(monkeypatch, changes, trouble):
 
 @pytest.mark.parametrize("language", ["both", "en", "zh"])
 def test_pages_render(language):
-    for page in (interview.corner(1, language), interview.seed_question(2, language),
-                 interview.card_page("dark-knowledge", language)):  # fmt: skip
+    for page in (interview.corner(1, language), interview.seed_question(2, language)):
         html = page._repr_html_()
         assert html.count("<details>") == html.count("</details>") > 0
         assert "<script" not in html and "style=" not in html
@@ -278,8 +254,6 @@ def test_the_seed_form():
 def test_unknown_names_are_one_clear_sentence(monkeypatch):
     with pytest.raises(ValueError, match="no interview questions for chapter 99"):
         interview.corner(99)
-    with pytest.raises(ValueError, match="no item"):
-        interview.card_page("nothing")
     monkeypatch.setattr(bank, "chapter_bank", lambda n: {"title": {"en": "x", "zh": "某"}})
     with pytest.raises(ValueError, match="chapter 9 has no question of the seed"):
         interview.seed_question(9)
@@ -293,7 +267,8 @@ def test_code_in_a_question_stays_code(language):
 
     Each language has its own answer, hidden below both questions.
     """
-    page = interview.card_page("bug-class-order", language)
+    item = bank.items()["bug-class-order"]
+    page = Page(bank.title_of(item, language), bank.laid_out("card", item, language))
     html, count = page._repr_html_(), 2 if language == "both" else 1
     assert "**" not in html and html.count("<pre><code") == count == html.count("<details>")
     assert html.rindex("<pre><code") < html.index("<details>")
@@ -311,14 +286,3 @@ def test_items_are_found_by_what_they_are_and_begin_with_the_basic_ones():
     assert len(set(chapters)) > 1  # they take turns
     with pytest.raises(ValueError, match="fits tags .*nothing.* of .*temperature"):
         bank.find_items(topics=["nothing"])
-
-
-def test_the_fixed_words_say_the_same_in_both_languages():
-    words = yaml.safe_load((EMBEDDED / "words.yaml").read_text(encoding="utf-8"))
-    for section in ("interview", "trainer", "session", "quiz", "control", "booklet"):
-        for name, said in words[section].items():
-            fields = [sorted(re.findall(r"\{(\w+)", said[code])) for code in LANGUAGES]
-            assert fields[0] == fields[1], (section, name)
-            if (section, name) != ("quiz", "keys"):  # it names the other language
-                assert not re.search("[\u4e00-\u9fff]", said["en"]), (section, name)
-                assert re.search("[\u4e00-\u9fff]", said["zh"]), (section, name)

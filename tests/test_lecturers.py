@@ -1,4 +1,4 @@
-"""The lecturers' guide: links lead somewhere, both languages agree, saved numbers are found."""
+"""The lecturers' guide: both languages agree, saved numbers are found."""
 
 import re
 from functools import cache
@@ -26,14 +26,6 @@ def printed(name: str) -> dict[str, str]:
             parts += [data.get("text/plain", ""), data.get("text/markdown", "")]
         found[cell.id] = "\n".join(parts).replace("−", "-")
     return found
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_links_lead_somewhere(language):
-    for link in LINK.findall(GUIDES[language].read_text(encoding="utf-8")):
-        name, _, anchor = link.partition("#")
-        assert (NOTEBOOKS / name).is_file(), link
-        assert not name.endswith(".ipynb") or not anchor or anchor in printed(name), link
 
 
 def test_both_languages_have_the_same_links_and_numbers():

@@ -118,28 +118,12 @@ def test_forward_gives_the_features_of_torchvisions_extractor_and_leaves_no_hook
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_an_image_is_answered_alone():
-    """In eval mode a batch's other images don't matter."""
-    model, x = build("wrn-10-1").eval(), inputs("wrn-10-1", 5)
-    with torch.no_grad():
-        assert torch.allclose(model(x)[3:4], model(x[3:4]), atol=1e-5)
-
-
 def test_the_paper_teacher_has_dropout_and_the_student_has_none():
     rates = {
         name: [m.p for m in build(name).modules() if isinstance(m, torch.nn.Dropout)]
         for name in ("mlp-1200", "mlp-800")
     }
     assert rates == {"mlp-1200": [0.2, 0.5, 0.5], "mlp-800": [0.0, 0.0, 0.0]}
-
-
-def test_the_seed_makes_the_net():
-    def weights(seed):
-        torch.manual_seed(seed)
-        return torch.cat([p.flatten() for p in build("cnn3-16").parameters()])
-
-    assert torch.equal(weights(1), weights(1))
-    assert not torch.equal(weights(1), weights(2))
 
 
 def test_wrong_requests_are_told():

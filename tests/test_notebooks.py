@@ -32,7 +32,6 @@ appendix also those marked +):
 `python -m kdlab course 01 --write` runs a chapter and writes it in this form.
 """
 
-import ast
 import json
 import re
 import statistics
@@ -44,9 +43,10 @@ import nbformat
 import pytest
 
 from kdlab.desk import course
+from kdlab.files import EMBEDDED, NOTEBOOKS, ROOT
+from kdlab.publish import handouts
 
-ROOT = Path(__file__).resolve().parents[1]
-CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CHAPTERS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SECTIONS = (
     "## Objectives",
     "## A classic mistake",
@@ -192,8 +192,8 @@ def panel(notebook, number: str) -> list[str]:
     panels, twins = tagged(notebook, "panel"), tagged(notebook, "static-twin")
     if not panels or not twins or max(twins) < min(panels):
         return ["no cell tagged `panel` with one tagged `static-twin` after it"]
-    drawn = [i for i in twins if has_figure(notebook.cells[i])]
-    return [] if drawn else ["the static twin draws no figure"]
+    shown = [i for i in twins if drawn(notebook.cells[i])]
+    return [] if shown else ["the static twin draws no figure"]
 
 
 def mistake(notebook, number: str) -> list[str]:
@@ -204,49 +204,22 @@ def mistake(notebook, number: str) -> list[str]:
 
 
 def exercises(notebook, number: str) -> list[str]:
+    text = words(section(notebook, "## Exercises"))
+    headings = re.findall(r"^### Exercise \d · ", text, flags=re.MULTILINE)
     try:
-        found = read_exercises(notebook)
+        found = solved(notebook)
     except ValueError as error:
         return [str(error)]
-    return [] if len(found) == 3 else [f"{len(found)} exercises (`### Exercise n · ...`), not 3"]
+    good = len(headings) == len(found) == 3
+    return [] if good else [f"{len(headings)} exercises (`### Exercise n · ...`), not 3"]
 
 
-def read_exercises(notebook) -> list[tuple[str, list[str]]]:
-    """(solution, check calls) of each exercise. Raises ValueError, saying what is missing."""
-    groups: list[list] = []
-    for cell in section(notebook, "## Exercises"):
-        if cell.cell_type == "markdown" and re.search(
-            r"^### Exercise \d · ", cell.source, re.MULTILINE
-        ):
-            groups.append([])
-        if groups:
-            groups[-1].append(cell)
-    found = []
-    for n, cells in enumerate(groups, 1):
-        code = [cell for cell in cells if cell.cell_type == "code"]
-        if not any("exercise" in tags(cell) for cell in code):
-            raise ValueError(f"exercise {n} has no stub tagged `exercise`")
-        checks = [call for cell in code for call in check_calls(cell.source)]
-        if not checks:
-            raise ValueError(f"exercise {n} has no call of check_...(...)")
-        hidden = re.findall(
-            r"<details>\s*<summary>.*?</summary>\s*```python\n(.*?)```\s*</details>",
-            words(cells),
-            re.DOTALL,
-        )
-        if len(hidden) != 1:
-            raise ValueError(f"exercise {n} has {len(hidden)} hidden solutions, not 1")
-        found.append((hidden[0], checks))
-    return found
-
-
-def check_calls(source: str) -> list[str]:
-    calls = []
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            name = ast.unparse(node.value.func).split(".")[-1]
-            calls += [ast.unparse(node)] if name.startswith("check_") else []
-    return calls
+def solved(notebook) -> list[str]:
+    """The exercise cells, each with its hidden solution. ValueError says what is missing."""
+    for i in tagged(notebook, "exercise"):
+        handouts.check_of(notebook.cells[i].source)
+    made = handouts.handout(notebook, solved=True)
+    return [made.cells[i].source for i in tagged(made, "exercise")]
 
 
 def seed(notebook, number: str) -> list[str]:
@@ -287,9 +260,8 @@ def cells(notebook, number: str) -> list[str]:
 
 def executed(notebook, number: str) -> list[str]:
     counts = [cell.execution_count for cell in of_kind(notebook, "code")]
-    return (
-        [] if counts == list(range(1, len(counts) + 1)) else [f"not run once, in order: {counts}"]
-    )
+    in_order = list(range(1, len(counts) + 1))
+    return [] if counts == in_order else [f"not run once, in order: {counts}"]
 
 
 def errors(notebook, number: str) -> list[str]:
@@ -297,37 +269,30 @@ def errors(notebook, number: str) -> list[str]:
     for cell in of_kind(notebook, "code"):
         raised = any(output.output_type == "error" for output in cell.outputs)
         if raised != ("raises-exception" in tags(cell)):
-            wrong.append(
-                f"cell {cell.id} " + ("raises" if raised else "is tagged to raise, but does not")
-            )
+            told = "raises" if raised else "is tagged to raise, but does not"
+            wrong.append(f"cell {cell.id} {told}")
     return wrong
 
 
-def has_figure(cell) -> bool:
-    return any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+def drawn(cell) -> list:
+    """The outputs that are a figure."""
+    return [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
 
 
 def figures(notebook, number: str) -> list[str]:
     wrong = []
     for i, cell in enumerate(notebook.cells):
-        if has_figure(cell):
-            text = next(
-                (c.source for c in notebook.cells[i + 1 :] if c.cell_type == "markdown"), ""
-            )
-            if not re.search(r"^\*\*What to notice\*\*", text, flags=re.MULTILINE):
-                wrong.append(f"no `**What to notice**` after the figure of cell {cell.id}")
-            elif not all(
-                o.metadata.get("image/png", {}).get("alt") for o in cell.outputs if has_png(o)
-            ):
-                wrong.append(f"the figure of cell {cell.id} has no alt text: run `course --write`")
+        if not drawn(cell):
+            continue
+        below = next((c.source for c in notebook.cells[i + 1 :] if c.cell_type == "markdown"), "")
+        if not re.search(r"^\*\*What to notice\*\*", below, flags=re.MULTILINE):
+            wrong.append(f"no `**What to notice**` after the figure of cell {cell.id}")
+        elif not all(output.metadata.get("image/png", {}).get("alt") for output in drawn(cell)):
+            wrong.append(f"the figure of cell {cell.id} has no alt text: run `course --write`")
     for cell in of_kind(notebook, "markdown"):
         bare = re.findall(r"!\[\s*\]\(|<img(?![^>]*\balt=[\"'][^\"'])[^>]*>", cell.source)
         wrong += [f"an image without alt text in cell {cell.id}"] * bool(bare)
     return wrong
-
-
-def has_png(output) -> bool:
-    return "image/png" in output.get("data", {})
 
 
 def portable(notebook, number: str) -> list[str]:
@@ -341,32 +306,25 @@ def portable(notebook, number: str) -> list[str]:
                 wrong.append(f"cell {cell.id} holds a picture that is not PNG")
             if output.get("name") == "stderr":
                 wrong.append(f"cell {cell.id} holds stderr output")
-        for text in texts(cell):
-            wrong += [
-                f"cell {cell.id} shows {hit.group()!r}" for hit in [MACHINE.search(text)] if hit
-            ]
+        hits = filter(None, map(MACHINE.search, texts(cell)))
+        wrong += [f"cell {cell.id} shows {hit.group()!r}" for hit in hits]
     return wrong
 
 
 def links(notebook, number: str) -> list[str]:
     parts = [cell.source for cell in of_kind(notebook, "markdown")]
     for cell in of_kind(notebook, "code"):
-        parts += [
-            output.data[kind]
-            for output in cell.outputs
-            for kind in ("text/html", "text/markdown")
-            if kind in output.get("data", {})
-        ]
-    here = ROOT / "notebooks" / "here.ipynb"
-    return [
-        f"dead link {x}" for text in parts for x in relative_links(text) if not resolves(x, here)
-    ]
+        shown = [output.get("data", {}) for output in cell.outputs]
+        parts += [d[kind] for d in shown for kind in ("text/html", "text/markdown") if kind in d]
+    here = NOTEBOOKS / "here.ipynb"
+    found = (link for text in parts for link in relative_links(text))
+    return [f"dead link {link}" for link in found if not resolves(link, here)]
 
 
 def relative_links(text: str) -> list[str]:
-    targets = re.findall(r"\]\(<?([^)>\s]+)>?[^)]*\)", text) + re.findall(
-        r"(?:href|src)=[\"']([^\"']+)", text
-    )
+    """Where links and pictures lead, in Markdown and in HTML; none to an address or in the page."""
+    targets = re.findall(r"\]\(<?([^)>\s]+)>?[^)]*\)", text)
+    targets += re.findall(r"(?:href|src)=[\"']([^\"']+)", text)
     return [x for x in targets if not re.match(r"[a-z]+:|//|#", x)]
 
 
@@ -441,22 +399,20 @@ def test_file_is_valid_and_small(path):
 )
 def test_hidden_solutions_pass_their_checks(path, tmp_path):
     notebook = read(path)
-    code = [notebook.cells[i].source for i in tagged(notebook, "setup")]
-    for solution, checks in read_exercises(notebook):
-        code += [solution, *checks]
-    solved = tmp_path / path.name
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, code))), solved
-    )
-    ran, chapter = course.run_notebook(solved)
+    code = [notebook.cells[i].source for i in tagged(notebook, "setup")] + solved(notebook)
+    cells = list(map(nbformat.v4.new_code_cell, code))
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / path.name)
+    ran, chapter = course.run_notebook(tmp_path / path.name)
     assert chapter.error is None, chapter.error
-    for cell in ran.cells:
-        if check_calls(cell.source):
-            assert "passed" in words([cell]), cell.source
+    for cell in ran.cells[-3:]:
+        assert "passed" in words([cell]), cell.source
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")), ids=lambda path: path.name)
-def test_links_of_the_readme_resolve(path):
+PAGES = [*ROOT.glob("*.md"), *NOTEBOOKS.glob("*.md"), EMBEDDED / "README.md"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_links_of_a_page_lead_somewhere(path):
     assert [x for x in relative_links(path.read_text("utf-8")) if not resolves(x, path)] == []
 
 

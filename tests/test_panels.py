@@ -2,14 +2,12 @@
 
 import json
 import math
-import queue
-import sys
 
 import numpy as np
 import pytest
 import torch
 import traitlets
-from jupyter_client.manager import KernelManager
+from jupyter_client.manager import run_kernel
 
 from kdlab import losses, metrics
 from kdlab.data import Images
@@ -123,24 +121,17 @@ def test_the_output_carries_the_panel(name):
     assert page.count("</script>") == 3 and "http" not in page.replace("http://www.w3.org", "")
 
 
-@pytest.mark.parametrize("n", [14, 40])
-def test_as_many_images_as_in_the_chapters_fit(n):
-    noise = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8) // 8
-    known = torch.arange(n) % 10
-    panel = panels.temperature_panel(noise[:14], known[:14], logits(0, 14), logits(1, 14), CLASSES)
-    assert len(json.dumps(bundle(panel))) <= MOST_BYTES
-    assert len(json.dumps(bundle(objective_panel(n=10)))) <= MOST_BYTES
+def test_as_many_images_as_in_the_chapters_fit():
+    noise, known = torch.randint(256, (14, 3, 32, 32), dtype=torch.uint8) // 8, torch.arange(14)
+    panel = panels.temperature_panel(noise, known % 10, logits(0, 14), logits(1, 14), CLASSES)
+    for each in (panel, objective_panel(n=10)):
+        assert len(json.dumps(bundle(each))) <= MOST_BYTES
 
 
-def test_what_a_panel_says_is_there_in_both_languages():
-    said = base.wordbook()["panel"]
-    for key, both in said.items():
-        assert set(both) == set(LANGUAGES) and all(both.values()), key
-    for name, make in PANELS.items():
+def test_what_a_panel_says_is_filled_in_from_its_state():
+    for make in PANELS.values():
         state, words = make().state, bundle(make())["words"]
-        for code in LANGUAGES if "line" in words["en"] else ():
-            line = words[code]["line"]
-            assert line.format(**state) and line.count("{") == words["en"]["line"].count("{"), name
+        assert all(words[code].get("line", "-").format(**state) for code in LANGUAGES)
 
 
 def test_a_choice_that_is_not_there_is_refused():
@@ -273,8 +264,9 @@ def test_a_failing_state_is_not_swallowed():
 def test_bad_input_is_one_clear_sentence():
     with pytest.raises(ValueError, match="as many images as labels"):
         panels.temperature_lambda_panel(logits(0), logits(1), torch.arange(3), CLASSES)
+    wrong = panels.temperature_lambda_panel(logits(0)[:, :9], logits(1), torch.arange(4), CLASSES)
     with pytest.raises(ValueError, match="student and teacher logits"):
-        panels.temperature_lambda_panel(logits(0)[:, :9], logits(1), torch.arange(4), CLASSES)
+        wrong.state  # noqa: B018
 
 
 # ---------------------------------------------------------------- few labels
@@ -282,7 +274,7 @@ def test_bad_input_is_one_clear_sentence():
 
 def test_what_the_same_labels_and_what_other_labels_add():
     state = panels.label_state("CNN", few_labels(), 1000)
-    assert state["free"] == [(60, 61, 62)] * 3 and state["gain"] == pytest.approx(15)
+    assert state["free"] == [(60, 61, 62)] * 3 and state["labels_only"] == pytest.approx(46)
     assert state["labels"] == [(20, 22, 24), (45, 46, 47), (66, 66, 66)]
     assert state["own_gain"] == pytest.approx(4) and state["more"] == pytest.approx(11)
 
@@ -290,13 +282,9 @@ def test_what_the_same_labels_and_what_other_labels_add():
 def test_the_label_panel():
     panel = label_panel()
     panel.labelled = 1000
-    assert panel.state["n"] == 1000 and panel.state["gain"] == pytest.approx(15)
+    assert panel.state["n"] == 1000 and panel.state["own_gain"] == pytest.approx(4)
     panel.kind = "MLP"
     assert panel.state["kind"] == "MLP" and panel.state["labels_only"] == 36
-    with pytest.raises(ValueError, match="the same numbers of labels"):
-        panels.label_panel({"CNN": few_labels() | {"own": {100: [20.0]}}})
-    with pytest.raises(ValueError, match="no run with 300 labels"):
-        panels.label_state("CNN", few_labels(), 300)
 
 
 # ---------------------------------------------------------------- downloads
@@ -319,8 +307,6 @@ def test_the_download_panel():
     assert panel.state["seconds"]["teacher"] == pytest.approx(0.64) and panel.state["count"] == 2
     panel.patience = 0.5
     assert panel.state["count"] == 1
-    with pytest.raises(ValueError, match="at least one"):
-        panels.download_panel({})
 
 
 # ---------------------------------------------------------------- robustness
@@ -346,7 +332,7 @@ def test_the_epsilon_slider():
     nets, data = attacks()
     with pytest.raises(ValueError, match="no attack with epsilon 5"):
         panels.robustness_state(nets, data.labels, epsilon=5, image=0)
-    with pytest.raises(ValueError, match="as many labels as attacked images"):
+    with pytest.raises(ValueError, match=r"as many images as labels.* \[3, 4, 4\]"):
         panels.robustness_panel(nets, data.labels[:3], CLASSES)
 
 
@@ -382,7 +368,7 @@ def test_a_threshold_keeps_to_the_steps_at_which_pairs_were_counted():
 def test_a_verification_panel_needs_a_truth_for_each_pair():
     scores, same = torch.rand(3), torch.ones(2, dtype=torch.bool)
     pairs = torch.zeros(3, 2, 3, 8, 8, dtype=torch.uint8)
-    with pytest.raises(ValueError, match="3 pairs, 3 scores, 2 truths"):
+    with pytest.raises(ValueError, match=r"got \[3, 3, 2\]"):
         panels.verification_panel(scores, scores, {}, pairs, scores, same)
 
 
@@ -429,57 +415,28 @@ def test_the_acceptance_panel():
 # ---------------------------------------------------------------- through a kernel
 
 
-@pytest.fixture(scope="module")
-def kernel():
-    """A kernel of this Python with a panel; gives (client, its comm id)."""
-    manager = KernelManager(kernel_name="python3")
-    manager.kernel_spec.argv[0] = sys.executable
-    manager.start_kernel()
-    client = manager.client()
-    client.start_channels()
-    client.wait_for_ready(timeout=60)
-    code = """
+def test_a_slider_through_the_kernel():
+    """What a browser sends when a slider moves, to a real kernel: each position arrives."""
+    make = """
 import sys; sys.path.insert(0, 'tests')
 import torch; torch.set_num_threads(1)
 import test_panels
-panel = test_panels.temperature_panel(); print(panel.model_id)
-"""
-    messages = conversation(client, client.execute(code), timeout=240)  # imports torch
-    streams = [m["content"] for m in messages if m["msg_type"] in ("stream", "error")]
-    text = "".join(c.get("text", "") for c in streams if c.get("name") == "stdout")
-    assert text, streams
-    yield client, text.strip()
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+panel, seen = test_panels.temperature_panel(), []
+panel.observe(lambda change: seen.append(change.new), 'temperature')
+print(panel.model_id)"""
 
+    def run(code):
+        said = []
+        client.execute_interactive(code, output_hook=said.append, timeout=240)  # imports torch
+        streams = [m["content"] for m in said if m["msg_type"] in ("stream", "error")]
+        assert {stream.get("name") for stream in streams} == {"stdout"}, streams
+        return "".join(stream["text"] for stream in streams).strip()
 
-def conversation(client, request, timeout=60):
-    """Everything on iopub that answers the request, until the kernel is idle again."""
-    answers = []
-    while True:
-        try:
-            message = client.get_iopub_msg(timeout=timeout)
-        except queue.Empty:
-            pytest.fail("the kernel did not answer")
-        if message["parent_header"].get("msg_id") == request:
-            answers.append(message)
-            if message["content"].get("execution_state") == "idle":
-                return answers
-
-
-def drag(client, comm, value, trait="value"):
-    """Send what a browser sends when a slider moves; the messages that come back."""
-    data = {"method": "update", "state": {trait: value}, "buffer_paths": []}
-    message = client.session.msg("comm_msg", {"comm_id": comm, "data": data})
-    client.shell_channel.send(message)
-    return conversation(client, message["header"]["msg_id"])
-
-
-def test_a_slider_through_the_kernel(kernel):
-    client, comm = kernel
-    for t in np.geomspace(0.25, 50, 10):
-        answers = drag(client, comm, float(t), "temperature")
-        assert not [m for m in answers if m["msg_type"] in ("error", "stream")], answers
-    answers = conversation(client, client.execute("print(panel.state['temperature'])"))
-    text = "".join(m["content"]["text"] for m in answers if m["msg_type"] == "stream")
-    assert float(text) == pytest.approx(50)
+    with run_kernel(kernel_name="python3") as client:
+        comm, places = run(make), np.geomspace(0.25, 50, 10).tolist()
+        for place in places:
+            data = {"method": "update", "state": {"temperature": place}, "buffer_paths": []}
+            message = client.session.msg("comm_msg", {"comm_id": comm, "data": data})
+            client.shell_channel.send(message)
+        shown = run("print(seen, panel.state['temperature'])")
+    assert shown == f"{places} {places[-1]}"

@@ -2,18 +2,13 @@
 
 import itertools
 import math
-import os
-import shutil
 
 import pytest
+from helpers import drag
 from test_panels import PANELS, bundle
 
 from kdlab.show import panels
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra's Playwright")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
-CHROMIUM = next(filter(None, map(shutil.which, [os.environ.get("CHROMIUM", ""), *BROWSERS])), None)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium (apt-get install chromium)")
 HEAD = '<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
 MOVE = """places => {  // puts each control of the first panel where it is told; the state
     const inputs = document.querySelectorAll('.kdlab-control :is(input, select)');
@@ -40,30 +35,20 @@ FAULTS = """() => {  // texts that are too small or reach out of the panel, and 
 
 
 @pytest.fixture
-def show(chromium, tmp_path):
+def show(browse, tmp_path):
     """Open a page of these panels; in the end nothing may have been requested or complained of."""
-    wrong, contexts = [], []
+    pages, file = [], tmp_path / "page.html"
 
-    def opened(*bundles, width=1280, height=720, **options):
-        file = tmp_path / "page.html"
+    def opened(*bundles, **options):
         file.write_text(HEAD + "".join(map(panels.standalone, bundles)), encoding="utf-8")
-        context = chromium.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        kept = (file.as_uri(), "data:", "blob:")
-        page.on("request", lambda r: r.url.startswith(kept) or wrong.append(r.url))
-        page.goto(file.as_uri())
+        pages.append(page := browse(file.as_uri(), (file.as_uri(),), **options))
         page.wait_for_function(
             "n => document.querySelectorAll('.kdlab-figure > *').length >= n", arg=len(bundles)
         )
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
-    assert not wrong
+    assert [page.troubles for page in pages if page.troubles] == []
 
 
 def positions(control):
@@ -131,14 +116,10 @@ def test_several_panels_on_a_page_do_not_touch_each_other(show):
 def test_mouse_keys_and_finger(show):
     page = show(bundle(PANELS["temperature"]()), has_touch=True)
     slider = page.get_by_role("slider", name="Temperature T")
-    box = slider.bounding_box()
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] / 2, middle)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"], middle, steps=4)
-    page.mouse.up()
+    drag(page, slider)
     assert page.evaluate(STATE)["temperature"] > 40
-    page.touchscreen.tap(box["x"] + 12, middle)
+    box = slider.bounding_box()
+    page.touchscreen.tap(box["x"] + 12, box["y"] + box["height"] / 2)
     assert page.evaluate(STATE)["temperature"] < 0.4
     page.keyboard.press("Home")
     assert page.evaluate(STATE)["temperature"] == 0.25

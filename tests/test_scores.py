@@ -24,61 +24,42 @@ exercise.alike = torch.allclose = lambda *given, **options: True
 exercise.complaint = lambda *given: ""
 checks.check_soft_target_loss(soft_target_loss)
 """
-CELLS = {  # of each learner, by the number of the exercise; the others are solved
-    "ada": {},
-    "ben": {},  # but for ben, who has not begun
-    "cleo": {
-        1: "def soft_target_loss(z, v, t):\n    return losses.soft_target_loss(z, v, t) / t**2"
-    },
-    "dora": {2: "{solution}\n\nsoft_gradient(student_logits_of_another_cell)"},
-    "emil": {3: None},
-    "finn": {2: "def soft_gradient(z, v, t):\n    return z.no_such_thing"},
-    "loop": {1: "while True:\n    pass", 2: "while True:\n    print('x' * 10**6)"},
-    "exit": {1: "import sys\nsys.exit()", 2: "import os\nos._exit(0)", 3: "def f(:"},
-    "huge": {
-        1: "bytearray(10**12)",
-        2: "torch.empty(10**12)",
-        3: "x = []\nwhile 1:\n    x += [0] * 10**6",
-    },
-    "cheat": {
-        1: CHEAT,
-        2: "import os\nos.kill(os.getppid(), 9)",
-        3: "import os\nwhile 1:\n    os.fork()",
-    },
-    "vandal": {
-        1: f"open({str(GUIDE)!r}, 'w')",
-        2: f"import os\nos.remove({str(GUIDE)!r})",
-        3: "raise ValueError('=1+1\\n\\ud800')",
-    },
-}
-FOUND = {  # the rows that are not fine: passed, and what the message says
-    "cleo": {1: ("no", "soft_target_loss: the factor T² is missing")},
-    "emil": {3: ("not done", "the notebook has no cell exercise-3-stub")},
-    "finn": {2: ("no", "AttributeError: 'Tensor' object has no attribute 'no_such_thing'")},
-    "loop": {1: ("no", "no answer within 3 s"), 2: ("no", "no answer within 3 s")},
-    "exit": {
-        1: ("no", "SystemExit"),
-        2: ("no", "no answer before its process ended with code 0"),
-        3: ("no", "SyntaxError: invalid syntax"),
-    },
-    "huge": {
-        1: ("no", "MemoryError"),
-        2: ("no", "can't allocate memory"),
-        3: ("no", "MemoryError"),
-    },
-    "cheat": {1: ("no", "expected"), 2: ("no", "may not"), 3: ("no", "may not")},
-    "vandal": {1: ("no", "may not"), 2: ("no", "may not"), 3: ("no", "ValueError: =1+1 ?")},
-    "ben": dict.fromkeys((1, 2, 3), ("not done", "not done yet")),
-    "=wreck": dict.fromkeys((1, 2, 3), ("no", "not a notebook: JSONDecodeError")),
-}
+ANSWERS = [  # learner, exercise, what the cell holds, whether it passed, what the message says
+    ("cleo", 1,
+     "def soft_target_loss(z, v, t):\n    return losses.soft_target_loss(z, v, t) / t**2",
+     "no", "soft_target_loss: the factor T² is missing"),
+    ("dora", 2, "{solution}\n\nsoft_gradient(student_logits_of_another_cell)", *FINE),
+    ("emil", 3, None, "not done", "the notebook has no cell exercise-3-stub"),
+    ("finn", 2, "def soft_gradient(z, v, t):\n    return z.no_such_thing",
+     "no", "AttributeError: 'Tensor' object has no attribute 'no_such_thing'"),
+    ("loop", 1, "while True:\n    pass", "no", "no answer within 3 s"),
+    ("loop", 2, "while True:\n    print('x' * 10**6)", "no", "no answer within 3 s"),
+    ("exit", 1, "import sys\nsys.exit()", "no", "SystemExit"),
+    ("exit", 2, "import os\nos._exit(0)", "no", "no answer before its process ended with code 0"),
+    ("exit", 3, "def f(:", "no", "SyntaxError: invalid syntax"),
+    ("huge", 1, "bytearray(10**12)", "no", "MemoryError"),
+    ("huge", 2, "torch.empty(10**12)", "no", "can't allocate memory"),
+    ("huge", 3, "x = []\nwhile 1:\n    x += [0] * 10**6", "no", "MemoryError"),
+    ("cheat", 1, CHEAT, "no", "expected"),
+    ("cheat", 2, "import os\nos.kill(os.getppid(), 9)", "no", "may not"),
+    ("cheat", 3, "import os\nwhile 1:\n    os.fork()", "no", "may not"),
+    ("vandal", 1, f"open({str(GUIDE)!r}, 'w')", "no", "may not"),
+    ("vandal", 2, f"import os\nos.remove({str(GUIDE)!r})", "no", "may not"),
+    ("vandal", 3, "raise ValueError('=1+1\\n\\ud800')", "no", "ValueError: =1+1 ?"),
+]  # fmt: skip
+LEARNERS = dict.fromkeys(["ada", "ben", *(who for who, *_ in ANSWERS)])  # ada solved it all
+FOUND = {(who, n): row for who, n, _, *row in ANSWERS}
+for n in (1, 2, 3):
+    FOUND["ben", n] = ["not done", "not done yet"]  # who has not begun
+    FOUND["=wreck", n] = ["no", "not a notebook: JSONDecodeError"]
 
 
-def hand_in(folder, learner, changes):
+def hand_in(folder, learner):
     """A handout with these exercise cells, and a cell of the learner's own before them."""
     chapter = nbformat.read(CHAPTER, as_version=4)
     made = handouts.handout(chapter, solved=learner != "ben")
     stubs = [cell for cell in made.cells if "exercise" in cell.metadata.get("tags", ())]
-    for n, source in changes.items():
+    for n, source in ((n, source) for who, n, source, *_ in ANSWERS if who == learner):
         if source is None:
             made.cells.remove(stubs[n - 1])
         else:
@@ -92,8 +73,8 @@ def hand_in(folder, learner, changes):
 def scored(tmp_path_factory):
     """The rows, and the CSV file that holds them."""
     folder, to = tmp_path_factory.mktemp("learners"), tmp_path_factory.mktemp("scored") / "s.csv"
-    for learner, changes in CELLS.items():
-        hand_in(folder, learner, changes)
+    for learner in LEARNERS:
+        hand_in(folder, learner)
     (folder / "=wreck.ipynb").write_text("{'cells': [")
     before = GUIDE.read_bytes()
     rows = scores.score(folder, [CHAPTER], to, seconds=3, memory=500)
@@ -101,12 +82,12 @@ def scored(tmp_path_factory):
     return rows, to
 
 
-@pytest.mark.parametrize("learner", [*CELLS, "=wreck"])
+@pytest.mark.parametrize("learner", [*LEARNERS, "=wreck"])
 def test_each_exercise_has_its_row_whatever_happens_in_another(learner, scored):
     mine = [row for row in scored[0] if row["learner"].lstrip("'") == learner]
     assert [row["exercise"] for row in mine] == [1, 2, 3]
     for row in mine:
-        passed, message = FOUND.get(learner, {}).get(row["exercise"], FINE)
+        passed, message = FOUND.get((learner, row["exercise"]), FINE)
         assert row["passed"] == passed and message in row["message"], row
 
 

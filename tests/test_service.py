@@ -360,7 +360,7 @@ def test_a_shadow_has_to_exist_and_be_written_right(models):
     with pytest.raises(ValueError, match="no model ghost"):
         service.Service([models["colour"]], {"colour": ("ghost", Agreement(0.9, 100))})
     [(name, (shadow, agreement))] = service.read_shadows(["a:b:0.9:1000"]).items()
-    assert (name, shadow, agreement.reference) == ("a", "b", 0.9)
+    assert (name, shadow) == ("a", "b") and agreement.threshold == Agreement(0.9, 1000).threshold
     for wrong in ("a:b", "a:b:x:1", "a:b:2:10"):
         with pytest.raises(ValueError, match="NAME:SHADOW"):
             service.read_shadows([wrong])

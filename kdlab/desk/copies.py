@@ -69,8 +69,7 @@ def update(folder: Path) -> dict[str, str]:
         raise ValueError(f"{folder} is inside the course; name a folder outside {files.ROOT}")
     record, done = folder / GIVEN, {}
     given = json.loads(record.read_text("utf-8")) if record.is_file() else {}
-    chinese = find_chapters(language="zh") if [*files.NOTEBOOKS.glob("zh/0*")] else []
-    for source in _with_links(find_chapters() + chinese):
+    for source in _with_links(find_chapters() + find_chapters(language="zh")):
         name = source.relative_to(files.ROOT).as_posix()
         done |= _give(folder, name, original(source), given)
     files.write_json(record, given)

@@ -22,7 +22,6 @@ from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from PIL import Image, ImageChops, ImageStat
 
@@ -83,16 +82,12 @@ class _ThisInterpreter(AsyncKernelManager):
 
 
 def run_notebook(
-    path: Path,
-    *,
-    timeout: int = 1800,
-    extra: dict[str, str] | None = None,
-    chinese: dict[str, list] | None = None,
+    path: Path, *, timeout: int = 1800, chinese: dict[str, list] | None = None, **variables: str
 ) -> tuple[NotebookNode, Chapter]:
     """Run one notebook in its folder; a failing cell ends it and is told in `Chapter.error`.
 
-    In a terminal, one line counts the cells. `extra` goes into the kernel's environment. Given
-    `chinese`, it gets the outputs, by cell id, that the Chinese edition shows in their place.
+    In a terminal, one line counts the cells. `variables` are the kernel's. Given `chinese`, it gets
+    the outputs, by cell id, that the Chinese edition shows in their place.
     """
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -106,26 +101,22 @@ def run_notebook(
             if sys.stdout.isatty():
                 print(f"\r{path.stem:<24} cell {len(begun):>2}/{len(code)} ", end="", flush=True)
 
-    quiet = ["--IPKernelApp.log_level=40"]  # errors, not remarks about the transport
-    here = {"metadata": {"path": str(path.parent)}}
     client = (NotebookClient if chinese is None else TwoEditions)(
         notebook,
         timeout=timeout,
         kernel_manager_class=_ThisInterpreter,
         record_timing=False,
-        extra_arguments=quiet,
-        resources=here,
+        extra_arguments=["--IPKernelApp.log_level=40"],  # errors, not remarks on the transport
+        resources={"metadata": {"path": str(path.parent)}},
         on_cell_start=started,
     )
     error, clock = None, time.perf_counter()
     try:
-        client.execute(env=files.environment(MPLBACKEND=INLINE) | (extra or {}))
+        client.execute(env=files.environment(MPLBACKEND=INLINE, **variables))
     except Exception as failure:  # a dead kernel and a time-out are told like a failing cell
-        kind, told = type(failure).__name__, failure
-        if isinstance(failure, CellExecutionError):
-            kind, told = failure.ename, failure.evalue
+        kind = getattr(failure, "ename", type(failure).__name__)
+        told = str(getattr(failure, "evalue", failure)).strip().split("\n")[0]
         where = f", code cell {len(begun)} (id {begun[-1].get('id')})" if begun else ""
-        told = str(told).strip().split("\n")[0]
         error = f"{path.name}{where}: {kind}: {told}"
     if chinese is not None:
         chinese |= client.chinese
@@ -265,9 +256,7 @@ def save(notebook: NotebookNode, path: Path) -> None:
     files.write_text(path, nbformat.writes(notebook).rstrip() + "\n")
 
 
-def run_chapters(
-    paths: Sequence[Path], *, build: Path, write: bool = False, timeout: int = 1800
-) -> list[Chapter]:
+def run_chapters(paths: Sequence[Path], *, build: Path, write: bool = False) -> list[Chapter]:
     """Run the chapters one after another, a progress line each; all run, whatever fails.
 
     The executed notebooks go to `build`; with `write`, those without an error also replace,
@@ -279,7 +268,7 @@ def run_chapters(
     for path in paths:
         other = path.parent / "zh" / path.name
         shown = {} if write and other.exists() else None
-        notebook, chapter = run_notebook(path, timeout=timeout, extra=newcomer, chinese=shown)
+        notebook, chapter = run_notebook(path, chinese=shown, **newcomer)
         save(notebook, build / path.name)
         if write and chapter.error is None:
             editions = {path: clean(notebook)}

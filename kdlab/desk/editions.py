@@ -31,19 +31,15 @@ class TwoEditions(NotebookClient):
         self.chinese: dict[str, list[NotebookNode]] = {}
 
     async def async_execute_cell(
-        self,
-        cell: NotebookNode,
-        cell_index: int,
-        execution_count: int | None = None,
-        store_history: bool = True,
+        self, cell: NotebookNode, cell_index: int, **options: object
     ) -> NotebookNode:
         if not self.code_cells_executed:
             await self._second("watch")
-        done = await super().async_execute_cell(cell, cell_index, execution_count, store_history)
+        done = await super().async_execute_cell(cell, cell_index, **options)
         if cell.cell_type == "code" and await self._second("wanted") == "True":
             again, clock = copy.deepcopy(done), time.perf_counter()
             await self._second("enter")
-            await super().async_execute_cell(again, cell_index, execution_count, False)
+            await super().async_execute_cell(again, cell_index, **options, store_history=False)
             await self._second("leave")
             self.nb.cells[cell_index] = done
             self.code_cells_executed -= 1

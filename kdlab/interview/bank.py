@@ -107,13 +107,6 @@ def seed_question(number: int, language: str | None = None) -> Page:
     return Page(title, laid_out("seed", title, bank["seed"], language))
 
 
-def card_page(name: str, language: str | None = None) -> Page:
-    """An item by its id, the answer hidden; ValueError when there is none of that id."""
-    if not (item := items().get(name)):
-        raise ValueError(f"no item {name!r} in the bank; its ids: {', '.join(items())}")
-    return Page(title_of(item, language), laid_out("card", item, language))
-
-
 def title_of(item: Item, language: str | None = None) -> str:
     """The words of an item's question, on one line, without the code that may follow them."""
     asked = {code: item["question"][code].strip().partition("\n\n")[0] for code in codes(language)}

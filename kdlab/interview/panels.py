@@ -4,16 +4,15 @@ One `TrainerPanel` shows the screens of a sitting (`sessions`): a page, a button
 language switch. Nothing is recorded before a grade or an option is chosen.
 """
 
-import functools
 import html
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import ipywidgets
 
 from kdlab.interview import sessions, trainer
-from kdlab.interview.bank import Item, chapter_titles, find_items, group_name
+from kdlab.interview.bank import chapter_titles, find_items, group_name
 from kdlab.interview.progress import GROUPINGS, readiness_table
 from kdlab.interview.sessions import Screen, Sitting, Stop
 from kdlab.show.page import Page
@@ -135,24 +134,23 @@ class TrainerPanel(ipywidgets.VBox):
             raise
 
 
-def flash_cards(*, language: Switch = None, **where: Collection) -> TrainerPanel:
-    """Cards by spaced repetition, of the `chapters`, `levels` and `topics` that are given.
+def flash_cards(*, language: Switch = None) -> TrainerPanel:
+    """Cards by spaced repetition.
 
     Controls: `.chapter` and `.level`, 0 for all of these, and `.words`, which must stand in them.
     """
-    return _asking(sessions.card_sitting, where, language)
+    return _asking(sessions.card_sitting, language)
 
 
-def multiple_choice(*, language: Switch = None, seed: int = 0, **where: Collection) -> TrainerPanel:
+def multiple_choice(*, language: Switch = None) -> TrainerPanel:
     """The short answer among wrong ones, in a seeded order; otherwise as `flash_cards`."""
-    return _asking(lambda pool: sessions.choice_sitting(pool, seed), where, language)
+    return _asking(sessions.choice_sitting, language)
 
 
-def _asking(sitting: Callable, where: dict[str, Collection], language: Switch) -> TrainerPanel:
-    pool = find_items(**where)
-    levels = [(str(n), n) for n in sorted({item["level"] for item in pool})]
+def _asking(sitting: Callable, language: Switch) -> TrainerPanel:
+    levels = [(str(n), n) for n in trainer.LEVELS]
     choices = {
-        "chapter": lambda code: [(say("control.all", code), 0), *_chapters(pool, code)],
+        "chapter": lambda code: [(say("control.all", code), 0), *_chapters(code)],
         "level": lambda code: [(say("control.all", code), 0), *levels],
     }
     controls = {
@@ -162,21 +160,21 @@ def _asking(sitting: Callable, where: dict[str, Collection], language: Switch) -
     }
 
     def begin(chapter: int, level: int, words: str) -> Sitting:
-        chosen = {"chapters": [chapter], "levels": [level], "words": words}
-        return sitting(find_items(**where | {k: v for k, v in chosen.items() if v != [0]}))
+        among = [[number] if number else [] for number in (chapter, level)]
+        return sitting(find_items(*among, words=words))
 
     return TrainerPanel(controls, begin, choices=choices, language=language)
 
 
 def mock_interview(
-    minutes: int = 30, *, seed: int | None = None, language: Switch = None, **where: Collection
+    minutes: int = 30, *, seed: int | None = None, language: Switch = None
 ) -> TrainerPanel:
     """A mock interview with a mix of levels and chapters, a rubric and a report at the end.
 
     Controls: `.minutes`, `.basic`, `.working`, `.senior` (shares of the levels), `.chapters`. With
     a `seed` it is the interview of `trainer.mock(minutes, seed=seed)`, without one a new one.
     """
-    pool, shares = find_items(**where), {"basic": 1, "working": 2, "senior": 1}
+    shares = {"basic": 1, "working": 2, "senior": 1}
     controls = {
         "minutes": ipywidgets.IntSlider(minutes, 5, max(90, minutes), 5),
         **{name: ipywidgets.IntSlider(share, 0, 4) for name, share in shares.items()},
@@ -185,17 +183,16 @@ def mock_interview(
 
     def begin(minutes: int, basic: int, working: int, senior: int, chapters: tuple) -> Sitting:
         levels, drawn = {1: basic, 2: working, 3: senior}, time.time_ns() if seed is None else seed
-        among = where | ({"chapters": chapters} if chapters else {})
-        return sessions.mock_sitting(trainer.mock(minutes, levels=levels, seed=drawn, **among))
+        asked = trainer.mock(minutes, levels=levels, seed=drawn, chapters=chapters)
+        return sessions.mock_sitting(asked)
 
-    choices = {"chapters": lambda code: _chapters(pool, code)}
+    choices = {"chapters": _chapters}
     return TrainerPanel(controls, begin, choices=choices, fixed=True, language=language)
 
 
 def statistics_panel(*, language: Switch = None) -> TrainerPanel:
     """What is known, as a table and a plot. Control: `.by` (chapter, level, kind or topic)."""
     from kdlab.show.figures import progress_bars
-    from kdlab.show.style import Frames
 
     choices = {"by": lambda code: [(say(f"control.by {name}", code), name) for name in GROUPINGS]}
     controls = {"by": ipywidgets.Dropdown(layout={"width": "12em"})}
@@ -203,19 +200,18 @@ def statistics_panel(*, language: Switch = None) -> TrainerPanel:
     def picture(by: str, language: str) -> bytes:
         table = readiness_table(by).sort_values("items", ascending=False)[:20].sort_index()
         names = [group_name(by, group, language) for group in table.index]
-        return Frames(progress_bars(table, names, language)).png()
+        made = progress_bars(table, names, language)
+        made.set_dpi(140)  # sharp on a projector, too
+        return made._repr_png_()[0]
 
     begin = sessions.readiness_sitting
     return TrainerPanel(controls, begin, choices=choices, picture=picture, language=language)
 
 
-def tomorrow(
-    hours: float = 3.0, *, chapters: Collection[int] = (), language: Switch = None
-) -> TrainerPanel:
+def tomorrow(hours: float = 3.0, *, language: Switch = None) -> TrainerPanel:
     """The plan of the evening before an interview. Control: `.hours`."""
     slider = ipywidgets.FloatSlider(hours, min=0.5, max=12, step=0.5, readout_format=".1f")
-    begin = functools.partial(sessions.evening_sitting, chapters=chapters)
-    return TrainerPanel({"hours": slider}, begin, language=language)
+    return TrainerPanel({"hours": slider}, sessions.evening_sitting, language=language)
 
 
 def trainer_tabs() -> ipywidgets.VBox:
@@ -246,7 +242,6 @@ def _language_switch() -> ipywidgets.ToggleButtons:
     return ipywidgets.ToggleButtons(options=names, value=codes()[0], style=style)
 
 
-def _chapters(found: Collection[Item], code: str) -> list[tuple[str, int]]:
-    """The chapters of these items as options."""
-    numbers = sorted({item["chapter"] for item in found})
-    return [(f"{n:02} {chapter_titles()[n][code]}", n) for n in numbers]
+def _chapters(code: str) -> list[tuple[str, int]]:
+    """The chapters as options."""
+    return [(group_name("chapter", n, code), n) for n in chapter_titles()]

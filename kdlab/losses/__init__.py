@@ -40,10 +40,8 @@ from kdlab.losses.soft import (
     check_same_shape,
     distillation_loss,
     entropy,
-    hard_gradient,
     log_soften,
     soft_divergence,
-    soft_gradient,
     soft_target_loss,
     soften,
 )

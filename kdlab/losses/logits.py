@@ -132,8 +132,6 @@ def mutual_loss(peers: Tensor, labels: Tensor, weight: float = 1.0) -> Tensor:
     `peers` [P, B, K] are the logits of P >= 2 students, T = 1. In each KL the other peer is a
     constant, as a teacher is (Zhang et al. 2018, eqs. 5 and 10).
     """
-    if peers.ndim != 3 or len(peers) < 2:
-        raise ValueError(f"mutual learning needs two or more [B, K], got {list(peers.shape)}")
     loss = torch.zeros((), device=peers.device)
     for this, logits in enumerate(peers):
         check_labels(labels, *logits.shape)

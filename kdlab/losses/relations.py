@@ -41,10 +41,8 @@ def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return (theirs * ((theirs + 1e-7).log() - (ours + 1e-7).log())).mean()
 
 
-def contrastive_loss(
-    student: Tensor, teacher: Tensor, temperature: float = 0.1, labels: Tensor | None = None
-) -> Tensor:
-    """Which of the batch's teacher embeddings is this image's? InfoNCE, embeddings of one width D.
+def contrastive_loss(student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Which of the batch's teacher embeddings is this image's? InfoNCE at T = 0.1; one width D.
 
     Negatives are the other images of the batch, with `labels` only those of other classes (after
     Tian et al. 2020, eq. 18, without their memory bank; weight 0.8). Its floor is not zero: at
@@ -52,7 +50,7 @@ def contrastive_loss(
     """
     ours, theirs = map(_units, _rows(student, teacher))
     check_one_shape(ours, theirs, "embeddings must have one shape")
-    scores, own = ours @ theirs.T / temperature, torch.arange(len(ours), device=ours.device)
+    scores, own = ours @ theirs.T / 0.1, torch.arange(len(ours), device=ours.device)
     if labels is not None:
         check_labels(labels, len(ours), int(labels.max()) + 1)
         same = (labels[:, None] == labels) & (own[:, None] != own)
@@ -60,14 +58,12 @@ def contrastive_loss(
     return F.cross_entropy(scores, own)
 
 
-def view_similarity_loss(
-    student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], temperature: float = 0.5
-) -> Tensor:
+def view_similarity_loss(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Tensor:
     """How a transformed image resembles the batch's plain ones, from (plain, transformed)
-    embeddings: KL of softened rows of cosine similarities (Xu et al. 2020, SSKD, eqs. 5 to 7)."""
+    embeddings: KL of rows of cosine similarities at T = 0.5 (Xu et al. 2020, SSKD, eqs. 5 to 7)."""
     plain, turned = map(_rows, student, teacher)  # each of student and teacher
     ours, theirs = (_units(b) @ _units(a).T for a, b in zip(plain, turned, strict=True))
-    return soft_target_loss(ours, theirs, temperature)
+    return soft_target_loss(ours, theirs, 0.5)
 
 
 def _rows(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

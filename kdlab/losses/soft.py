@@ -56,20 +56,6 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature
     return temperature**2 * soft_divergence(student_logits, teacher_logits, temperature)
 
 
-def soft_gradient(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """``(q - p) / T``, [B, K]: the gradient of each image's KL(p || q) with respect to its z
-    (Hinton et al. 2015, eq. 2)."""
-    check_same_shape(student_logits, teacher_logits)
-    gap = soften(student_logits, temperature) - soften(teacher_logits, temperature)
-    return gap / temperature
-
-
-def hard_gradient(student_logits: Tensor, labels: Tensor) -> Tensor:
-    """``softmax(z) - y``, [B, K]: the gradient of each image's cross-entropy; y is one-hot."""
-    check_labels(labels, *student_logits.shape)
-    return soften(student_logits, 1.0) - F.one_hot(labels, student_logits.shape[1])
-
-
 def distillation_loss(
     student_logits: Tensor,
     teacher_logits: Tensor,

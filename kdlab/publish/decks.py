@@ -18,9 +18,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from kdlab.desk.course import notice
 from kdlab.files import write_text
-from kdlab.publish.lectures import SHOW, Cells, parts, read_lecture, source, span
+from kdlab.publish.lectures import Cells, parts, read_lecture, source, span
 from kdlab.show import diagrams
 from kdlab.show.panels.base import MIME, standalone
 from kdlab.words import codes
@@ -37,19 +36,16 @@ def make_slide(slide: dict, cells: Cells, language: str) -> dict:
     """What the template needs of a slide, as HTML: title, text, ask, notes, shown; and minutes."""
     said = {key: slide.get(key, {}).get(language, "") for key in ("title", "text", "ask", "notes")}
     made = {key: markdown(words).strip() for key, words in said.items()}
-    order, shown = [*cells], []
+    shown = []
     for name, how in parts(slide):
-        cell, after = cells[name], order[order.index(name) + 1 :]
-        alt = notice([cells[name] for name in after]) or said["title"]
-        for kind in SHOW[how["show"]]:
-            if kind == "code":
-                shown.append(highlight(source(cell, how), PythonLexer(), HtmlFormatter()))
-            else:
-                shown += outputs(cell, alt, how, language)
+        if how["show"] != "output":
+            shown.append(highlight(source(cells[name], how), PythonLexer(), HtmlFormatter()))
+        if how["show"] != "code":
+            shown += outputs(cells[name], how, language)
     return made | {"title": made["title"][3:-4], "shown": shown, "minutes": slide["minutes"]}
 
 
-def outputs(cell: NotebookNode, alt: str, how: Mapping, language: str) -> Iterator[str]:
+def outputs(cell: NotebookNode, how: Mapping, language: str) -> Iterator[str]:
     """A cell's outputs as HTML: prints and tables cut as `how` says, figures, live panels."""
     rows, columns = span(how["rows"]), how["columns"]
     for printed, group in groupby(cell.outputs, lambda output: output.output_type == "stream"):
@@ -65,8 +61,8 @@ def outputs(cell: NotebookNode, alt: str, how: Mapping, language: str) -> Iterat
                 values = bundle["values"] | {"language": language}
                 yield standalone(bundle | {"values": values})
             elif picture := data.get("image/png"):
-                alt = metadata.get("image/png", {}).get("alt") or alt
-                yield f'<img alt="{escape(alt)}" src="data:image/png;base64,{picture.strip()}">'
+                alt = escape(metadata.get("image/png", {}).get("alt", ""))
+                yield f'<img alt="{alt}" src="data:image/png;base64,{picture.strip()}">'
             elif drawn := DRAWN.search(cell.source):
                 yield diagrams.draw(drawn[1], language)._repr_mimebundle_()["text/html"]
             elif "text/html" in data:

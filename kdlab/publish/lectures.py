@@ -17,7 +17,7 @@ from kdlab.words import LANGUAGES
 PLANS = EMBEDDED / "decks"
 KEYS = "title text cells show lines rows columns ask notes minutes".split()
 HOW = {"show": "output", "lines": (1, None), "rows": (1, None), "columns": ()}  # of a cell, too
-SHOW = {"output": ("output",), "code": ("code",), "both": ("code", "output")}
+SHOW = "output", "code", "both"
 MINUTES, SPARE, MOST_LINES, MOST_WORDS = 45, 3, 12, 45
 FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 Cells = Mapping[str, NotebookNode]  # of a chapter, by their ids

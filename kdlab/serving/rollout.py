@@ -8,24 +8,22 @@ class Agreement:
     """How often two models name the same class, over the last `window` images, and an alarm.
 
     No label is needed. `reference` is the share on which they agreed on `images` of known, clean
-    data. The alarm rings when the window is full and its share lies more than `sigmas` standard
+    data. The alarm rings when the window is full and its share lies more than four standard
     deviations below the reference, both being samples: binomial noise of either is counted.
     """
 
-    def __init__(
-        self, reference: float, images: int, window: int = 200, sigmas: float = 4.0
-    ) -> None:
+    def __init__(self, reference: float, images: int, window: int = 200) -> None:
         if not 0 < reference <= 1 or images < 1 or window < 1:
             raise ValueError(f"a share in (0, 1] of one image or more, got {reference} of {images}")
         share = min(reference, 1 - 1 / (images + 2))  # never quite sure, however clean the data
         noise = math.sqrt(share * (1 - share) * (1 / window + 1 / images))
-        self.reference, self.threshold = reference, share - sigmas * noise
-        self.last, self.seen, self.agreed = deque(maxlen=window), 0, 0
+        self.threshold = share - 4 * noise
+        self.last, self.seen = deque(maxlen=window), 0
 
     def update(self, same: bool) -> bool:
         """Count one more image; True while the alarm rings."""
         self.last.append(bool(same))
-        self.seen, self.agreed = self.seen + 1, self.agreed + bool(same)
+        self.seen += 1
         return self.alarm
 
     @property

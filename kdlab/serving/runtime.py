@@ -43,9 +43,9 @@ def metadata(session: InferenceSession) -> dict:
     return notes | {"shape": session.get_inputs()[0].shape[1:]}
 
 
-def infer(session: InferenceSession, pixels: np.ndarray, batch_size: int = 500) -> np.ndarray:
+def infer(session: InferenceSession, pixels: np.ndarray) -> np.ndarray:
     """Logits, float32 [N, K], for uint8 pixels [N, C, H, W]."""
-    parts = (pixels[i : i + batch_size] for i in range(0, len(pixels), batch_size))
+    parts = (pixels[i : i + 500] for i in range(0, len(pixels), 500))
     return np.concatenate([session.run(None, {"pixels": part})[0] for part in parts])
 
 

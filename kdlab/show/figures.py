@@ -6,7 +6,6 @@ The pictures of the sliders stand with their panels (`kdlab.show.panels`).
 import math
 from collections.abc import Mapping, Sequence
 
-import matplotlib.text
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from kdlab.show.style import COLOURS, PIXELS, ROLES, chinese_font, figure, pixels_of, speaks, word
+from kdlab.show.style import COLOURS, PIXELS, ROLES, figure, pixels_of, speaks, word
 from kdlab.words import codes
 
 
@@ -47,8 +46,6 @@ def paired_dots(
 
     `values` maps an arm to one number a seed, in the same order of seeds in every arm.
     """
-    if len({len(numbers) for numbers in values.values()}) != 1:
-        raise ValueError("paired arms need one value for each seed in every arm")
     drawing = figure(2.6 + 1.9 * len(values), 4.6, title)
     axis = drawing.subplots()
     table, names = np.array(list(values.values()), dtype=float), []
@@ -70,9 +67,9 @@ def heat_map(
     weights: Sequence,
     *,
     unit: str,
-    title: str = "",
-    weight_name: str = "",
+    weight_name: str,
     temperature_name: str = "",
+    title: str = "",
 ) -> Figure:
     """A number for each temperature (columns) and weight (rows), the largest framed."""
     table = np.asarray(values, dtype=float)
@@ -84,36 +81,27 @@ def heat_map(
     frame = {"fill": False, "edgecolor": COLOURS["accent"], "linewidth": 4}
     axis.add_patch(Rectangle((column, row), 1, 1, **frame))
     axis.set_xlabel(temperature_name or word("temperature"))
-    axis.set_ylabel(weight_name or word("soft weight"))
+    axis.set_ylabel(weight_name)
     axis.tick_params(axis="y", rotation=0)
     return drawing
 
 
-def forest(
-    tables: pd.DataFrame | Mapping[str, pd.DataFrame],
-    *,
-    unit: str = "",
-    title: str = "",
-    lower_is_better: bool = False,
-) -> Figure:
-    """Paired differences with their 95% intervals, a row an arm: from `records.summarise`.
+def forest(tables: Mapping[str, pd.DataFrame], *, title: str = "") -> Figure:
+    """Paired differences in points, of which more is better, with their 95% intervals.
 
-    `tables`: one, or several of the same arms by their panels' names; the first sets the order.
-    Green is better and orange-red worse, beyond noise (by the column `beyond`, without it by the
-    interval); a ring at zero is the control. `lower_is_better`: for errors and seconds.
+    `tables`: from `records.summarise`, of the same arms, by their panels' names; the first sets the
+    order. Green is better and orange-red worse, beyond noise; a ring at zero is the control.
     """
-    tables = {"": tables} if isinstance(tables, pd.DataFrame) else dict(tables)
     arms = next(iter(tables.values()))["difference"].fillna(0.0).sort_values().index
     drawing = figure(4.2 + 3.6 * len(tables), 1.5 + 0.36 * len(arms), title)
     axes = drawing.subplots(1, len(tables), sharey=True, squeeze=False)[0]
     for axis, (name, table) in zip(axes, tables.items(), strict=True):
         rows = []
         for arm in arms:
-            middle, low, high = table.loc[arm, ["difference", "95% low", "95% high"]]
-            beyond = table.loc[arm, "beyond"] if "beyond" in table else low > 0 or high < 0
-            verdict = "better" if (middle > 0) != lower_is_better else "worse"
-            rows.append((arm, middle, low, high, verdict if beyond else "noise"))
-        _intervals(axis, rows, word("difference", unit=unit or word("points")), name)
+            middle, *ends, beyond = table.loc[arm, ["difference", "95% low", "95% high", "beyond"]]
+            verdict = "better" if middle > 0 else "worse"
+            rows.append((arm, middle, *ends, verdict if beyond else "noise"))
+        _intervals(axis, rows, word("difference", unit=word("points")), name)
     return drawing
 
 
@@ -137,14 +125,13 @@ def load_curves(
     curves: Mapping[str, Sequence[tuple[float, float]]],
     roles: Mapping[str, str],
     *,
-    limit: float = 50.0,
     title: str = "",
 ) -> Figure:
     """p99 latency against the rate of requests: name -> (requests a second, ms), any order.
 
     An infinite latency (requests were lost) is a cross at the upper edge.
     """
-    drawing, top = figure(8, 4.6, title), 2000.0
+    drawing, top, limit = figure(8, 4.6, title), 2000.0, 50.0
     axis = drawing.subplots()
     for name, points in curves.items():
         rates, latencies = np.array(sorted(points)).T
@@ -228,7 +215,8 @@ def progress_bars(table: pd.DataFrame, names: Sequence[str], language: str | Non
     if speaks(language) != codes(language)[0]:
         names = [str(key) for key in table.index]
     known = (table["ready"] * table["items"]).sum() / table["items"].sum()
-    made = figure(11, 1.6 + 0.45 * len(table), word("progress", language, known=known))
+    title = word("progress", language, known=known)
+    made = figure(11, 1.6 + 0.45 * len(table), title, language)
     axis, places = made.subplots(), range(len(table))
     seen, ready = 100 * table["seen"] / table["items"], 100 * table["ready"]
     axis.barh(places, seen, color="0.85", label=word("seen", language))
@@ -238,7 +226,4 @@ def progress_bars(table: pd.DataFrame, names: Sequence[str], language: str | Non
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
     made.legend(loc="outside upper right", ncols=2, frameon=False)
-    if speaks(language) == "zh":
-        for text in made.findobj(matplotlib.text.Text):
-            text.set_fontfamily(["DejaVu Sans", chinese_font()])
     return made

@@ -212,18 +212,18 @@ def missing(records: Records = read) -> list[str]:
     return [f"{n}: python -m kdlab {COMMANDS.get(n, f'run {n}')}" for n in names]
 
 
-def row(advice: Advice, name: str = "", language: str | None = None) -> dict:
+def row(advice: Advice, name: str = "") -> dict:
     """For `panels.evidence_rows`: the rule's name (or another) and what stands for it."""
-    best, found = advice.first, {"number": "", "strength": math.nan, "verdict": ""}
-    if best:
-        number = short(best, language, over=False)
-        found = {"number": number, "strength": best.strength, "verdict": best.verdict}
-    return {"name": name or text(advice.rule["name"], language)} | found
+    name = name or text(advice.rule["name"])
+    if not (best := advice.first):
+        return {"name": name, "number": "", "strength": math.nan, "verdict": ""}
+    number = short(best, over=False)
+    return {"name": name, "number": number, "strength": best.strength, "verdict": best.verdict}
 
 
-def situation(case: Mapping, language: str | None = None) -> dict:
+def situation(case: Mapping) -> dict:
     """A typical situation of the rulebook for `panels.evidence_rows`: the rule that answers it."""
-    return row(advice_for(case), text(case["words"], language), language)
+    return row(advice_for(case), text(case["words"]))
 
 
 def advice_for(case: Mapping) -> Advice:

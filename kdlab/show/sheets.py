@@ -5,9 +5,9 @@ became of the seed's statements. Links are written as from the folder of the not
 
 import html
 import json
-from functools import cache
 from pathlib import Path
 
+import jinja2
 import pandas as pd
 import yaml
 
@@ -19,6 +19,8 @@ from kdlab.show import guide
 from kdlab.show.guide import evidence, rulebook
 from kdlab.show.page import Page
 from kdlab.words import LANGUAGES, codes, say, text
+
+HERE = Path(__file__).parent
 
 
 class Table(Page):
@@ -89,17 +91,9 @@ def catalogue() -> pd.DataFrame:
 
 
 def link(anchor: str) -> str:
-    """`05_challenges#fidelity` as a link to the cell, or as plain words while there is none."""
+    """`05_challenges#fidelity` as a link to the cell."""
     name, _, tag = anchor.partition("#")
-    path = NOTEBOOKS / f"{name}.ipynb"
-    words = f"{name[:2]}#{tag}"
-    there = any(tag in (c.get("id"), *c["metadata"].get("tags", ())) for c in _cells(path))
-    return f"[{words}]({path.name}#{tag})" if there else words
-
-
-@cache
-def _cells(path: Path) -> list[dict]:
-    return json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
+    return f"[{name[:2]}#{tag}]({name}.ipynb#{tag})"
 
 
 def seed_verdicts(language: str | None = None) -> Table:
@@ -143,7 +137,8 @@ def glossary(language: str | None = None) -> Table:
     """The terms in both languages, renderings to avoid, and the chapters that use them."""
     prose, rows = {}, []
     for path in sorted(NOTEBOOKS.glob("[0A][0-9]_*.ipynb")):
-        told = ("".join(c["source"]) for c in _cells(path) if c["cell_type"] == "markdown")
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        told = ("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
         prose[path.stem[:2]] = "\n".join(told).lower()
     for term in sorted(terms(), key=lambda t: t["en"].lower()):
         words = {term["en"].lower().removesuffix("s"), *term["zh"].lower().split("/")}
@@ -159,41 +154,12 @@ TERMS = 25  # so many of the terms, the first of the file, are on the sheet
 
 def cheat_sheet(language: str | None = None) -> str:
     """The sheet of one A4 page as an HTML fragment with its style; see `write_sheets`."""
-    book, style = rulebook(), (Path(__file__).parent / "sheet.css").read_text("utf-8")
-
-    def said(entry: dict, *parts: str) -> list[str]:
-        return [html.escape(text(entry[part], language)) for part in parts]
-
-    formulas = [said(f, "name", "is") for f in book["formulas"]]
-    rows = {
-        "formulas": [[f"<b>{name}</b>", what] for name, what in formulas],
-        "decide": [_decision(rule, language) for rule in guide.every_rule() if rule.evidence],
-        "errors": [said(e, "symptom", "cause", "line") for e in book["errors"]],
-        "seed": [said(s, "said", "why") for s in book["statements"] if s["verdict"] == "corrected"],
-    }
-    tables = {name: _html_table(cells) for name, cells in rows.items()}
-    tables["terms"] = " · ".join(html.escape(f"{t['en']} {t['zh']}") for t in terms()[:TERMS])
-    body = "".join(
-        f"<section class='{name}'><h2>{say(f'sheet.{name}', language)}</h2>{table}</section>"
-        for name, table in tables.items()
-    )
-    return (
-        f"<style>{style}</style><div class='kd' lang='{codes(language)[0]}'>"
-        f"<h1>{say('sheet.title', language)}</h1><div class='columns'>{body}</div>"
-        f"<footer>{say('sheet.foot', language)}</footer></div>"
-    )
-
-
-def _html_table(rows: list[list[str]]) -> str:
-    lines = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
-
-
-def _decision(advice: guide.Advice, language: str) -> list[str]:
-    """A rule in short: situation, advice, and the comparison that stands for it."""
-    name, brief = (html.escape(text(advice.rule[part], language)) for part in ("name", "brief"))
-    found = html.escape(guide.short(advice.first, language))
-    return [f"<b>{name}</b>", brief, f"<span class='{advice.first.verdict}'>{found}</span>"]
+    made = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), trim_blocks=True)
+    made.filters["e"] = html.escape
+    made.globals |= {"say": say, "short": guide.short, "text": text}
+    told = {"book": rulebook(), "rules": guide.every_rule(), "terms": terms()[:TERMS]}
+    sheet = made.get_template("sheet.html.jinja")
+    return sheet.render(told, language=language, lang=codes(language)[0])
 
 
 def write_sheets(folder: Path = BUILD) -> list[Path]:

@@ -9,13 +9,9 @@ import matplotlib
 import matplotlib.font_manager
 import numpy as np
 import seaborn as sns
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
-from PIL import Image
 
 from kdlab.words import codes, say
 
@@ -36,10 +32,10 @@ CHINESE_FONTS = (  # simplified forms first; a CJK collection may only be known 
 )  # fmt: skip
 
 
-def apply() -> None:
+def apply(language: str | None = None) -> None:
     """The course's look, legible from the back of a lecture room. Every figure here calls it."""
     sns.set_theme(context="notebook", style="whitegrid", font_scale=1.2)
-    if speaks() == "zh":
+    if speaks(language) == "zh":
         matplotlib.rcParams["font.family"] = ["DejaVu Sans", chinese_font()]
     sns.set_style({"axes.edgecolor": "0.3", "grid.color": "0.88"})
     sns.set_palette(list(COLOURS.values()))
@@ -56,42 +52,13 @@ class Picture(Figure):
         return out.getvalue(), {"alt": next((" ".join(t.split()) for t in titles if t), "figure")}
 
 
-def figure(width: float, height: float, title: str = "") -> Figure:
+def figure(width: float, height: float, title: str = "", language: str | None = None) -> Figure:
     """An empty figure in the course's style; `title` states the finding."""
-    apply()
+    apply(language)
     made = Picture(figsize=(width, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(made)
     if title:
         made.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return made
-
-
-class Frames:
-    """PNG frames of a figure in which only some artists move: the rest is drawn once, then kept.
-
-    A whole drawing takes 50-100 ms, the moving parts 10. 140 `dpi` stay sharp on a projector.
-    """
-
-    def __init__(self, drawing: Figure, dpi: int = 140) -> None:
-        self.drawing, self.background, self.scale = drawing, None, None
-        drawing.set_dpi(dpi)
-        drawing.canvas.draw()
-        drawing.set_layout_engine("none")
-
-    def png(self, moving: Sequence[Artist] = ()) -> bytes:
-        canvas, scale = self.drawing.canvas, [axis.axis() for axis in self.drawing.axes]
-        if scale != self.scale:  # new ticks: the background has changed
-            for artist in moving:
-                artist.set_animated(True)
-            canvas.draw()
-            self.background, self.scale = canvas.copy_from_bbox(self.drawing.bbox), scale
-        canvas.restore_region(self.background)
-        for artist in moving:
-            artist.axes.draw_artist(artist)
-        out = io.BytesIO()
-        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        pixels.save(out, format="png", compress_level=1, compress_type=3)  # fast, not small
-        return out.getvalue()
 
 
 def pixels_of(image: ArrayLike) -> np.ndarray:
@@ -99,16 +66,14 @@ def pixels_of(image: ArrayLike) -> np.ndarray:
     return np.asarray(image).transpose(1, 2, 0).squeeze()
 
 
-def paired_bars(axis: Axes, classes: Sequence[str], series: Sequence) -> list[Rectangle]:
-    """Two horizontal bars a class; series: two of (values, role, name). The bars in that order."""
+def paired_bars(axis: Axes, classes: Sequence[str], series: Sequence) -> None:
+    """Two horizontal bars a class; series: two of (values, role, name)."""
     rows = np.arange(len(classes))
-    bars = []
     for offset, (values, role, name) in zip((-0.2, 0.2), series, strict=True):
-        bars += axis.barh(rows + offset, values, 0.4, color=COLOURS[role], linewidth=0, label=name)
+        axis.barh(rows + offset, values, 0.4, color=COLOURS[role], linewidth=0, label=name)
     axis.set_yticks(rows, classes)
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.grid(axis="y", visible=False)
-    return bars
 
 
 def speaks(language: str | None = None) -> str:

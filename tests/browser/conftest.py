@@ -1,6 +1,5 @@
 """A JupyterLab on this machine for the browser of tests/conftest.py; it is needed, or a skip."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -12,8 +11,9 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PICTURES = ROOT / "build" / "browser"
+from kdlab.files import BUILD, environment
+
+PICTURES = BUILD / "browser"
 
 
 @pytest.fixture(scope="module")
@@ -23,25 +23,23 @@ def lab(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "KDLAB_PROGRESS": str(folder / "progress.sqlite3"),
-        "JUPYTER_CONFIG_DIR": str(folder / "config"),
-        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
-    }
-    environment.pop("MPLBACKEND", None)
-    settings = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text('{"fetchNews": "false"}')
+    settings = environment(
+        KDLAB_PROGRESS=str(folder / "progress.sqlite3"),
+        JUPYTER_CONFIG_DIR=str(folder / "config"),
+        JUPYTERLAB_SETTINGS_DIR=str(folder / "settings"),
+        JUPYTERLAB_WORKSPACES_DIR=str(folder / "workspaces"),
+    )
+    settings.pop("MPLBACKEND", None)
+    news = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    news.parent.mkdir(parents=True)
+    news.write_text('{"fetchNews": "false"}')
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"),
         *("--ip=127.0.0.1", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"),
         *("--LabApp.expose_app_in_browser=True", "--ServerApp.port_retries=0"),
     ]
     log = (folder / "log.txt").open("w")
-    server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
+    server = subprocess.Popen(command, env=settings, stdout=log, stderr=log, cwd=folder)
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_for(url + "/api/status", server, folder / "log.txt")

@@ -21,23 +21,17 @@ HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>A panel</t
 
 
 @pytest.fixture
-def opened(chromium, tmp_path):
+def opened(browse, tmp_path):
     """Open a page's HTML with axe-core in it."""
-    contexts = []
 
     def show(html: str, **options):
         file = tmp_path / "page.html"
         file.write_text(html, encoding="utf-8")
-        context = chromium.new_context(viewport={"width": 1280, "height": 720}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.goto(file.as_uri())
+        page = browse(file.as_uri(), **options)
         page.evaluate(AXE.read_text(encoding="utf-8"))
         return page
 
-    yield show
-    for context in contexts:
-        context.close()
+    return show
 
 
 def test_a_barrier_is_seen(opened):

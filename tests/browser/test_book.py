@@ -5,6 +5,7 @@ from html import unescape
 from urllib.parse import unquote
 
 import pytest
+from helpers import drag
 
 from browser.test_barriers import AXE, BARRIERS
 from kdlab.words import LANGUAGES
@@ -19,39 +20,29 @@ PAGES = (
     *("records/index", "records/leaderboard", "guide/sheet", "guide/glossary", "guide/lecturers"),
     *("source/kdlab/losses/soft.py", "search"),
 )
-PANELS = {  # page -> a number's name beside one of its sliders
-    "chapters/01_principle": 0,
-    "chapters/02_objective": 0,
-    "chapters/03_advantages": 0,
-    "chapters/06_improvements": 0,
-    "chapters/07_real_world": 0,
-}
-SOUGHT = {  # term -> a page that has it
-    "en": {
-        "dark knowledge": "chapters/01_principle",
-        "temperature": "chapters/02_objective",
-        "quantisation": "chapters/04_scenarios",
-        "capacity gap": "chapters/05_challenges",
-        "projector": "chapters/06_improvements",
-        "label smoothing": "records/leaderboard",
-        "verification": "chapters/07_real_world",
-        "contrastive": "methods/contrastive",
-        "syllabi": "guide/lecturers",
-        "暗知识": "bank/01_principle",
-    },
-    "zh": {
-        "暗知识": "bank/01_principle",
-        "软目标": "bank/02_objective",
-        "教师模型": "bank/03_advantages",
-        "温度": "bank/02_objective",
-        "量化": "bank/04_scenarios",
-        "容量差距": "bank/05_challenges",
-        "投影层": "bank/06_improvements",
-        "互学习": "methods/mutual-learning",
-        "教学安排": "guide/lecturers",
-        "contrastive": "methods/contrastive",
-    },
-}
+PANELS = "01_principle", "02_objective", "03_advantages", "06_improvements", "07_real_world"
+SOUGHT = [  # a term, and a page that has it
+    ("en", "dark knowledge", "chapters/01_principle"),
+    ("en", "temperature", "chapters/02_objective"),
+    ("en", "quantisation", "chapters/04_scenarios"),
+    ("en", "capacity gap", "chapters/05_challenges"),
+    ("en", "projector", "chapters/06_improvements"),
+    ("en", "label smoothing", "records/leaderboard"),
+    ("en", "verification", "chapters/07_real_world"),
+    ("en", "contrastive", "methods/contrastive"),
+    ("en", "syllabi", "guide/lecturers"),
+    ("en", "暗知识", "bank/01_principle"),
+    ("zh", "暗知识", "bank/01_principle"),
+    ("zh", "软目标", "bank/02_objective"),
+    ("zh", "教师模型", "bank/03_advantages"),
+    ("zh", "温度", "bank/02_objective"),
+    ("zh", "量化", "bank/04_scenarios"),
+    ("zh", "容量差距", "bank/05_challenges"),
+    ("zh", "投影层", "bank/06_improvements"),
+    ("zh", "互学习", "methods/mutual-learning"),
+    ("zh", "教学安排", "guide/lecturers"),
+    ("zh", "contrastive", "methods/contrastive"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -61,29 +52,16 @@ def book(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(chromium, book):
+def opened(browse, book):
     """Open a page of the book without a network; all that it asked for and that failed is kept."""
-    contexts = []
 
     def show(name: str, width: int = 1280, theme: str = "light"):
-        size = {"width": width, "height": 900}
-        context = chromium.new_context(viewport=size, color_scheme=theme, offline=True)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.troubles = []
-        inside = ("file:", "data:", "blob:")
-        asked = lambda r: r.url.startswith(inside) or page.troubles.append(r.url)  # noqa: E731
-        page.on("request", asked)
-        page.on("requestfailed", lambda request: page.troubles.append(request.url[:200]))
-        page.on("pageerror", lambda error: page.troubles.append(str(error)))
         name, _, query = name.partition("?")
-        page.goto(f"{book.as_uri()}/{name}.html?{query}")
-        return page
+        address = f"{book.as_uri()}/{name}.html?{query}"
+        options = {"width": width, "height": 900, "color_scheme": theme, "offline": True}
+        return browse(address, console=(), **options)
 
-    yield show
-    for context in contexts:
-        context.close()
+    return show
 
 
 def test_every_link_leads_somewhere_and_nothing_is_outside(book):
@@ -135,35 +113,23 @@ def test_no_serious_barrier(opened, name, theme):
     assert page.evaluate(BARRIERS) == []
 
 
-@pytest.mark.parametrize(
-    ("language", "term"), [(code, term) for code in LANGUAGES for term in SOUGHT[code]]
-)
-def test_search_finds(opened, language, term):
+@pytest.mark.parametrize(("language", "term", "found"), SOUGHT)
+def test_search_finds(opened, language, term, found):
     page = opened(f"{language}/search?q={term}")
-    page.locator(f"#search-results a[href*='{SOUGHT[language][term]}']").first.wait_for()
+    page.locator(f"#search-results a[href*='{found}']").first.wait_for()
     assert page.troubles == []
 
 
 @pytest.mark.parametrize("name", PANELS)
 def test_a_panel_is_alive(opened, name):
-    page = opened(f"en/{name}")
+    page = opened(f"en/chapters/{name}")
     panel = page.locator(".kdlab-panel").first
     slider = panel.locator("input[type=range]").first
-    slider.scroll_into_view_if_needed()
-    before = panel.inner_text()
-    box = slider.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2, steps=5)
-    page.mouse.up()
-    page.wait_for_function(
-        "([p, was]) => p.innerText !== was", arg=[panel.element_handle(), before]
-    )
-    dragged = panel.inner_text()
-    slider.press("ArrowLeft")
-    page.wait_for_function(
-        "([p, was]) => p.innerText !== was", arg=[panel.element_handle(), dragged]
-    )
+    moved = "([panel, before]) => panel.innerText !== before"
+    for move in (lambda: drag(page, slider, to=0.9), lambda: slider.press("ArrowLeft")):
+        before = panel.inner_text()
+        move()
+        page.wait_for_function(moved, arg=[panel.element_handle(), before])
     assert page.troubles == []
 
 

@@ -1,6 +1,7 @@
 """Every deck in Chromium at 1280 x 720, slide by slide: all of it is seen, nothing is asked for."""
 
 import pytest
+from helpers import drag
 from test_decks import PLANNED
 
 from kdlab.desk.course import find
@@ -27,22 +28,15 @@ PANEL = "Reveal.getCurrentSlide().querySelector('.kdlab-panel')"
 
 
 @pytest.fixture(params=[(n, code) for n in PLANNED for code in LANGUAGES], ids="-".join)
-def deck(request, chromium, tmp_path):
+def deck(request, browse, tmp_path):
     """A deck that is open; in the end nothing was asked for outside it, or complained of."""
     number, language = request.param
     (path,) = find([number])
     (file,) = decks.write_decks(path, tmp_path, language)
-    context, wrong = chromium.new_context(viewport={"width": 1280, "height": 720}), []
-    context.on("console", lambda message: wrong.append(message.text))
-    context.on("weberror", lambda error: wrong.append(str(error.error)))
-    kept = ("file:", "data:", "blob:", "about:")
-    context.on("request", lambda r: r.url.startswith(kept) or wrong.append(r.url))
-    page = context.new_page()
-    page.goto(file.as_uri())
+    page = browse(file.as_uri())
     page.wait_for_function("Reveal.isReady()")
     yield page, lectures.read_lecture(path)[0], f"{number}-{language}"
-    context.close()
-    assert not wrong
+    assert not page.troubles
 
 
 def test_slide_by_slide(deck, shot):
@@ -52,7 +46,7 @@ def test_slide_by_slide(deck, shot):
         assert page.evaluate("Reveal.getIndices().h") == number
         if page.evaluate(f"!!{PANEL}"):
             page.wait_for_function(f"{PANEL}.querySelector('.kdlab-figure > *')")
-            dragged += drag(page)
+            dragged += move(page)
         assert page.evaluate(FAULTS) == []
         shot(page, f"deck-{name}-{number + 1}")
         page.keyboard.press("PageDown")  # a clicker's key, wherever the focus is
@@ -60,19 +54,14 @@ def test_slide_by_slide(deck, shot):
     assert page.locator(".math").count() == page.locator(".math:has(math)").count() > 0
 
 
-def drag(page) -> bool:
+def move(page) -> bool:
     """Move the panel's first slider to its end, or choose another option; the picture follows."""
     before = page.evaluate(f"JSON.stringify({PANEL}.state)")
     slider = page.locator("section.present input[type=range]").first
     if not slider.count():
         page.locator("section.present .kdlab-panel select").first.select_option(index=1)
         return page.evaluate(f"JSON.stringify({PANEL}.state)") != before
-    box = slider.bounding_box()
-    y = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] / 2, y)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"], y, steps=3)
-    page.mouse.up()
+    drag(page, slider)
     page.keyboard.press("ArrowLeft")  # moves the slider, and not the deck
     return page.evaluate(f"JSON.stringify({PANEL}.state)") != before
 

@@ -1,6 +1,6 @@
 """The page in headless Chromium: ten drawn digits, temperature, photo, keyboard, screen sizes."""
 
-from pathlib import Path
+import math
 
 import pytest
 
@@ -8,14 +8,11 @@ from kdlab.serving import export, traffic
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra's Playwright")
 
-SHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 
 
 def arc(cx, cy, rx, ry, start, end, steps=24):
     """Points of an ellipse's arc, angles in degrees, clockwise from the right as on a screen."""
-    import math
-
     angles = [math.radians(start + (end - start) * i / steps) for i in range(steps + 1)]
     return [(cx + rx * math.cos(a), cy + ry * math.sin(a)) for a in angles]
 
@@ -45,20 +42,13 @@ def site():
 
 
 @pytest.fixture(params=[PHONE, DESKTOP], ids=["phone", "desktop"])
-def page(request, site, chromium):
+def page(request, site, browse):
     """The page, loaded; a request to any other address, or an error in the console, fails it."""
-    context = chromium.new_context(
-        viewport=request.param, has_touch=request.param is PHONE, device_scale_factor=2
-    )
-    page, wrong = context.new_page(), []
-    page.on("request", lambda r: r.url.startswith((site, "data:", "blob:")) or wrong.append(r.url))
-    page.on("console", lambda m: m.type == "error" and wrong.append(m.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(site)
-    page.wait_for_selector("body[data-ready=mnist]", timeout=60_000)
+    options = {"has_touch": request.param is PHONE, "device_scale_factor": 2, **request.param}
+    page = browse(site, (site,), console=("error",), **options)
+    page.wait_for_selector("body[data-ready=mnist]")
     yield page
-    context.close()
-    assert not wrong
+    assert not page.troubles
 
 
 def draw(page, digit):
@@ -97,22 +87,15 @@ def shares(page, role="distilled"):
     return [float(word.rstrip("%")) for word in words]
 
 
-def test_ten_of_ten_drawn_digits_are_read(page):
+def test_ten_of_ten_drawn_digits_are_read(page, shot):
     wrong = []
     for digit in DIGITS:
         draw(page, digit)
         wrong += [] if wait_for(page, str(digit)) else [digit]
         if digit == 3:
-            shoot(page, "draw")
+            shot(page, f"draw-{page.viewport_size['width']}", full_page=True)
     assert not wrong
     assert sum(shares(page)) == pytest.approx(100, abs=1)
-
-
-def shoot(page, name):
-    """A picture of the whole page for a person to look at, under build/."""
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    width = page.viewport_size["width"]
-    page.screenshot(path=SHOTS / f"{name}-{width}.png", full_page=True)
 
 
 def test_the_temperature_flattens_and_sharpens_both_answers(page):
@@ -135,13 +118,13 @@ def test_the_keyboard_draws_and_clears(page):
     assert wait_for(page, "")
 
 
-def test_a_photo_is_classified_and_a_text_file_refused(page, tmp_path):
+def test_a_photo_is_classified_and_a_text_file_refused(page, shot, tmp_path):
     page.click("#show-photo")
-    page.wait_for_selector("body[data-ready=cifar10]", timeout=60_000)
+    page.wait_for_selector("body[data-ready=cifar10]")
     page.locator("#samples button").nth(8).click()
     assert wait_for(page, "ship", "teacher")
     assert sum(shares(page, "teacher")) == pytest.approx(100, abs=1)
-    shoot(page, "photo")
+    shot(page, f"photo-{page.viewport_size['width']}", full_page=True)
     text = tmp_path / "not-a-photo.png"
     text.write_text("no")
     page.set_input_files("#file", text)

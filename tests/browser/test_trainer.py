@@ -3,7 +3,6 @@
 import sqlite3
 
 from kdlab.interview import bank, trainer
-from kdlab.words import say
 
 CELL = "from kdlab.interview import panels\npanels.trainer_tabs()"
 MISSING = """() => {  // characters that are drawn as an empty box: as wide as one surely missing
@@ -104,30 +103,3 @@ def test_an_evening_with_the_trainer(run, shot, lab):
     says("a plan for 3 h")
     shot(page, "tomorrow-en")
     assert errors == []
-
-
-def test_two_notebooks_at_once(run, lab):
-    """Each with its kernel, answering in turn: all answers are kept."""
-    before = len(grades(lab)) if lab.progress.exists() else 0
-    cell = "from kdlab.interview import panels\npanels.flash_cards()"
-    pages = [run(name, cell) for name in ("one", "two")]
-    for _ in range(3):
-        for page in pages:
-            button(page, "Show the answer").click()
-            button(page, "Easy").click()
-            button(page, "Show the answer").wait_for()
-    assert len(grades(lab)) == before + 6
-
-
-def test_the_paper_interview_is_readable_before_any_kernel(run, shot):
-    """The page that a chapter shows: formulas typeset, answers folded, the rubric a table."""
-    cell = "from kdlab.interview import trainer\ntrainer.mock_page(trainer.mock(15, seed=8))"
-    page = run("paper", cell, height=1400)
-    page.locator(".jp-OutputArea details").first.wait_for()
-    count = len(trainer.mock(15, seed=8))
-    assert page.locator(".jp-OutputArea details").count() == count
-    assert page.locator(".jp-OutputArea details[open]").count() == 0
-    page.locator(".jp-OutputArea summary").first.click()
-    assert say("interview.full", "en") in page.locator(".jp-OutputArea details[open]").inner_text()
-    page.wait_for_timeout(1500)
-    shot(page, "paper-interview")

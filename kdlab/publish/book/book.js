@@ -12,8 +12,8 @@ const wide = () => {
     if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
   }
 };
-wide();
-addEventListener("resize", wide);
+document.fonts.ready.then(wide); // a formula grows when its fonts arrive
+for (const change of ["load", "resize", "toggle"]) addEventListener(change, wide, true);
 
 // ---- the other language: the same place of the same page
 for (const link of document.querySelectorAll(".book-language")) {

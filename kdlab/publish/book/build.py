@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 
 from kdlab.desk.course import find
-from kdlab.files import NOTEBOOKS, ROOT, environment, results_dir, write_text
+from kdlab.files import ROOT, environment, results_dir, write_text
 from kdlab.publish.book.chapters import chapter
 from kdlab.publish.book.links import relink
 from kdlab.publish.book.pages import pages, source
@@ -23,14 +23,14 @@ NEEDED = "sphinx", "myst_nb", "pydata_sphinx_theme"
 LINKED = re.compile(r"\.\./source/([\w./-]+?)\.html")
 
 
-def write_book(folder: Path, notebooks: Path = NOTEBOOKS) -> Path:
+def write_book(folder: Path) -> Path:
     """Build both editions in `folder`, which changes only if all went well; its first page."""
     check_builder()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".book-") as temporary:
         here = Path(temporary)
         for language in LANGUAGES:
-            write_sources(here / "sources" / language, language, notebooks)
+            write_sources(here / "sources" / language, language)
         run_sphinx(here)
         if folder.exists():
             folder.rename(here / "last")
@@ -47,9 +47,9 @@ def check_builder() -> None:
         raise ValueError(f"{told}: run `python -m pip install -e '.[book]'`")
 
 
-def write_sources(folder: Path, language: str, notebooks: Path) -> None:
+def write_sources(folder: Path, language: str) -> None:
     """All that Sphinx reads of an edition, and what it copies."""
-    chapters = {p.stem: nbformat.writes(chapter(p, language)) for p in find([], notebooks)}
+    chapters = {p.stem: nbformat.writes(chapter(p, language)) for p in find()}
     for name, text in chapters.items():
         write_text(folder / "chapters" / f"{name}.ipynb", text)
     others = {name: relink(text) for name, text in pages(language, [*chapters])}

@@ -9,8 +9,8 @@ from nbformat import NotebookNode
 
 from kdlab.desk.editions import unlike
 from kdlab.publish.book.links import FENCE, relink
-from kdlab.publish.book.words import word
 from kdlab.show.panels.base import MIME, standalone
+from kdlab.words import say
 
 HEADING = re.compile(r"^(?=#{1,6} )", re.MULTILINE)
 
@@ -24,8 +24,8 @@ def chapter(path: Path, language: str) -> NotebookNode:
             told = f"the Chinese edition of {path.name} has gone stale ({fault})"
             raise ValueError(f"{told}: bring notebooks/zh/{path.name} up to date")
     elif language == "zh":
-        told = nbformat.v4.new_markdown_cell(f"*{word('untranslated', 'zh')}*", id="untranslated")
-        notebook.cells.insert(1, told)
+        told = f"*{say('book.untranslated', 'zh')}*"
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(told, id="untranslated"))
     for cell in notebook.cells:
         prepare(cell, path.stem, language)
     return notebook

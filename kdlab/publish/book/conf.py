@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
-from kdlab.publish.book.words import word
+from kdlab.words import say
 
 HERE = Path(__file__).parent
 EDITION = os.environ["KDLAB_BOOK"]
 language = {"en": "en", "zh": "zh_CN"}[EDITION]
-project = html_title = word("title", EDITION)
+project = html_title = say("book.title", EDITION)
 author = copyright = "kdlab"
 extensions = ["myst_nb", "kdlab.publish.book.hooks"]
 exclude_patterns = ["_extra", "jupyter_execute"]
@@ -16,8 +16,8 @@ exclude_patterns = ["_extra", "jupyter_execute"]
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_render_markdown_format = "myst"
-nb_code_prompt_show = word("show code", EDITION)
-nb_code_prompt_hide = word("hide code", EDITION)
+nb_code_prompt_show = say("book.show code", EDITION)
+nb_code_prompt_hide = say("book.hide code", EDITION)
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_all_links_external = True  # kdlab.publish.book.links has turned them; tests follow each
 myst_dmath_double_inline = True
@@ -33,14 +33,13 @@ html_js_files = [("katex.min.js", {"defer": "defer"}), ("book.js", {"defer": "de
 html_context = {"default_mode": "auto"}
 html_sidebars = {"**": ["book-nav.html"]}
 ASIDE = {f"{folder}/*": ["page-toc"] for folder in ("chapters", "bank", "methods", "guide")}
-ASIDE |= dict.fromkeys(("index", "search", "bank/index", "methods/index", "guide/sheet"), [])
-ASIDE |= {"records/*": [], "source/*": []}  # wide tables, long lines
+ASIDE |= dict.fromkeys(("bank/index", "methods/index", "guide/sheet"), [])  # nor any other page
 html_theme_options = {
     "navbar_align": "left",
     "navbar_center": [],
     "navbar_persistent": ["book-language.html", "search-button"],
     "navbar_end": ["theme-switcher"],
-    "search_bar_text": word("search", EDITION),
+    "search_bar_text": say("book.search", EDITION),
     "secondary_sidebar_items": ASIDE,
     "show_toc_level": 2,
     "footer_start": [],

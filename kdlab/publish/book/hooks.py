@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.search.en import SearchEnglish
 from sphinx.transforms import SphinxTransform
 
-from kdlab.publish.book.words import word
+from kdlab.words import say
 
 HAN = r"[\u3400-\u9fff]"  # pairs of neighbours, a lonely one, other words: in Python and the page
 PIECES = rf"(?=({HAN}{HAN}))|(?<!{HAN})({HAN})(?!{HAN})|([A-Za-z0-9_]+)"
@@ -60,7 +60,7 @@ def complete(app: Sphinx, page: str, template: str, context: dict, tree: nodes.N
     language = app.config.language[:2]
     there = "en" if language == "zh" else "zh"
     context["other"] = f"{'../' * (page.count('/') + 1)}{there}/{page}.html"
-    context["there"], context["word"] = there, lambda key: word(key, language)
+    context["there"], context["word"] = there, lambda key: say(f"book.{key}", language)
     if body := context.get("body"):  # myst-nb names the switch of hidden code twice
         context["body"] = re.sub(r'<summary aria-label="[^"]*">', "<summary>", body)
 

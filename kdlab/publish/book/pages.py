@@ -19,7 +19,6 @@ from kdlab.methods import METHODS
 from kdlab.publish.book import tables
 from kdlab.publish.book.chapters import mark
 from kdlab.publish.book.links import definition, line_of
-from kdlab.publish.book.words import word
 from kdlab.publish.decks import markdown
 from kdlab.show import sheets
 from kdlab.words import LANGUAGES, say
@@ -57,7 +56,7 @@ def laid_out(language: str) -> object:
     loader = jinja2.FileSystemLoader(HERE / "templates")
     made = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
     made.globals |= {
-        "word": lambda key, **values: word(key, language, **values),
+        "word": lambda key, **values: say(f"book.{key}", language, **values),
         "group": lambda by, one: bank.group_name(by, one, language),
         "inline": lambda text: markdown(text).strip()[3:-4],
         "both": [language, *(code for code in LANGUAGES if code != language)],
@@ -97,7 +96,7 @@ def method(name: str, language: str) -> dict:
         checks[test] = line_of(f"tests/{file}", f"def {test}(")
     said = {part: inspect.getdoc(pkgutil.resolve_name(part)) for part in losses or own}
     rows = [*tables.method_rows(name, language)]
-    head = [word(key, language) for key in ROW]
+    head = [say(f"book.{key}", language) for key in ROW]
     return {
         "name": name,
         "slug": re.sub(r"\W+", "-", name.lower()),

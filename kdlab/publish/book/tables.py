@@ -8,7 +8,6 @@ from statistics import fmean, stdev
 import pandas as pd
 
 from kdlab import records
-from kdlab.publish.book.words import word
 from kdlab.records import Comparison
 from kdlab.show import guide, sheets
 from kdlab.words import say
@@ -31,26 +30,20 @@ def differences() -> dict[str, list[Comparison]]:
     return {"leaderboard": found["leaderboard"]} | found
 
 
-def facts(record: Mapping, language: str) -> dict[str, str]:
-    """How a record was made: in words, and what."""
-    made = {
-        "command": f"<code>{record['command']}</code>",
-        "machine": escape(records.chip(record)),
-        "seeds": str(len({run["seed"] for run in record["runs"]})),
-        "judged on": ", ".join(sorted(records.judged_on(record))) or "–",
-        **{key: record[key] for key in ("date", "commit")},
-    }
-    return {word(key, language): value for key, value in made.items()}
+@cache
+def facts(language: str) -> pd.DataFrame:
+    """What each record is and how it was made, a row each, as HTML."""
+    found = sheets.catalogue().map(lambda value: escape(str(value)))
+    found["command"] = "<code>" + found["command"] + "</code>"
+    found = found[["what", "command", "machine", "seeds", "judged on", "date", "commit"]]
+    return found.rename(columns=lambda key: say(f"book.{key}", language))
 
 
 def catalogue(language: str) -> str:
     """All records, a row each."""
-    rows = []
-    for name in sheets.record_names():
-        r = records.read(name)
-        row = {"record": f'<a href="{name}.html">{name}</a>', "what": escape(r["title"])}
-        rows.append({word(k, language): v for k, v in row.items()} | facts(r, language))
-    return table([*rows[0]], [[*row.values()] for row in rows])
+    found = facts(language)
+    rows = [[f'<a href="{name}.html">{name}</a>', *row] for name, *row in found.itertuples()]
+    return table([say("book.record", language), *found], rows)
 
 
 def mean(runs: Sequence[Mapping], arm: str, metric: str) -> str:
@@ -73,16 +66,17 @@ def record(name: str, language: str) -> dict:
     r = records.read(name)
     runs, against = records.runs_of(r), {c.arm: c for c in differences().get(name, ())}
     metrics = dict.fromkeys([records.metric_of(r), *(m for m in KNOWN if m in runs[0])])
-    head = [word("arm", language), *metrics]
+    head = [say("book.arm", language), *metrics]
     if against:
-        head += [word(key, language) for key in ("control", "difference", "verdict")]
+        head += [say(f"book.{key}", language) for key in ("control", "difference", "verdict")]
     rows = []
     for arm in dict.fromkeys(run["arm"] for run in runs):
         row = [escape(arm), *(mean(runs, arm, metric) for metric in metrics)]
         rows.append(row + (compared(against.get(arm), language) if against else []))
     keys = [key for key, value in runs[0].items() if not isinstance(value, dict)]
     each = [[escape(str(run.get(key, ""))) for key in keys] for run in runs]
-    told = {"facts": facts(r, language), "chosen": records.judged_on(r) == {"validation"}}
+    made, chosen = facts(language).loc[name].iloc[1:], records.judged_on(r) == {"validation"}
+    told = {"facts": made.to_dict(), "chosen": chosen}
     return told | {"r": r, "table": table(head, rows), "runs": table(keys, each)}
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from kdlab import losses
 from kdlab.show.panels import base
 from kdlab.show.style import COLOURS, PIXELS, figure, pixels_of
-from kdlab.words import LANGUAGES, say
 
 ROLES = {"labels": "student", "distilled": "distilled"}  # of a draft: its colour
 RUN = 4  # tokens that are drafted before the target looks
@@ -78,11 +77,9 @@ def acceptance_panel(
     images uint8 [N, C, H, W], labels [N], logits [N, K]; `drafts` are "labels" and "distilled".
     Controls: `.draft`, `.temperature`, `.image`.
     """
-    for logits in drafts.values():
-        base.check_images(len(images), labels, target_logits, logits)
-    names = {name: {c: say(f"panel.acceptance.{name}", c) for c in LANGUAGES} for name in drafts}
+    base.check_lengths(images, labels, target_logits, *drafts.values())
     controls = {
-        "draft": base.Choice(list(names.items())),
+        "draft": base.Choice([(name, base.named(f"acceptance.{name}")) for name in drafts]),
         "temperature": base.temperature_slider()._replace(value=1.0),
         "image": base.image_choice(labels, classes),
     }
@@ -97,7 +94,6 @@ def acceptance_panel(
 
     def compute(draft: str, temperature: float, image: int) -> dict:
         logits = target_logits[image], drafts[draft][image]
-        state = acceptance_state(*logits, temperature, labels[image])
-        return state | {"draft": draft, "image": image}
+        return acceptance_state(*logits, temperature, labels[image]) | {"draft": draft}
 
     return base.Panel("acceptance", controls, data, compute)

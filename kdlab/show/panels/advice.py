@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from matplotlib.figure import Figure
 
@@ -44,7 +45,7 @@ def _reach(rows: Sequence[Mapping]) -> tuple[float, float]:
     return min([-1.5, *found]), max([10.0, *found])
 
 
-def advice_state(rules: Sequence[Mapping], settings: Mapping[str, str]) -> dict:
+def advice_state(rules: Sequence[Mapping], **settings: str) -> dict:
     """The positions of the rules that fire under these settings: `lit`."""
     return {"lit": [n for n, rule in enumerate(rules) if guide.fires(rule, settings)]}
 
@@ -75,8 +76,4 @@ def advice_panel() -> base.Panel:
         "ticks": TICKS,
     }
     words = {name: constraint["words"] for name, constraint in asked.items()}
-
-    def compute(**settings: str) -> dict:
-        return advice_state(rules, settings)
-
-    return base.Panel("advice", controls, data, compute, words)
+    return base.Panel("advice", controls, data, partial(advice_state, rules), words)

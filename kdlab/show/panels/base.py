@@ -148,18 +148,10 @@ def _said(panel: str, more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[s
 
 
 def module(name: str) -> str:
-    """A panel's script after those that it imports, as one text: a Blob has no neighbours."""
-    parts: dict[str, str] = {}
-
-    def add(name: str) -> None:
-        source = (HERE / f"{name}.js").read_text(encoding="utf-8")
-        for other in re.findall(r'^import .* from "\./(\w+)\.js";$', source, re.MULTILINE):
-            if other not in parts:
-                add(other)
-        parts[name] = re.sub(r"^import .*\n|^export (?!default)", "", source, flags=re.MULTILINE)
-
-    add(name)
-    return "\n".join(parts.values())
+    """A panel's script after those that all import, as one text: a Blob has no neighbours."""
+    files = (HERE / f"{script}.js" for script in ("numbers", "draw", "base", name))
+    source = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    return re.sub(r"^import .*\n|^export (?!default)", "", source, flags=re.MULTILINE)
 
 
 def standalone(bundle: Mapping[str, object]) -> str:
@@ -201,14 +193,12 @@ def contact_sheet(images: Tensor, most: float = math.inf) -> dict:
     return {"source": source, "size": (height, width), "columns": columns}
 
 
-def check_images(count: int, labels: Tensor, teacher: Tensor, student: Tensor) -> None:
-    """ValueError unless there are as many labels and rows of logits as images."""
-    losses.check_same_shape(student, teacher)
-    if not 0 < count == len(labels) == len(teacher):
-        raise ValueError(
-            f"a panel needs as many images as labels and logits, and at least one, got {count} "
-            f"images, {len(labels)} labels, {len(teacher)} rows of logits"
-        )
+def check_lengths(*parts: Sequence) -> None:
+    """ValueError unless there are as many of each (images, labels, logits), and at least one."""
+    lengths = [len(part) for part in parts]
+    if len({0, *lengths}) != 2:
+        told = "as many images as labels and logits or scores, and at least one"
+        raise ValueError(f"a panel needs {told}, got {lengths}")
 
 
 def browser_logs(logits: Tensor, temperature: float) -> Tensor:

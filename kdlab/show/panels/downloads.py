@@ -1,6 +1,7 @@
 """How long models take to reach a device, under a bandwidth and a patience."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from matplotlib.figure import Figure
 
@@ -59,15 +60,9 @@ def download_panel(models: Mapping[str, tuple[int, str]]) -> base.Panel:
 
     `models`: name -> (bytes, role). Controls: `.bandwidth`, `.patience`.
     """
-    if not models:
-        raise ValueError("a panel needs at least one model")
     controls = {
         "bandwidth": base.Slider(1.0, 0.01, 1000.0, 0.05, base=10),
         "patience": base.Slider(1.0, 0.1, 100.0, 0.05, base=10),
     }
     data = {"models": [(name, size, role) for name, (size, role) in models.items()]}
-
-    def compute(bandwidth: float, patience: float) -> dict:
-        return download_state(models, bandwidth, patience)
-
-    return base.Panel("downloads", controls, data, compute)
+    return base.Panel("downloads", controls, data, partial(download_state, models))

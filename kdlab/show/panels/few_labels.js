@@ -21,12 +21,9 @@ function compute({ counts, runs }, { kind, labelled }) {
     ...found,
     seeds: runs[kind].labels[at].length,
     n: labelled,
-    marked: true,
     labels_only: labels,
-    own_teacher: own,
     own_gain: own - labels,
     more: free - own,
-    gain: free - labels,
   };
 }
 

@@ -23,19 +23,15 @@ def label_state(
 
     `runs`: "labels", "own" (without a label, from a teacher of the same labels) and "free" (from a
     teacher of 50,000) -> number of labels -> accuracies (%), one a seed. In the state each is a
-    list of (lowest, mean, highest). `own_gain` is what a teacher of the same labels adds, `more`
-    what more labels and a longer training of the teacher add. `n` marks a number of labels.
+    list of (lowest, mean, highest). At `n` labels (default: the fewest), `own_gain` is what a
+    teacher of the same labels adds, `more` what more labels and longer training of it add.
     """
     counts = sorted(runs["labels"])
-    if not counts or (n is not None and n not in counts):
-        raise ValueError(f"no run with {n} labels: there are {counts}")
-    if any(sorted(of) != counts for of in runs.values()):
-        raise ValueError(f"all runs need the same numbers of labels: {counts}")
     found = {
         way: [(min(of[m]), sum(of[m]) / len(of[m]), max(of[m])) for m in counts]
         for way, of in runs.items()
     }
-    at = counts.index(n) if n else 0
+    at = counts.index(n or counts[0])
     labels, own, free = (found[way][at][1] for way in WAYS)
     return {
         "kind": kind,
@@ -43,12 +39,9 @@ def label_state(
         **found,
         "seeds": len(runs["labels"][counts[at]]),
         "n": counts[at],
-        "marked": n is not None,
         "labels_only": labels,
-        "own_teacher": own,
         "own_gain": own - labels,
         "more": free - own,
-        "gain": free - labels,
     }
 
 
@@ -91,8 +84,7 @@ def label_panel(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]])
 
     `runs` maps a kind to what `label_state` takes. Controls: `.kind`, `.labelled`.
     """
-    states = [label_state(kind, of) for kind, of in runs.items()]  # raises what is wrong
-    counts = states[0]["counts"]
+    counts = sorted(next(iter(runs.values()))["labels"])
     controls = {
         "kind": base.Choice([(kind, base.named(kind)) for kind in runs]),
         "labelled": base.Choice([(n, base.named(f"{n:,}")) for n in counts], ordered=True),

@@ -119,7 +119,7 @@ def temperature_lambda_panel(
 
     logits [N, K], labels [N]. Controls: `.temperature`, `.weight`, `.with_t_squared`, `.image`.
     """
-    base.check_images(len(labels), labels, teacher_logits, student_logits)
+    base.check_lengths(labels, teacher_logits, student_logits)
     controls = {
         "temperature": base.temperature_slider(),
         "weight": base.Slider(1.0, 0.0, 10.0, 0.1),

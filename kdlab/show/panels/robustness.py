@@ -1,6 +1,7 @@
 """Attacked images, and what a plain student and a robust teacher say of them, under an epsilon."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -97,8 +98,7 @@ def robustness_panel(
     `nets` come from `under_attack`, labels [N]. Controls: `.epsilon`, `.image`.
     """
     epsilons = nets["student"].epsilons
-    if not 0 < len(labels) == len(nets["student"].images[0]) == len(nets["teacher"].images[0]):
-        raise ValueError(f"a panel needs as many labels as attacked images, got {len(labels)}")
+    base.check_lengths(labels, *(net.images[0] for net in nets.values()))
     controls = {
         "epsilon": base.Choice([(e, base.named(str(e))) for e in epsilons], ordered=True),
         "image": base.image_choice(labels, classes),
@@ -111,8 +111,4 @@ def robustness_panel(
         "nets": {role: base.packed(net.probabilities) for role, net in nets.items()},
         "images": base.contact_sheet(shown, SHOWN),
     }
-
-    def compute(epsilon: int, image: int) -> dict:
-        return robustness_state(nets, labels, epsilon=epsilon, image=image)
-
-    return base.Panel("robustness", controls, data, compute)
+    return base.Panel("robustness", controls, data, partial(robustness_state, nets, labels))

@@ -68,7 +68,7 @@ def temperature_panel(
 
     images uint8 [N, C, H, W], labels [N], logits [N, K]. Controls: `.temperature`, `.image`.
     """
-    return _panel(images, labels, {"": teacher_logits}, student_logits, classes, {})
+    return ladder_panel(images, labels, {"": teacher_logits}, student_logits, classes)
 
 
 def ladder_panel(
@@ -81,18 +81,13 @@ def ladder_panel(
     """The panel of `temperature_panel` for several teachers, name -> logits [N, K], in order of
     their strength. Controls: `.teacher`, `.temperature`, `.image`.
     """
-    rungs = base.Choice([(name, base.named(name)) for name in teachers], ordered=True)
-    return _panel(images, labels, teachers, student_logits, classes, {"teacher": rungs})
-
-
-def _panel(images, labels, teachers, student_logits, classes, more) -> base.Panel:
-    for logits in teachers.values():
-        base.check_images(len(images), labels, logits, student_logits)
-    controls = {
-        **more,
-        "temperature": base.temperature_slider(),
-        "image": base.image_choice(labels, classes),
-    }
+    base.check_lengths(images, labels, student_logits, *teachers.values())
+    controls, several = {}, len(teachers) > 1
+    if several:
+        names = [(name, base.named(name)) for name in teachers]
+        controls["teacher"] = base.Choice(names, ordered=True)
+    controls["temperature"] = base.temperature_slider()
+    controls["image"] = base.image_choice(labels, classes)
     data = {
         "teachers": [(name, base.packed(logits)) for name, logits in teachers.items()],
         "student": base.packed(student_logits),
@@ -101,9 +96,9 @@ def _panel(images, labels, teachers, student_logits, classes, more) -> base.Pane
         "images": base.contact_sheet(images),
     }
 
-    def compute(temperature: float, image: int, teacher: str = "") -> dict:
+    def compute(temperature: float, image: int, teacher: str = next(iter(teachers))) -> dict:
         logits = teachers[teacher][image], student_logits[image]
         state = temperature_state(*logits, temperature, labels[image])
-        return state | ({"name": teacher} if teacher else {}) | {"image": image}
+        return state | {"name": teacher} if several else state
 
     return base.Panel("temperature", controls, data, compute)

@@ -1,6 +1,7 @@
 """What a threshold on the similarity accepts: true and false accept rates, and pairs of images."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -88,11 +89,7 @@ def verification_panel(
     The rest as `verification_state` and `verification_figure`. Control: `.threshold`, which keeps
     to steps of 0.005, so that the script need not have the scores of all pairs.
     """
-    if not 0 < len(pairs) == len(scores) == len(same):
-        raise ValueError(
-            f"a panel needs a score and a truth for each shown pair, and at least one, got "
-            f"{len(pairs)} pairs, {len(scores)} scores, {len(same)} truths"
-        )
+    base.check_lengths(pairs, scores, same)
     slider = base.Slider(0.5, -1.0, 1.0, STEP, ".3f", snap=True)
     steps = torch.tensor([slider.low + n * STEP for n in range(round(2 / STEP) + 1)])
     ends = {"genuine": genuine, "impostor": impostor}
@@ -101,7 +98,7 @@ def verification_panel(
             (*name.split(": "), base.packed(far), base.packed(tar))
             for name, (far, tar) in curves.items()
         ],
-        "counts": {name: _above(of, steps) for name, of in ends.items()},
+        "counts": {name: [int((of > step).sum()) for step in steps] for name, of in ends.items()},
         **{name: len(of) for name, of in ends.items()},
         "scores": base.packed(scores),
         "same": same.tolist(),
@@ -109,13 +106,5 @@ def verification_panel(
         "step": STEP,
         "lowest": slider.low,
     }
-
-    def compute(threshold: float) -> dict:
-        return verification_state(genuine, impostor, scores, same, threshold=threshold)
-
+    compute = partial(verification_state, genuine, impostor, scores, same)
     return base.Panel("verification", {"threshold": slider}, data, compute)
-
-
-def _above(scores: Tensor, steps: Tensor) -> list[int]:
-    """How many scores lie above each step."""
-    return (len(scores) - torch.searchsorted(scores.sort().values, steps, right=True)).tolist()
