@@ -5,6 +5,7 @@ language switch. Nothing is recorded before a grade or an option is chosen.
 """
 
 import html
+import io
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -200,9 +201,9 @@ def statistics_panel(*, language: Switch = None) -> TrainerPanel:
     def picture(by: str, language: str) -> bytes:
         table = readiness_table(by).sort_values("items", ascending=False)[:20].sort_index()
         names = [group_name(by, group, language) for group in table.index]
-        made = progress_bars(table, names, language)
-        made.set_dpi(140)  # sharp on a projector, too
-        return made._repr_png_()[0]
+        out = io.BytesIO()
+        progress_bars(table, names, language).savefig(out, format="png", dpi=140)  # for a projector
+        return out.getvalue()
 
     begin = sessions.readiness_sitting
     return TrainerPanel(controls, begin, choices=choices, picture=picture, language=language)

@@ -10,6 +10,7 @@ import matplotlib.font_manager
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -56,6 +57,7 @@ def figure(width: float, height: float, title: str = "", language: str | None = 
     """An empty figure in the course's style; `title` states the finding."""
     apply(language)
     made = Picture(figsize=(width, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(made)  # a heat map asks how wide its labels are
     if title:
         made.suptitle(title, x=0.01, ha="left", fontweight="bold")
     return made
