@@ -13,6 +13,7 @@ from torch.optim import lr_scheduler
 from kdlab.data import NO_VIEWS, Images, Views, augment, normalise
 from kdlab.losses import check_labels, distillation_loss
 from kdlab.machine import autocast
+from kdlab.metrics import accuracy, predict
 from kdlab.models import forward
 from kdlab.teachers import Answers, answering
 
@@ -72,6 +73,7 @@ def fit(
     seed: int = 0,
     batch_size: int = 128,
     optimizer: Optimizer = Optimizer(),  # noqa: B008 (a named tuple: it can't be changed)
+    validation: Images | None = None,
     device: str = "cpu",
     report: Callable[[dict], None] | None = None,
 ) -> list[dict]:
@@ -128,6 +130,8 @@ def fit(
         row = {"epoch": epoch + 1, "loss": float(total) / steps}
         if not math.isfinite(row["loss"]):
             raise FloatingPointError(f"the loss is {row['loss']} in epoch {epoch + 1}: lower lr")
+        if validation is not None:
+            row["validation"] = accuracy(predict(student, validation), validation.labels)
         row["seconds"] = time.perf_counter() - start
         history.append(row)
         if report:

@@ -140,6 +140,11 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
         return [(f"labels, lr {lr}", f"soft targets, lr {lr}") for lr in ("0.1", "0.2", "0.4")]
     if name == "patience":
         return [(f"labels, {n} epochs", f"soft targets, {n} epochs") for n in (20, 40, 80)]
+    if name == "token":
+        return [(way, f"{way}, token") for way in ("hard", "soft")]
+    if name == "low-bit":
+        taught = "own teacher", "larger teacher"
+        return [(f"{n} bits: labels", f"{n} bits: {by}") for n in (4, 2) for by in taught]
     control, *others = dict.fromkeys(run["arm"] for run in runs)
     if name == "robust":
         control, others = "adversarial training", ["labels", "soft targets", "ARD", "RSLAD"]

@@ -121,12 +121,12 @@ def test_t_squared_comes_and_goes(t):
 
 
 def test_eval_mode_from_epoch_two():
-    """KD_Lib: a report calls eval(), and from the second epoch on nobody went back."""
+    """KD_Lib: validation calls eval(), and from the second epoch on nobody went back."""
     student = net().eval()  # handed over in eval mode
     mode = watched(lambda batch: (batch.epoch, all(m.training for m in student.modules())))
-    train(student, mode[0], report=lambda row: predict(student.eval(), images(12, seed=9)))
+    train(student, mode[0], validation=images(12, seed=9))
     assert mode[1] == [(epoch, True) for epoch in range(3) for _ in range(4)]
-    assert int(student[1].num_batches_tracked) == 3 * 4
+    assert int(student[1].num_batches_tracked) == 3 * 4 and student.training
 
 
 # --------------------------------------------------------------------------- the wrong comparison

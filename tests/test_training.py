@@ -90,11 +90,13 @@ def test_another_seed_another_curve(change):
     assert train(net(), **{"views": CIFAR_VIEWS} | change) != first
 
 
-def test_each_epoch_is_reported():
+def test_validation_changes_nothing_but_the_history():
+    bare = train(net(), seed=2)
     rows = []
-    losses = train(net(), seed=2, report=rows.append)
+    judged = train(net(), seed=2, validation=images(12, seed=9), report=rows.append)
+    assert judged == bare
     assert [row["epoch"] for row in rows] == [1, 2, 3]
-    assert [row["loss"] for row in rows] == losses
+    assert all(0 <= row["validation"] <= 100 for row in rows)
 
 
 # ---------------------------------------------------------------------------- teacher and student

@@ -1,7 +1,7 @@
 """The interview bank (`data/interview/<chapter>.yaml`): its items, and pages with hidden answers.
 
 Pages are Markdown with <details>, so they read without a kernel. The form of the bank is
-`data/interview/schema.json`; tests/test_interview.py checks it, the terms and the anchors.
+`data/interview/schema.json`; tests/test_interview.py checks it and the anchors.
 """
 
 import re

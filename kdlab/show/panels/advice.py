@@ -65,7 +65,7 @@ def advice_panel() -> base.Panel:
         "rules": [
             {
                 "when": advice.rule["when"],
-                "strength": None if math.isnan(row["strength"]) else float(row["strength"]),
+                "strength": None if math.isnan(row["strength"]) else round(row["strength"], 3),
                 "role": ROLES.get(row["verdict"], "label"),
                 "page": {code: advice.page(code) for code in LANGUAGES},
                 "name": advice.rule["name"],
