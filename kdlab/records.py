@@ -20,7 +20,7 @@ from kdlab import metrics
 from kdlab.files import ROOT, digest, results_dir, write_json
 from kdlab.machine import describe
 
-SIGN = dict.fromkeys(("accuracy", "robust", "agreement", "as start", "tar"), 1)  # more of it is better
+SIGN = dict.fromkeys(("accuracy", "robust", "agreement", "as start", "tar"), 1)  # more is better
 SIGN |= dict.fromkeys(("ece", "errors", "unseen errors shifted", "seconds", "kB", "ms"), -1)
 BEYOND = 0.05  # a difference of at most this p value, after Holm's correction, is beyond noise
 COMMANDS = {"bench": "bench --record", "deploy": "deploy --record"}  # the others: run NAME
