@@ -6,14 +6,13 @@ of that choice (arm of the search -> recipe), which `kdlab.experiments` reads fr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from kdlab import recipes, tuning
 from kdlab.data import CIFAR_VIEWS, Views
 from kdlab.recipes import ALONE, FAST, FAST_10K, KD, PAIR, PUPIL, SMALL, TWIN_10K, Arms, Recipe
-from kdlab.tuning import Space
+from kdlab.tuning import Space, validated
 
 
 class Experiment(NamedTuple):
@@ -90,12 +89,6 @@ LEADERBOARD: dict[str, Space] = {
 }
 
 
-def validated(arms: Arms, **others) -> Arms:
-    """These arms as trials: judged on images that the student does not train on. A teacher of the
-    whole of CIFAR-10 has seen them; those of the board and of `kind_spaces` have not."""
-    return {arm: r._replace(judge="validation", **others) for arm, r in arms.items()}
-
-
 def search(title: str, spaces: Mapping[str, Space], trials: int, **others) -> Experiment:
     """A search: in its first round as many trials of every arm."""
     return Experiment(title, validated(tuning.drawn(spaces, trials), **others), spaces)
@@ -143,14 +136,6 @@ FEW = ("CNN", "recurrent", "Transformer", "MLP")  # the kinds of the curve over 
 SHARES = (100, 300, 1000, 10_000)  # labelled images: 1, 3, 10 and 100 % of the transfer set
 
 
-def with_labels(recipe: Recipe, n: int) -> Recipe:
-    """The recipe with `n` of 10,000 images labelled, for as many updates as with all of them."""
-    if n == 10_000:
-        return recipe
-    updates = recipe.epochs * math.ceil(10_000 / recipe.batch_size)
-    return recipe._replace(labelled=n, epochs=round(updates / math.ceil(n / recipe.batch_size)))
-
-
 def kind_spaces() -> dict[str, Space]:
     """Each kind on labels and distilled; for the kinds of `FEW` also label-free, and on each number
     of labels. Each begins with as many trials, from one range of rates for an optimiser."""
@@ -162,7 +147,7 @@ def kind_spaces() -> dict[str, Space]:
         if kind in FEW:
             spaces[f"{kind}: label-free"] = Space(alone._replace(**pair, **SOFT), HEAT | rates)
             for n in SHARES[:-1]:
-                spaces[f"{kind}: {n} labels"] = Space(with_labels(alone, n), rates)
+                spaces[f"{kind}: {n} labels"] = Space(recipes.with_labels(alone, n), rates)
     return spaces
 
 
@@ -186,7 +171,9 @@ def small_data(chosen: Arms) -> Arms:
         arms |= {f"{kind}: {n} labels": chosen[f"{kind}: {n} labels"] for n in SHARES[:-1]}
         arms[f"{kind}: 10000 labels"] = chosen[f"{kind}: labels"]
         for n in SHARES:
-            taught = free if n == 10_000 else free._replace(teacher=with_labels(own, n), twin="")
+            taught = (
+                free if n == 10_000 else free._replace(teacher=recipes.with_labels(own, n), twin="")
+            )
             arms[f"{kind}: teacher of {n} labels"] = taught
         arms[f"{kind}: label-free"] = free._replace(teacher=FAST, twin="")
     return arms
@@ -240,8 +227,7 @@ def verification() -> Arms:
     }
 
 
-# chapter 09: a net of two tokens, trained as any net, or the second by the teacher alone (DeiT).
-# Settings are chosen with the teachers of the same 10,000 images.
+# chapter 09: two tokens, trained as any net or apart (DeiT); chosen with teachers of 10,000 images
 TOKENS = EITHER._replace(student="vit-64-tokens", epochs=20, **ADAM)
 ADAM_RATE = {"lr": (5e-4, 1.6e-2)}
 APART = TOKENS._replace(student="vit-64-apart", **ALONE)
@@ -265,29 +251,26 @@ def token(chosen: Arms) -> Arms:
 
 
 # chapter 09: a trained net with rounded weights, trained on; its control has weights of 32 bits
-TRAINED_ON = PAIR._replace(epochs=5, start=FIRST)
 LOW_BIT: dict[str, Space] = {
     f"{bits} bits: {name}": Space(
-        TRAINED_ON._replace(student=student, **taught),
-        ({"lr": (0.01, 0.4)} if name == "labels" else SOFT_SPACE | {"lr": (0.01, 0.4)}),
+        base._replace(student=student, epochs=5, start=FIRST), ranges | {"lr": (0.01, 0.4)}
     )
     for bits, student in ((32, "cnn3-16"), (4, "cnn3-16-4bit"), (2, "cnn3-16-2bit"))
-    for name, taught in (
-        ("labels", {}),
-        ("own teacher", {"teacher": FIRST, **KD}),
-        ("larger teacher", {"teacher": FAST_10K, "twin": TWIN_10K, **KD}),
+    for name, base, ranges in (
+        ("labels", PAIR, {}),
+        ("own teacher", PAIR._replace(teacher=FIRST, **KD), SOFT_SPACE),
+        ("larger teacher", KD_EITHER, SOFT_SPACE),
     )
 }
 
 
 def low_bit(chosen: Arms) -> Arms:
     """Each with the start as it is, rounded or not, beside it."""
-    starts = {
+    return chosen | {
         arm.replace("labels", "not trained on"): recipe._replace(epochs=0)
         for arm, recipe in chosen.items()
         if arm.endswith("labels")
     }
-    return chosen | starts
 
 
 TAUGHT_MLP = recipes.MLP._replace(**recipes.HINTON)
@@ -357,7 +340,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         {"labels": PAIR, **{name: PAIR._replace(teacher=name, **KD) for name in recipes.LADDER}},
     ),
     "ssld-tuning": Experiment(
-        "Settings for 2,000 labels, judged on 8,000 validation images", validated(SSLD_TRIALS)
+        "Settings for 2,000 labels, judged on 8,000 validation images",
+        validated(SSLD_TRIALS),
     ),
     "ssld": Experiment(
         "SSLD's ingredients: 2,000 labelled images, 8,000 without labels, strong and own teacher",

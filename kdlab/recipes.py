@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from kdlab.data import CIFAR_VIEWS, MNIST_JITTER, NO_VIEWS, Views
@@ -90,3 +91,11 @@ STUDENTS: Arms = {
 def without(*digits: int) -> tuple[int, ...]:
     """The ten classes but these."""
     return tuple(sorted(set(range(10)) - set(digits)))
+
+
+def with_labels(recipe: Recipe, n: int) -> Recipe:
+    """The recipe with `n` of 10,000 images labelled, for as many updates as with all of them."""
+    if n == 10_000:
+        return recipe
+    updates = recipe.epochs * math.ceil(10_000 / recipe.batch_size)
+    return recipe._replace(labelled=n, epochs=round(updates / math.ceil(n / recipe.batch_size)))

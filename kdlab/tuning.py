@@ -68,6 +68,12 @@ def drawn(spaces: Mapping[str, Space], trials: int = TRIALS) -> Arms:
     }
 
 
+def validated(arms: Arms, **others) -> Arms:
+    """These arms as trials: judged on images that the student does not train on. A teacher of the
+    whole of CIFAR-10 has seen them; those of its 10,000 have not."""
+    return {arm: r._replace(judge="validation", **others) for arm, r in arms.items()}
+
+
 def arm_of(trial: str) -> str:
     """Whose trial it is: all but the last word of its name."""
     return trial.rpartition(" ")[0]
