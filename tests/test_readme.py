@@ -45,3 +45,8 @@ def test_every_chapter_is_linked_from_the_first():
         if path.stem[0] == "A":  # an appendix: its chapter leads there
             continue
         assert f"({path.name})" in first, f"00_start_here does not link {path.name}"
+
+
+def test_no_module_is_longer_than_one_reads_at_once():
+    long = {p.name: n for p in ROOT.glob("kdlab/**/*.py") if (n := len(p.open().readlines())) > 400}
+    assert not long
