@@ -146,9 +146,9 @@ def bench(
     record: Record = False,
 ) -> None:
     """A plain distillation loop against kdlab, side by side on the same work."""
-    from kdlab.desk.bench import main
+    from kdlab.desk.bench import run_bench
 
-    main(epochs=epochs, seeds=seeds, record=record)
+    run_bench(epochs=epochs, seeds=seeds, record=record)
 
 
 @app.command()
@@ -295,7 +295,7 @@ def deck(
 
     for path in find(chapters):
         if mark:
-            lectures.mark(path)
+            lectures.mark_slides(path)
             typer.echo(f"The slides are marked in {path}")
             continue
         for made in decks.write_decks(path, to or files.BUILD / "decks", language):

@@ -150,12 +150,10 @@ def train(
         if not getattr(goal, "stages", ()):  # only outputs are matched: they come from the cache
             answers = [answers_for(recipe, one, data, seed, device) for one in teachers]
             teacher = answers if len(answers) > 1 else next(iter(answers), None)
-    history = fit(
-        student, data, goal, epochs=recipe.epochs, teacher=teacher,
-        views=recipe.views, view_seed=seed, seed=seed, batch_size=recipe.batch_size,
-        optimizer=Optimizer(recipe.optimizer, recipe.lr, recipe.weight_decay),
-        device=device, report=report,
-    )  # fmt: skip
+    how = {name: getattr(recipe, name) for name in ("epochs", "views", "batch_size")}
+    how["optimizer"] = Optimizer(recipe.optimizer, recipe.lr, recipe.weight_decay)
+    where = {"view_seed": seed, "seed": seed, "device": device, "report": report}
+    history = fit(student, data, goal, teacher=teacher, **how, **where)
     return student.nets[0] if isinstance(student, Peers) else student, history
 
 

@@ -24,7 +24,7 @@ def test_both_sides_run_and_the_table_is_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path))
     monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
     bench.train_shared_teacher(tmp_path / "bench" / "teacher-256.safetensors", 256, 1)
-    result = bench.main(epochs=1, images=256, record=True)
+    result = bench.run_bench(epochs=1, images=256, record=True)
     assert [run["arm"] for run in result["runs"]] == ["plain loop", "kdlab"]
     for run in result["runs"]:
         assert run["seconds"] > 0 and run["peak MB"] > 50 and 5 < run["accuracy"] < 60

@@ -175,7 +175,7 @@ def test_a_record_says_how_it_was_made(made):
 
 
 def test_a_source_page_has_every_line():
-    page = pages.source("kdlab/words.py", "en")
+    page = pages.source_page("kdlab/words.py", "en")
     lines = (ROOT / "kdlab/words.py").read_text(encoding="utf-8").splitlines()
     assert page.count('id="L-') == len(lines) and "nosearch: true" in page
 

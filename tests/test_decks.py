@@ -57,7 +57,7 @@ def test_slide_types_follow_the_plan(chapter):
     assert list(types) == list(cells) and set(types.values()) <= {"slide", "-", "skip"}
     shown = {name for slide in slides for name, _ in lectures.parts(slide)}
     assert {name for name, kind in types.items() if kind != "skip"} == shown
-    lectures.mark(chapter)
+    lectures.mark_slides(chapter)
     marked = nbformat.read(chapter, as_version=4).cells
     assert {cell.id: cell.metadata.slideshow.slide_type for cell in marked} == types
     assert [cell.source for cell in marked] == [cell.source for cell in cells.values()]

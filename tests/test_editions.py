@@ -100,7 +100,7 @@ def test_one_execution_shows_both_languages(tmp_path):
     assert said["verdict"][-1] == again["verdict"][-1]  # the same draw
     assert said["other"] == ["True", "1"] and again["other"] == ["False", "1"]
     chinese = new_notebook(cells=[new_markdown_cell("完。", id="end")])
-    made = editions.edition(ran, chinese, shown)
+    made = editions.chinese_edition(ran, chinese, shown)
     assert [cell.source for cell in made.cells] == [*sources.values(), "完。"]
     assert list(editions.unlike(ran, made)) == []
     assert list(editions.unlike(ran, chinese))[0] == "setup: missing"

@@ -29,10 +29,10 @@ def test_reading_makes_no_file(file):
 
 def test_answers_come_back_as_they_were_given(at):
     at(NOON)
-    progress.record("a", 3)
+    progress.record_answer("a", 3)
     progress.record_interview(30, 0.5, {"correct": 2})
     at(NOON + DAY)
-    progress.record("b", 1, "choice")
+    progress.record_answer("b", 1, "choice")
     assert progress.answer_log() == [("a", NOON, 3, "card"), ("b", NOON + DAY, 1, "choice")]
     assert progress.interviews() == [(NOON, 30.0, 0.5, {"correct": 2})]
 
@@ -40,7 +40,7 @@ def test_answers_come_back_as_they_were_given(at):
 @pytest.mark.parametrize("grade", [0, 5, None, "good"])
 def test_a_grade_out_of_range_is_refused_and_nothing_is_written(grade):
     with pytest.raises(progress.ProgressError, match="constraint failed"):
-        progress.record("a", grade)
+        progress.record_answer("a", grade)
     assert progress.answer_log() == []
 
 
@@ -57,7 +57,7 @@ def test_the_file_is_in_the_users_data_folder(monkeypatch):
 def test_kill_9_in_the_middle_of_writing_loses_at_most_the_last_answer(pause):
     writer = python(
         "from kdlab.interview import progress\n"
-        "for n in range(100000): progress.record(f'card-{n}', 3); print(n)"
+        "for n in range(100000): progress.record_answer(f'card-{n}', 3); print(n)"
     )
     seen = [int(writer.stdout.readline()) for _ in range(20)]
     time.sleep(pause)
@@ -67,16 +67,14 @@ def test_kill_9_in_the_middle_of_writing_loses_at_most_the_last_answer(pause):
     kept = [answer.item for answer in progress.answer_log()]
     assert kept[: len(seen)] == [f"card-{n}" for n in seen]  # what was acknowledged is there
     assert len(kept) <= len(seen) + 1
-    progress.record("after", 3)  # and the file goes on
+    progress.record_answer("after", 3)  # and the file goes on
     assert progress.answer_log()[-1].item == "after"
     with sqlite3.connect(progress.progress_file()) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_two_processes_write_at_once(file):
-    code = (
-        "from kdlab.interview import progress as p\nfor n in range(150): p.record('{}', 1 + n % 4)"
-    )
+    code = "from kdlab.interview import progress as p\nfor n in range(150): p.record_answer('{}', 1 + n % 4)"
     writers = [python(code.format(name)) for name in "xy"]  # both make the file, too
     assert [writer.wait(60) for writer in writers] == [0, 0]
     given = progress.answer_log()
@@ -111,7 +109,7 @@ def test_a_file_of_the_last_version_is_read_as_it_is_and_goes_on(file):
     assert progress.cards()["b"] == progress.reschedule(None, 1, later)
     assert file.read_bytes() == before
     progress.record_interview(20, 1.0, {})
-    progress.record("c", 2, "mock")
+    progress.record_answer("c", 2, "mock")
     assert len(progress.answer_log()) == 3 and len(progress.interviews()) == 2
 
 
@@ -119,7 +117,7 @@ def test_a_file_of_the_last_version_is_read_as_it_is_and_goes_on(file):
 def test_a_file_of_another_version_is_refused_in_one_sentence_and_not_touched(file, version):
     old_file(file, version)
     before = file.read_bytes()
-    for use in (progress.answer_log, lambda: progress.record("a", 3)):
+    for use in (progress.answer_log, lambda: progress.record_answer("a", 3)):
         with pytest.raises(progress.ProgressError, match=f"version {version}.*update the clone"):
             use()
     assert file.read_bytes() == before
@@ -129,7 +127,7 @@ def test_a_file_that_is_no_database_is_one_clear_sentence_and_stays(file):
     file.parent.mkdir(parents=True)
     file.write_text("my notes, " * 200)
     with pytest.raises(progress.ProgressError, match="cannot be used .*KDLAB_PROGRESS"):
-        progress.record("a", 3)
+        progress.record_answer("a", 3)
     assert file.read_text().startswith("my notes")
 
 
@@ -160,7 +158,7 @@ def test_cards_are_replayed_from_the_log(at):
     card = None
     for day, grade in enumerate([3, 3, 1, 3, 4]):
         at(NOON + day * DAY)
-        progress.record("a", grade)
+        progress.record_answer("a", grade)
         card = progress.reschedule(card, grade, NOON + day * DAY)
     assert progress.cards() == {"a": card}
 

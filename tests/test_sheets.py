@@ -117,7 +117,7 @@ def test_the_cheat_sheet_is_made_of_its_sources(language):
     text = html.unescape(re.sub("<[^>]+>", " ", page))
     told = [f["is"][language] for f in BOOK["formulas"]]
     told += [error["line"][language] for error in BOOK["errors"]]
-    told += [term["zh"] for term in sheets.terms()[: sheets.TERMS]]
+    told += [term["zh"] for term in sheets.terms()[: sheets.SHEET_TERMS]]
     assert all(one in text for one in told)
     advice = guide.weigh(next(r for r in BOOK["rules"] if r["id"] == "soft-targets"))
     assert guide.number(advice.first, language) in text

@@ -179,10 +179,10 @@ def test_the_paper_interview_reads_without_a_kernel(language):
 
 def test_the_score_weighs_by_level_and_names_what_was_missed():
     names = {n: next(i["id"] for i in ITEMS.values() if i["level"] == n) for n in (1, 2, 3)}
-    found = trainer.score({names[1]: 4, names[2]: 1, names[3]: 4})
+    found = trainer.interview_score({names[1]: 4, names[2]: 1, names[3]: 4})
     assert found["score"] == pytest.approx(4 / 6) and found["missed"] == [ITEMS[names[2]]]
     assert found["level"] == {1: 1.0, 2: 0.0, 3: 1.0}
-    found, marks = trainer.score({names[2]: 1}), {"clear": 1, "correct": 4}
+    found, marks = trainer.interview_score({names[2]: 1}), {"clear": 1, "correct": 4}
     page = bank.laid_out("report", found, marks, trainer.rubric(), "en")
     anchor = ITEMS[names[2]]["shown_in"][0]["anchor"]
     assert "0%" in page and "Weakest: Clear" in page and anchor in page and "Not yet" in page
@@ -197,7 +197,7 @@ def answer_some(at):
         at(NOON + day * DAY)
         names = ("dark-knowledge", "why-t-squared", "write-the-loss")
         for name, grade in zip(names, grades, strict=False):
-            progress.record(name, grade)
+            progress.record_answer(name, grade)
 
 
 def test_statistics_count_what_was_answered(at):
@@ -533,7 +533,7 @@ def test_an_error_is_shown_and_raised(monkeypatch):
 def test_a_sitting_answers_at_once():
     """A screen is ready in a fraction of a second, with many answers behind it."""
     for name in list(ITEMS)[:150]:
-        progress.record(name, 3)
+        progress.record_answer(name, 3)
     panel = panels.flash_cards()
     clock = time.process_time()
     panel.restart.click()

@@ -126,22 +126,24 @@ def train_shared_teacher(path: Path, images: int, epochs: int) -> None:
     atomically(path, partial(save_model, teacher))
 
 
-def fresh(function: Callable, *arguments: object) -> object:
+def in_fresh_process(function: Callable, *arguments: object) -> object:
     """The function's result, from a process of its own: no thread pool, cache or peak is shared."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
-def main(*, epochs: int = 10, seeds: int = 1, images: int = 10_000, record: bool = False) -> dict:
+def run_bench(
+    *, epochs: int = 10, seeds: int = 1, images: int = 10_000, record: bool = False
+) -> dict:
     """Run both sides with each seed and print the table; `record` keeps it in data/results."""
     path = cache_dir() / "bench" / f"teacher-{images}.safetensors"
     if not path.is_file():
         print(f"training the teacher that both sides ask (once; kept in {path})", flush=True)
-        fresh(train_shared_teacher, path, images, 5)
+        in_fresh_process(train_shared_teacher, path, images, 5)
     runs = []
     for seed in range(seeds):
         for side in SIDES:
-            runs.append(fresh(measure, side, path, images, epochs, seed))
+            runs.append(in_fresh_process(measure, side, path, images, epochs, seed))
             print("{arm}, seed {seed}: {seconds:.1f} s, {accuracy:.2f}%".format(**runs[-1]))
     print("\n" + compare_sides(runs), flush=True)
     loss = {"temperature": TEMPERATURE, "soft": SOFT, "hard": HARD}

@@ -4,18 +4,16 @@ What a learner wrote is never lost: it stays where it is, or is kept in a file b
 """
 
 import json
-import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from kdlab import files
-from kdlab.desk.course import find
+from kdlab.desk.course import LINK, find
 from kdlab.words import LANGUAGES
 
 GIVEN = ".kdlab.json"  # in a working copy: the digests of what the course gave
-LINK = re.compile(r'(?:\]\(|(?:src|href)=\\?")(?!\w+:)([^)\s"#\\]+)')
 
 
 def find_chapters(wanted: Sequence[str] = (), language: str = "en") -> list[Path]:

@@ -26,17 +26,20 @@ from nbformat import NotebookNode
 from PIL import Image, ImageChops, ImageStat
 
 from kdlab import files
-from kdlab.desk.editions import TwoEditions, edition
+from kdlab.desk.editions import TwoEditions, chinese_edition
 from kdlab.files import NOTEBOOKS, ROOT
+from kdlab.show.page import MIME
 from kdlab.words import say
 
 MAX_BYTES = 600_000  # of a committed notebook
 NOTICE = r"\*\*(What to notice|观察要点)\*\*"  # begins the paragraph after a figure
 INLINE = "module://matplotlib_inline.backend_inline"  # where a kernel draws
+LINK = re.compile(  # to a file of the course, in Markdown, in HTML, in a notebook's JSON
+    r"""(?:(?<=\]\()|(?<=src=")|(?<=href=")|(?<=src=\\")|(?<=href=\\"))(?!\w+:|//|#)[^\s)"#\\]+"""
+)
 WIDGET = "application/vnd.jupyter.widget-view+json"
-PANEL = "application/vnd.kdlab.panel+json"  # what a panel needs to live on without a kernel
-SECONDS = {"word": 0.4, "line": 4, "figure": 45, "table": 30}  # of a first reading
-PARTS = {
+READING = {"word": 0.4, "line": 4, "figure": 45, "table": 30}  # of a first reading
+SECTIONS = {
     "Exercises": "exercises",
     "The seed's question": "cards",
     "Interview corner": "cards",
@@ -136,7 +139,7 @@ def minutes(notebook: NotebookNode) -> dict[str, int]:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             for heading in re.findall(r"^## (.+)$", cell.source, flags=re.MULTILINE):
-                named = (kind for start, kind in PARTS.items() if heading.startswith(start))
+                named = (kind for start, kind in SECTIONS.items() if heading.startswith(start))
                 part = next(named, "read")
         if part == "read":
             kind = "optional" if "optional" in cell.metadata.get("tags", ()) else "read"
@@ -146,20 +149,20 @@ def minutes(notebook: NotebookNode) -> dict[str, int]:
         elif part == "cards":
             page = re.sub("<[^>]+>", " ", "".join(_shown(cell, "text/html")))
             cards = 60 * _numbers(r"level \d, (\d+) min", page)
-            spent[part] += cards or len(re.findall("[A-Za-z]+", page)) * SECONDS["word"]
+            spent[part] += cards or len(re.findall("[A-Za-z]+", page)) * READING["word"]
     return {kind: max(1, round(seconds / 60)) for kind, seconds in spent.items() if seconds}
 
 
 def reading_seconds(cell: NotebookNode) -> float:
     """What a first reading of a cell takes: its words, or its lines of code, figures and tables."""
     if cell.cell_type == "markdown":
-        return len(HIDDEN.sub("", cell.source).split()) * SECONDS["word"]
+        return len(HIDDEN.sub("", cell.source).split()) * READING["word"]
     lines = sum(bool(line.strip()) for line in cell.source.splitlines())
-    figures = len([*_shown(cell, "image/png"), *_shown(cell, PANEL)])
+    figures = len([*_shown(cell, "image/png"), *_shown(cell, MIME)])
     figures += "diagram" in cell.metadata.get("tags", ())
     tables = sum("<table" in page for page in _shown(cell, "text/html"))
     tables += sum(page.startswith("|") for page in _shown(cell, "text/markdown"))
-    return lines * SECONDS["line"] + figures * SECONDS["figure"] + tables * SECONDS["table"]
+    return lines * READING["line"] + figures * READING["figure"] + tables * READING["table"]
 
 
 def _shown(cell: NotebookNode, kind: str) -> list[str]:
@@ -221,7 +224,7 @@ def _clean_output(output: NotebookNode, alt: str, language: str) -> NotebookNode
         output.evalue = _portable(output.evalue)
         return output
     if WIDGET in output.data:
-        alive = {kind: data for kind, data in output.data.items() if kind == PANEL}
+        alive = {kind: data for kind, data in output.data.items() if kind == MIME}
         plain = {"text/plain": say("panel.plain", language)}
         return nbformat.v4.new_output("display_data", plain | alive)
     shown = {k: _portable(v) if k.startswith("text/") else v for k, v in output.data.items()}
@@ -274,7 +277,7 @@ def run_chapters(paths: Sequence[Path], *, build: Path, write: bool = False) -> 
             editions = {path: clean(notebook)}
             if shown is not None:
                 old = nbformat.read(other, as_version=4)
-                editions[other] = clean(edition(notebook, old, shown), "zh")
+                editions[other] = clean(chinese_edition(notebook, old, shown), "zh")
             size = max(len(nbformat.writes(made).encode()) for made in editions.values())
             if size <= MAX_BYTES:
                 for place, made in editions.items():

@@ -57,7 +57,7 @@ class TwoEditions(NotebookClient):
         return answer["data"]["text/plain"]
 
 
-def edition(english: NotebookNode, chinese: NotebookNode, shown: dict) -> NotebookNode:
+def chinese_edition(english: NotebookNode, chinese: NotebookNode, shown: dict) -> NotebookNode:
     """The Chinese edition: the English one, with the Markdown that `chinese` has for its cells.
 
     `shown` are outputs by cell id that stand in place of the English ones.

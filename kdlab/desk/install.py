@@ -61,7 +61,7 @@ def installers() -> list:
     return ways
 
 
-def environment() -> list:
+def venv_commands() -> list:
     """The commands that make an empty .venv. The torch of this Python is used as it is: the build
     fits its hardware, and several GB stay away."""
     has_torch = find_spec("torch") and find_spec("torchvision")
@@ -92,7 +92,7 @@ def main(wanted: list) -> None:
     if not PYTHON.is_file() or subprocess.call(alive, **quiet):
         shutil.rmtree(VENV, ignore_errors=True)
         print("kdlab: setting up .venv, once; what pip or uv say goes to build/setup.log")
-        step("a Python environment", *environment()) or fail()
+        step("a Python environment", *venv_commands()) or fail()
     for words, packages in steps.items():
         step(words, *([*way, *packages] for way in installers())) or fail()
     for oracle in ORACLES if "test" in wanted else ():

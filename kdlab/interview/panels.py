@@ -22,7 +22,7 @@ from kdlab.words import codes, say
 MOST_KEYS = 4  # of a screen
 WRAP = {"flex_flow": "row wrap", "align_items": "center"}
 WIDE = {"width": "100%", "max_width": "1000px"}
-Switch = ipywidgets.ToggleButtons | None  # of the language; None: the panel has its own
+LanguageSwitch = ipywidgets.ToggleButtons | None  # of the language; None: the panel has its own
 
 
 class TrainerPanel(ipywidgets.VBox):
@@ -38,7 +38,7 @@ class TrainerPanel(ipywidgets.VBox):
         controls: dict[str, ipywidgets.Widget],
         begin: Callable[..., Sitting],
         *,
-        language: Switch = None,
+        language: LanguageSwitch = None,
         choices: dict[str, Callable] | None = None,
         picture: Callable | None = None,
         fixed: bool = False,
@@ -135,7 +135,7 @@ class TrainerPanel(ipywidgets.VBox):
             raise
 
 
-def flash_cards(*, language: Switch = None) -> TrainerPanel:
+def flash_cards(*, language: LanguageSwitch = None) -> TrainerPanel:
     """Cards by spaced repetition.
 
     Controls: `.chapter` and `.level`, 0 for all of these, and `.words`, which must stand in them.
@@ -143,12 +143,12 @@ def flash_cards(*, language: Switch = None) -> TrainerPanel:
     return _asking(sessions.card_sitting, language)
 
 
-def multiple_choice(*, language: Switch = None) -> TrainerPanel:
+def multiple_choice(*, language: LanguageSwitch = None) -> TrainerPanel:
     """The short answer among wrong ones, in a seeded order; otherwise as `flash_cards`."""
     return _asking(sessions.choice_sitting, language)
 
 
-def _asking(sitting: Callable, language: Switch) -> TrainerPanel:
+def _asking(sitting: Callable, language: LanguageSwitch) -> TrainerPanel:
     levels = [(str(n), n) for n in trainer.LEVELS]
     choices = {
         "chapter": lambda code: [(say("control.all", code), 0), *_chapters(code)],
@@ -168,7 +168,7 @@ def _asking(sitting: Callable, language: Switch) -> TrainerPanel:
 
 
 def mock_interview(
-    minutes: int = 30, *, seed: int | None = None, language: Switch = None
+    minutes: int = 30, *, seed: int | None = None, language: LanguageSwitch = None
 ) -> TrainerPanel:
     """A mock interview with a mix of levels and chapters, a rubric and a report at the end.
 
@@ -191,7 +191,7 @@ def mock_interview(
     return TrainerPanel(controls, begin, choices=choices, fixed=True, language=language)
 
 
-def statistics_panel(*, language: Switch = None) -> TrainerPanel:
+def statistics_panel(*, language: LanguageSwitch = None) -> TrainerPanel:
     """What is known, as a table and a plot. Control: `.by` (chapter, level, kind or topic)."""
     from kdlab.show.figures import progress_bars
 
@@ -209,7 +209,7 @@ def statistics_panel(*, language: Switch = None) -> TrainerPanel:
     return TrainerPanel(controls, begin, choices=choices, picture=picture, language=language)
 
 
-def tomorrow(hours: float = 3.0, *, language: Switch = None) -> TrainerPanel:
+def tomorrow(hours: float = 3.0, *, language: LanguageSwitch = None) -> TrainerPanel:
     """The plan of the evening before an interview. Control: `.hours`."""
     slider = ipywidgets.FloatSlider(hours, min=0.5, max=12, step=0.5, readout_format=".1f")
     return TrainerPanel({"hours": slider}, sessions.evening_sitting, language=language)

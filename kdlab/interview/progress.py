@@ -63,7 +63,7 @@ def progress_file() -> Path:
     return Path(os.environ.get("KDLAB_PROGRESS") or folder / "progress.sqlite3").expanduser()
 
 
-def record(item: str, grade: int, mode: str = "card") -> None:
+def record_answer(item: str, grade: int, mode: str = "card") -> None:
     """Keep one answer, its grade 1 (again) to 4 (easy), on the disk when this returns."""
     values = (item, now().isoformat(), grade, mode)
     _execute("INSERT INTO answers (item, at, grade, mode) VALUES (?, ?, ?, ?)", values)

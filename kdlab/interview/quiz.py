@@ -9,7 +9,7 @@ from functools import cache
 from kdlab.interview.sessions import Screen, Sitting, Stop
 from kdlab.words import codes, say
 
-APART = r"(?<=[A-Za-z0-9)}])(?=\\(?!right|rVert|[Bb]ig)[A-Za-z])"  # T\log q is T log q
+GLUED = r"(?<=[A-Za-z0-9)}])(?=\\(?!right|rVert|[Bb]ig)[A-Za-z])"  # T\log q is T log q
 
 
 def play(sitting: Sitting, language: str = "en") -> None:
@@ -56,7 +56,7 @@ def readable(markdown: str) -> str:
         if not (latex := match["block"] or match["inline"]):
             return match[0]
         latex = re.sub(r"\\[td]frac(?![a-z])", r"\\frac", latex)
-        found = _translator().latex_to_text(f"${re.sub(APART, ' ', latex)}$")
+        found = _translator().latex_to_text(f"${re.sub(GLUED, ' ', latex)}$")
         found = " ".join(found.split()).replace("`", "'")
         return f"\n\n`{found}`\n\n" if match["block"] else f"`{found}`"
 

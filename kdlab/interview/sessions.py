@@ -54,7 +54,7 @@ def choice_sitting(pool: Sequence[Item], seed: int | str = 0) -> Sitting:
         said = yield Screen(asked, _letters(options), status=status)
         right = next(letter for letter, option in options.items() if option["right"])
         grade = trainer.RECOGNISED if said == right else progress.AGAIN
-        progress.record(item["id"], grade, "choice")
+        progress.record_answer(item["id"], grade, "choice")
         head = _word("right" if said == right else "wrong", letter=said, right=right)
         outcome = _joined(head, _part("options", options, "why"))
         yield Screen(outcome, {"": _word("next")}, asked, status)
@@ -67,7 +67,7 @@ def _revealed(item: Item, status: Words, mode: str) -> Generator[Screen, str, in
     question = _part("question", item)
     yield Screen(question, {"": _word("reveal")}, status=status)
     grade = int((yield Screen(_part("answer", item), _grades(item), question, status)))
-    progress.record(item["id"], grade, mode)
+    progress.record_answer(item["id"], grade, mode)
     return grade
 
 
@@ -103,13 +103,13 @@ def mock_sitting(questions: Sequence[Item]) -> Sitting:
         spent = (time.monotonic() - begun) / 60
         for entry in trainer.rubric():
             marks[entry["id"]] = int((yield Screen(_part("criterion", entry), _letters("1234"))))
-        progress.record_interview(spent, trainer.score(grades)["score"], marks)
+        progress.record_interview(spent, trainer.interview_score(grades)["score"], marks)
     except Stop:
         if not grades:
             yield Screen(_word("unfinished"))
             return
     notes = [] if len(marks) == len(trainer.rubric()) else [_word("unfinished")]
-    report = _part("report", trainer.score(grades), marks, trainer.rubric())
+    report = _part("report", trainer.interview_score(grades), marks, trainer.rubric())
     yield Screen(_joined(*notes, report))
 
 

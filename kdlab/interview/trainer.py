@@ -122,7 +122,7 @@ def mock_page(questions: Sequence[Item], language: str | None = None) -> Page:
     return Page(title, bank.laid_out("mock", title, questions, rubric(), language))
 
 
-def score(grades: Grades) -> dict:
+def interview_score(grades: Grades) -> dict:
     """What the grades (at least one) of a mock interview add up to.
 
     "score" is 0 to 1, a question counting by its level, "band" its name in words; "level" and

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import nbformat
 from nbformat import NotebookNode
 
-from kdlab.desk.course import save
+from kdlab.desk.course import LINK, save
 from kdlab.interview.bank import CORNER, chapter_bank, laid_out
 from kdlab.words import text
 
@@ -25,7 +25,6 @@ SOLUTION = re.compile(
 )
 CHECK = re.compile(r"^(?:\w+\.)*(check_\w+)\((\w+)\)$", re.MULTILINE)
 ANSWERS = re.compile(r"\binterview\.(seed_question|corner)\((\d+)\)|\btrainer\.mock_page\(")
-LINK = re.compile(r"""(?:(?<=\]\()|(?<=src=")|(?<=href="))(?![a-z]+:|//|#)[^\s)"#]+""")
 
 
 def write_handouts(chapters: Sequence[Path], folder: Path) -> list[Path]:
@@ -38,7 +37,7 @@ def write_handouts(chapters: Sequence[Path], folder: Path) -> list[Path]:
             made = handout(notebook, solved=target.name == "solutions")
             for cell in made.cells:
                 if cell.cell_type == "markdown":
-                    relink(cell, path.parent, target, names)
+                    rebase(cell, path.parent, target, names)
             save(made, target / path.name)
     return there
 
@@ -95,7 +94,7 @@ def questions(kind: str | None, chapter: str | None) -> str:
     return "\n\n".join([*asked, where])
 
 
-def relink(cell: NotebookNode, home: Path, folder: Path, names: Collection[str]) -> None:
+def rebase(cell: NotebookNode, home: Path, folder: Path, names: Collection[str]) -> None:
     """Let a cell written in `home` be read in `folder`: pictures travel in it, links lead back."""
 
     def moved(found: re.Match) -> str:

@@ -19,7 +19,7 @@ KEYS = "title text cells show lines rows columns ask notes minutes".split()
 HOW = {"show": "output", "lines": (1, None), "rows": (1, None), "columns": ()}  # of a cell, too
 SHOW = "output", "code", "both"
 MINUTES, SPARE, MOST_LINES, MOST_WORDS = 45, 3, 12, 45
-FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+PYTHON_BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 Cells = Mapping[str, NotebookNode]  # of a chapter, by their ids
 
 
@@ -94,7 +94,7 @@ def slide_types(slides: Sequence[dict], cells: Cells) -> dict[str, str]:
     return types
 
 
-def mark(chapter: Path) -> None:
+def mark_slides(chapter: Path) -> None:
     """Write the slide types of a chapter's plan into its notebook."""
     types, notebook = slide_types(*read_lecture(chapter)), nbformat.read(chapter, as_version=4)
     for cell in notebook.cells:
@@ -104,6 +104,6 @@ def mark(chapter: Path) -> None:
 
 def source(cell: NotebookNode, how: Mapping) -> str:
     """The lines of a cell's code that a slide shows; of a text cell, of its first Python block."""
-    fenced = FENCE.search(cell.source) or ["", ""]
+    fenced = PYTHON_BLOCK.search(cell.source) or ["", ""]
     whole = fenced[1] if cell.cell_type == "markdown" else cell.source
     return "\n".join(whole.splitlines()[span(how["lines"])])

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 MOST = 1_000_000  # bytes of what may come back
-PATIENCE = 10  # seconds by the clock for each of processor time: a machine may be busy
+CLOCK = 10  # seconds by the clock for each of processor time: a machine may be busy
 ACTS = ("os.", "shutil.", "subprocess.", "socket.", "pty.")  # events of Python's audit, but for
 HARMLESS = {"os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.putenv", "os.unsetenv"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -30,7 +30,7 @@ def limited(task: Callable[[], dict], seconds: int, memory: int) -> dict:
     child = multiprocessing.get_context("fork").Process(**limits)
     child.start()
     there.close()
-    late = not here.poll(PATIENCE * seconds)
+    late = not here.poll(CLOCK * seconds)
     try:
         return json.loads("" if late else here.recv_bytes(MOST))
     except (EOFError, OSError, ValueError, RecursionError):

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kdlab.files import ROOT, atomically, environment
 from kdlab.publish.handouts import check_of
-from kdlab.publish.limits import PATIENCE, limited
+from kdlab.publish.limits import CLOCK, limited
 
 SETUP = 600  # seconds for importing the course and running a chapter's set-up
 Verdict = tuple[str, str, float]  # passed ("yes", "no", "not done"), message, seconds
@@ -96,7 +96,7 @@ def _score_apart(chapter: Path, handed: Path | None, *limits: int) -> list[Verdi
     options = {"cwd": ROOT, "env": environment(**quiet, PYTHONWARNINGS="ignore")}
     command = [sys.executable, "-m", "kdlab.publish.scores", chapter.resolve(), handed.resolve()]
     try:
-        wait = SETUP + PATIENCE * limits[0] * count
+        wait = SETUP + CLOCK * limits[0] * count
         told = subprocess.check_output([*command, *map(str, limits)], timeout=wait, **options)
         return json.loads(told)
     except (ValueError, subprocess.SubprocessError) as error:

@@ -61,8 +61,8 @@ Shadows = Mapping[str, tuple[str, Agreement]]  # model -> its shadow, and how of
 REQUESTS = Counter("kdlab_requests", "Answered (200) and refused", ["path", "status"])
 AT_ONCE = Gauge("kdlab_requests_at_once", "Requests in work")
 LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-SECONDS = Histogram("kdlab_predict_seconds", "Of an answer", ["model"], buckets=LATENCIES)
-SIZES = Histogram("kdlab_batch_images", "In a call", ["model"], buckets=(1, 2, 4, 8, 16, 32))
+ANSWER_SECONDS = Histogram("kdlab_predict_seconds", "Of an answer", ["model"], buckets=LATENCIES)
+BATCH_SIZES = Histogram("kdlab_batch_images", "In a call", ["model"], buckets=(1, 2, 4, 8, 16, 32))
 COMPARED = Counter("kdlab_shadow", "Images compared", ["model", "shadow"])
 AGREED = Counter("kdlab_shadow_agreed", "Of these, same class", ["model", "shadow"])
 ALARM = Gauge("kdlab_drift_alarm", "1 while the drift alarm rings", ["model", "shadow"])
@@ -99,7 +99,9 @@ class Service:
             about = runtime.metadata(session) | {"bytes": path.stat().st_size}
             name = about["name"]
             self.paths[name], self.about[name] = path, about
-            self.batchers[name] = Batcher(session, self.pool, limits.batch, SIZES.labels(name))
+            self.batchers[name] = Batcher(
+                session, self.pool, limits.batch, BATCH_SIZES.labels(name)
+            )
         named = {*self.shadows, *(shadow for shadow, _ in self.shadows.values())}
         if unknown := ", ".join(sorted(named - set(self.about))):
             raise ValueError(f"no model {unknown}: there are {', '.join(self.about)}")
@@ -125,7 +127,7 @@ class Service:
                     logits = await self.batchers[name].logits(pixels)
         if waited.cancelled_caught:
             raise HTTPException(503, "no answer in time: try again")
-        SECONDS.labels(name).observe(time.perf_counter() - start)
+        ANSWER_SECONDS.labels(name).observe(time.perf_counter() - start)
         REQUESTS.labels("/predict", 200).inc()
         if name in self.shadows and len(self.aside) < self.limits.batch:  # it never slows us down
             task = asyncio.create_task(self.compare(name, pixels, logits))

@@ -2,6 +2,8 @@
 
 import re
 
+MIME = "application/vnd.kdlab.panel+json"  # of what a panel needs to live on without a kernel
+
 
 class Page:
     """Markdown that shows itself as HTML, or as a line of text where there is none."""

@@ -149,7 +149,7 @@ def glossary(language: str | None = None) -> Table:
 
 # ---------------------------------------------------------------- the cheat sheet
 
-TERMS = 25  # so many of the terms, the first of the file, are on the sheet
+SHEET_TERMS = 25  # so many of the terms, the first of the file, are on the sheet
 
 
 def cheat_sheet(language: str | None = None) -> str:
@@ -157,7 +157,7 @@ def cheat_sheet(language: str | None = None) -> str:
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), trim_blocks=True)
     made.filters["e"] = html.escape
     made.globals |= {"say": say, "short": guide.short, "text": text}
-    told = {"book": rulebook(), "rules": guide.every_rule(), "terms": terms()[:TERMS]}
+    told = {"book": rulebook(), "rules": guide.every_rule(), "terms": terms()[:SHEET_TERMS]}
     sheet = made.get_template("sheet.html.jinja")
     return sheet.render(told, language=language, lang=codes(language)[0])
 

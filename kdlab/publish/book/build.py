@@ -14,7 +14,7 @@ from kdlab.desk.course import find
 from kdlab.files import ROOT, environment, results_dir, write_text
 from kdlab.publish.book.chapters import chapter
 from kdlab.publish.book.links import relink
-from kdlab.publish.book.pages import pages, source
+from kdlab.publish.book.pages import pages, source_page
 from kdlab.show import sheets
 from kdlab.words import LANGUAGES
 
@@ -54,7 +54,7 @@ def write_sources(folder: Path, language: str) -> None:
         write_text(folder / "chapters" / f"{name}.ipynb", text)
     others = {name: relink(text) for name, text in pages(language, [*chapters])}
     files = LINKED.findall("\n".join([*chapters.values(), *others.values()]))
-    others |= {f"source/{file}": source(file, language) for file in {*files}}
+    others |= {f"source/{file}": source_page(file, language) for file in {*files}}
     for name, text in others.items():
         write_text(folder / f"{name}.md", text)
     static, vendor = folder / "_static", HERE.parent / "vendor"

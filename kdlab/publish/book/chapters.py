@@ -17,9 +17,9 @@ HEADING = re.compile(r"^(?=#{1,6} )", re.MULTILINE)
 
 def chapter(path: Path, language: str) -> NotebookNode:
     """One chapter for the book; ValueError for one that was not run or whose Chinese is stale."""
-    notebook, translated = read(path), path.parent / "zh" / path.name
+    notebook, translated = read_executed(path), path.parent / "zh" / path.name
     if language == "zh" and translated.is_file():
-        english, notebook = notebook, read(translated)
+        english, notebook = notebook, read_executed(translated)
         if fault := next(unlike(english, notebook, path.stem), None):
             told = f"the Chinese edition of {path.name} has gone stale ({fault})"
             raise ValueError(f"{told}: bring notebooks/zh/{path.name} up to date")
@@ -31,7 +31,7 @@ def chapter(path: Path, language: str) -> NotebookNode:
     return notebook
 
 
-def read(path: Path) -> NotebookNode:
+def read_executed(path: Path) -> NotebookNode:
     """A notebook; ValueError unless some of its code has put something out."""
     notebook = nbformat.read(path, as_version=4)
     if not any(cell.get("outputs") for cell in notebook.cells):

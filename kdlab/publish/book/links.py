@@ -16,7 +16,7 @@ from kdlab.files import ROOT
 
 FENCE = re.compile(r"(^ *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 FILE = r"((?:[\w./-]+\.(?:ipynb|md|py|yaml|json|png|toml))?(?:#[^\s)\"]+)?)"
-LINK = re.compile(rf"""(?<=\]\()(?=[^)]){FILE}(?=\))|(?<=href=")(?=[^"]){FILE}(?=")""")
+TARGET = re.compile(rf"""(?<=\]\()(?=[^)]){FILE}(?=\))|(?<=href=")(?=[^"]){FILE}(?=")""")
 CODE = r"((?:\d\d|A\d)_\w+#[\w-]+|kdlab(?:\.\w+)+)"  # a cell, or what is defined somewhere
 NAMED = re.compile(rf"(?<!\[)`{CODE}`|<code>{CODE}</code>")
 
@@ -34,7 +34,7 @@ def relink(text: str, here: str = "") -> str:
 
     parts = FENCE.split(text)
     for n in range(0, len(parts), 2):
-        parts[n] = LINK.sub(lambda match: address(match[0], here), parts[n])
+        parts[n] = TARGET.sub(lambda match: address(match[0], here), parts[n])
         parts[n] = NAMED.sub(named, parts[n])
     return "".join(parts)
 

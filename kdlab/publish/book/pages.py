@@ -31,9 +31,9 @@ ROW = "record", "arm", "metric", "seeds", "mean", "control", "difference", "verd
 
 def pages(language: str, chapters: list[str]) -> Iterator[tuple[str, str]]:
     """Name and Markdown of every page, but for those of source files."""
-    made, names = laid_out(language), sheets.record_names()
+    made, names = macros(language), sheets.record_names()
     items = sorted(bank.items().values(), key=lambda item: (item["chapter"], item["place"]))
-    methods = [method(name, language) for name in described()]
+    methods = [method_page(name, language) for name in method_texts()]
     counts = {"chapters": chapters, "bank": items, "methods": methods, "records": names}
     yield "index", made.home(chapters, {key: len(some) for key, some in counts.items()})
     banks = {int(name[:2]): name for name in bank.chapters()}
@@ -42,8 +42,8 @@ def pages(language: str, chapters: list[str]) -> Iterator[tuple[str, str]]:
         yield f"bank/{name}", made.bank_chapter([i for i in items if i["chapter"] == chapter])
     yield "methods/index", made.methods_index(methods)
     yield from ((f"methods/{m['slug']}", made.method(m)) for m in methods)
-    yield "records/index", made.records_index(tables.catalogue(language), names)
-    yield from ((f"records/{n}", made.record(**tables.record(n, language))) for n in names)
+    yield "records/index", made.records_index(tables.records_table(language), names)
+    yield from ((f"records/{n}", made.record(**tables.record_page(n, language))) for n in names)
     yield "guide/sheet", made.sheet(sheets.cheat_sheet(language))
     yield "guide/glossary", made.glossary(sheets.glossary(language).markdown)
     guide = NOTEBOOKS / f"for_lecturers{'.zh' if language == 'zh' else ''}.md"
@@ -51,7 +51,7 @@ def pages(language: str, chapters: list[str]) -> Iterator[tuple[str, str]]:
 
 
 @cache
-def laid_out(language: str) -> object:
+def macros(language: str) -> object:
     """The macros of templates/pages.md.jinja, saying their words in one language."""
     loader = jinja2.FileSystemLoader(HERE / "templates")
     made = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
@@ -68,16 +68,16 @@ def laid_out(language: str) -> object:
     return made.get_template("pages.md.jinja").module
 
 
-def source(file: str, language: str) -> str:
+def source_page(file: str, language: str) -> str:
     """A page with a file of the repository, its lines numbered and to be linked to."""
     lexer = TextLexer() if file.endswith(".md") else get_lexer_for_filename(file)
     form = HtmlFormatter(linenos="inline", lineanchors="L")
     listing = highlight((ROOT / file).read_text(encoding="utf-8"), lexer, form)
-    return laid_out(language).source(file, listing)
+    return macros(language).source(file, listing)
 
 
 @cache
-def described() -> dict[str, dict]:
+def method_texts() -> dict[str, dict]:
     """methods.yaml; ValueError unless it has what `METHODS` has."""
     found = yaml.safe_load((HERE / "methods.yaml").read_text(encoding="utf-8"))
     if odd := found.keys() ^ {PLAIN, *METHODS}:
@@ -85,9 +85,9 @@ def described() -> dict[str, dict]:
     return found
 
 
-def method(name: str, language: str) -> dict:
+def method_page(name: str, language: str) -> dict:
     """What the page of a method says: methods.yaml, the code's own words, links, its results."""
-    about, known = described()[name], METHODS.get(name)
+    about, known = method_texts()[name], METHODS.get(name)
     own = [f"kdlab.methods.{known.term.__name__}"] if known else []
     losses = [f"kdlab.{loss}" for loss in about.get("losses", ())]
     names = [loss.rpartition(".")[2] for loss in losses]
@@ -108,5 +108,5 @@ def method(name: str, language: str) -> dict:
         "checks": checks,
         "said": {of: re.sub(r"(?<=\S)\n(?=\S)", " ", text) for of, text in said.items() if text},
         "first": dict(zip(ROW, rows[0], strict=True)) if rows else {},
-        "table": tables.table(head, rows) if rows else "",
+        "table": tables.sortable(head, rows) if rows else "",
     }

@@ -12,11 +12,11 @@ from kdlab.records import Comparison
 from kdlab.show import guide, sheets
 from kdlab.words import say
 
-KNOWN = "accuracy", "robust", "tar", "agreement", "ece", "seconds", "kB", "ms"  # in this order
+METRICS = "accuracy", "robust", "tar", "agreement", "ece", "seconds", "kB", "ms"  # in this order
 SETTING = "lr", "temperature", "weight", "soft_weight", "hard_weight", "epochs"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def sortable(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A sortable table; its cells are HTML."""
     frame = pd.DataFrame(rows, columns=head).fillna("")
     made = frame.to_html(index=False, escape=False, border=0, justify="left", classes="sortable")
@@ -24,7 +24,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 @cache
-def differences() -> dict[str, list[Comparison]]:
+def board_first() -> dict[str, list[Comparison]]:
     """`sheets.differences`, the fair board first."""
     found = sheets.differences()
     return {"leaderboard": found["leaderboard"]} | found
@@ -39,11 +39,11 @@ def facts(language: str) -> pd.DataFrame:
     return found.rename(columns=lambda key: say(f"book.{key}", language))
 
 
-def catalogue(language: str) -> str:
+def records_table(language: str) -> str:
     """All records, a row each."""
     found = facts(language)
     rows = [[f'<a href="{name}.html">{name}</a>', *row] for name, *row in found.itertuples()]
-    return table([say("book.record", language), *found], rows)
+    return sortable([say("book.record", language), *found], rows)
 
 
 def mean(runs: Sequence[Mapping], arm: str, metric: str) -> str:
@@ -61,11 +61,11 @@ def compared(found: Comparison | None, language: str) -> list[str]:
     return [escape(found.over), guide.number(found, language), verdict]
 
 
-def record(name: str, language: str) -> dict:
+def record_page(name: str, language: str) -> dict:
     """What the page of a record shows: a row an arm, a row a run, and how it was made."""
     r = records.read(name)
-    runs, against = records.runs_of(r), {c.arm: c for c in differences().get(name, ())}
-    metrics = dict.fromkeys([records.metric_of(r), *(m for m in KNOWN if m in runs[0])])
+    runs, against = records.runs_of(r), {c.arm: c for c in board_first().get(name, ())}
+    metrics = dict.fromkeys([records.metric_of(r), *(m for m in METRICS if m in runs[0])])
     head = [say("book.arm", language), *metrics]
     if against:
         head += [say(f"book.{key}", language) for key in ("control", "difference", "verdict")]
@@ -77,12 +77,12 @@ def record(name: str, language: str) -> dict:
     each = [[escape(str(run.get(key, ""))) for key in keys] for run in runs]
     made, chosen = facts(language).loc[name].iloc[1:], records.judged_on(r) == {"validation"}
     told = {"facts": made.to_dict(), "chosen": chosen}
-    return told | {"r": r, "table": table(head, rows), "runs": table(keys, each)}
+    return told | {"r": r, "table": sortable(head, rows), "runs": sortable(keys, each)}
 
 
 def method_rows(name: str, language: str) -> Iterator[list]:
     """The arms of a method in all records that are judged on test images, the fair board first."""
-    for title, found in differences().items():
+    for title, found in board_first().items():
         r = records.read(title)
         for one in found:
             setting = r.get("settings", {}).get(one.arm, {})

@@ -11,7 +11,7 @@ from kdlab import losses
 from kdlab.show.panels import base
 from kdlab.show.style import COLOURS, PIXELS, figure, pixels_of
 
-ROLES = {"labels": "student", "distilled": "distilled"}  # of a draft: its colour
+DRAFT_ROLES = {"labels": "student", "distilled": "distilled"}  # of a draft: its colour
 RUN = 4  # tokens that are drafted before the target looks
 
 
@@ -54,7 +54,7 @@ def _draw(axis: Axes, state: Mapping) -> None:
     rows = range(len(state["p"]))
     for name, values, role in (
         ("target only", state["p"], "teacher"),
-        (f"draft only ({state['draft']})", state["q"], ROLES[state["draft"]]),
+        (f"draft only ({state['draft']})", state["q"], DRAFT_ROLES[state["draft"]]),
         ("both: accepted", state["both"], "label"),
     ):  # the common part lies over the longer bar
         axis.barh(rows, values, 0.66, color=COLOURS[role], linewidth=0, label=name)
@@ -86,7 +86,7 @@ def acceptance_panel(
     data = {
         "target": base.packed(target_logits),
         "drafts": {name: base.packed(logits) for name, logits in drafts.items()},
-        "roles": {name: ROLES[name] for name in drafts},
+        "roles": {name: DRAFT_ROLES[name] for name in drafts},
         "labels": labels.tolist(),
         "classes": list(classes),
         "images": base.contact_sheet(images),

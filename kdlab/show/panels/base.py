@@ -21,10 +21,10 @@ from PIL import Image
 from torch import Tensor
 
 from kdlab import losses
+from kdlab.show.page import MIME
 from kdlab.show.style import COLOURS, pixels_of
 from kdlab.words import LANGUAGES, codes, say, wordbook
 
-MIME = "application/vnd.kdlab.panel+json"
 HERE = Path(__file__).parent
 LOSSY = (80, 70, 60, 50, 40, 30, 20)  # qualities of a picture that would be too long
 LOW, HIGH = 0.25, 50.0  # temperatures within the sliders' reach
