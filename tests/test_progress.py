@@ -74,7 +74,8 @@ def test_kill_9_in_the_middle_of_writing_loses_at_most_the_last_answer(pause):
 
 
 def test_two_processes_write_at_once(file):
-    code = "from kdlab.interview import progress as p\nfor n in range(150): p.record_answer('{}', 1 + n % 4)"
+    told = "for n in range(150): progress.record_answer('{}', 1 + n % 4)"
+    code = "from kdlab.interview import progress\n" + told
     writers = [python(code.format(name)) for name in "xy"]  # both make the file, too
     assert [writer.wait(60) for writer in writers] == [0, 0]
     given = progress.answer_log()
