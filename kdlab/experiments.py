@@ -23,13 +23,13 @@ from kdlab.data import Images, balanced, load, select, split
 from kdlab.engines import ENGINES
 from kdlab.files import atomically, cache_dir, data_dir, digest
 from kdlab.machine import cores, describe, peak_memory, reset_peak_memory
-from kdlab.methods import objective
+from kdlab.methods import labels_only, objective
 from kdlab.models import FewBits, Peers, build
 from kdlab.plans import EXPERIMENTS
 from kdlab.recipes import STUDENTS, TEACHER_SEEDS, TEACHERS, Arms, Recipe, settings_of, without
 from kdlab.robust import robust_accuracy
 from kdlab.teachers import Answers, answer, card, freeze, load_teacher, save_teacher
-from kdlab.training import Optimizer, fit, labels_only
+from kdlab.training import Optimizer, fit
 
 images_of = cache(load)  # a split, read once a process
 

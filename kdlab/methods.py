@@ -1,11 +1,11 @@
-"""The published methods as objectives for `fit`, by name: what the leaderboard compares.
+"""What is minimised: labels alone, soft targets, and the published methods by name, for `fit`.
 
-Every one is ``hard_weight * CE + soft_weight * T^2 KL + weight * term``. Weights of a term's own
+Every method is ``hard_weight * CE + soft_weight * T^2 KL + weight * term``. Weights of a term's own
 (projector, discriminator, extra head) are trained with the student and thrown away with the
 objective, so a deployed student has none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -17,9 +17,42 @@ from kdlab import losses, robust
 from kdlab.data import Images
 from kdlab.machine import autocast
 from kdlab.models import channels, forward
-from kdlab.training import Batch, Objective, distil, labels_only
 
 EMBEDDING = "flatten"  # the stage in front of the classifier, [B, D]; `mlp` has none
+
+
+class Batch(NamedTuple):
+    """What an objective may look at besides the student's output."""
+
+    images: Tensor  # float32 [B, C, H, W], augmented and normalised
+    labels: Tensor  # int64 [B]
+    index: Tensor  # int64 [B], the images' places in the official split
+    epoch: int
+    teacher_logits: Tensor | None  # [B, K] for these very views ([M, B, K] from M teachers)
+    features: Mapping[str, Tensor] = {}  # of the stages that the objective names
+    teacher_features: Mapping[str, Tensor] = {}
+    student: nn.Module | None = None  # for objectives that show it other images
+    teacher: nn.Module | None = None  # where the net itself was given, not its answers
+
+
+Objective = Callable[[Tensor, Batch], Tensor]
+
+
+def labels_only(logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy with the labels: the student without a teacher."""
+    return F.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
+
+
+def distil(temperature: float, soft_weight: float = 1.0, hard_weight: float = 0.0) -> Objective:
+    """Hinton's objective with its settings filled in; the default uses no label at all."""
+    settings = {"temperature": temperature, "soft_weight": soft_weight, "hard_weight": hard_weight}
+
+    def objective(logits: Tensor, batch: Batch) -> Tensor:
+        if batch.teacher_logits is None:
+            raise ValueError("this objective needs a teacher: fit(..., teacher=...)")
+        return losses.distillation_loss(logits, batch.teacher_logits, batch.labels, **settings)
+
+    return objective
 
 
 class Setting(NamedTuple):

@@ -1,4 +1,4 @@
-"""Everything that is measured: accuracy, agreement, calibration, cost, and paired statistics."""
+"""What is measured of a net: accuracy, agreement, calibration, verification, cost."""
 
 import itertools
 import math
@@ -181,46 +181,3 @@ def latency(
     finally:
         torch.set_num_threads(threads)
     return Latency(*np.quantile(times[warm_up:], [0.5, 0.95]).tolist())
-
-
-class Paired(NamedTuple):
-    """Mean difference of paired runs with its 95% confidence interval and p value."""
-
-    mean: float
-    low: float
-    high: float
-    pairs: int
-    p: float  # two-sided, of no difference; for one comparison: many need `holm`
-
-    def excludes_zero(self) -> bool:
-        """Whether the interval leaves out zero: of one comparison; a table of many needs `holm`."""
-        return self.low > 0 or self.high < 0
-
-
-def paired(treated: Sequence[float], control: Sequence[float]) -> Paired:
-    """Student's paired interval and test for ``treated - control``, one pair a seed (n >= 2)."""
-    from scipy.special import stdtr, stdtrit  # Student's t: its distribution, its quantiles
-
-    if len(treated) != len(control) or len(treated) < 2:
-        raise ValueError(f"need two or more pairs, got {len(treated)} and {len(control)}")
-    first, second = torch.tensor([treated, control], dtype=torch.float64)
-    difference = first - second
-    n, mean = len(difference), float(difference.mean())
-    error = float(difference.std()) / math.sqrt(n)
-    error = 0.0 if error < 1e-9 else error  # equal differences but for the last bit
-    half = float(stdtrit(n - 1, 0.975)) * error
-    p = 2 * float(stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
-    return Paired(mean, mean - half, mean + half, n, p)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values of m comparisons, corrected for their number (Holm 1979): the smallest times m,
-    the next times m - 1, and so on, none below the one before it and none above 1.
-
-    Where those up to 0.05 are called differences, the chance of even one false call is at most 5%.
-    """
-    if not all(0 <= p <= 1 for p in p_values):
-        raise ValueError(f"p values lie in 0..1, got {list(p_values)}")
-    p, order = torch.tensor(p_values, dtype=torch.float64).sort()
-    corrected = (p * torch.arange(len(p), 0, -1)).clamp(max=1).cummax(dim=0).values
-    return torch.empty_like(p).scatter_(0, order, corrected).tolist()

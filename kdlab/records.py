@@ -13,10 +13,10 @@ from datetime import date
 from statistics import fmean
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit  # Student's t: its distribution, its quantiles
 
-from kdlab import metrics
 from kdlab.files import ROOT, digest, results_dir, write_json
 from kdlab.machine import describe
 
@@ -123,6 +123,51 @@ def runs_of(record: Mapping) -> list[dict]:
     ]
 
 
+# ---------------------------------------------------------------- paired statistics
+
+
+class Paired(NamedTuple):
+    """Mean difference of paired runs with its 95% confidence interval and p value."""
+
+    mean: float
+    low: float
+    high: float
+    pairs: int
+    p: float  # two-sided, of no difference; for one comparison: many need `holm`
+
+    def excludes_zero(self) -> bool:
+        """Whether the interval leaves out zero: of one comparison; a table of many needs `holm`."""
+        return self.low > 0 or self.high < 0
+
+
+def paired(treated: Sequence[float], control: Sequence[float]) -> Paired:
+    """Student's paired interval and test for ``treated - control``, one pair a seed (n >= 2)."""
+    if len(treated) != len(control) or len(treated) < 2:
+        raise ValueError(f"need two or more pairs, got {len(treated)} and {len(control)}")
+    difference = np.subtract(treated, control, dtype=float)
+    n, mean = len(difference), float(difference.mean())
+    error = float(difference.std(ddof=1)) / math.sqrt(n)
+    error = 0.0 if error < 1e-9 else error  # equal differences but for the last bit
+    half = float(stdtrit(n - 1, 0.975)) * error
+    p = 2 * float(stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
+    return Paired(mean, mean - half, mean + half, n, p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p values of m comparisons, corrected for their number (Holm 1979): the smallest times m,
+    the next times m - 1, and so on, none below the one before it and none above 1.
+
+    Where those up to 0.05 are called differences, the chance of even one false call is at most 5%.
+    """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ValueError(f"p values lie in 0..1, got {list(p_values)}")
+    order = np.argsort(p_values, kind="stable")
+    times = np.arange(len(order), 0, -1)
+    corrected = np.empty(len(order))
+    corrected[order] = np.maximum.accumulate((np.take(p_values, order) * times).clip(max=1))
+    return corrected.tolist()
+
+
 # ---------------------------------------------------------------- runs
 
 
@@ -139,14 +184,14 @@ def values(runs: Sequence[Mapping], arm: str, metric: str = "accuracy") -> list[
 
 def difference(
     runs: Sequence[Mapping], arm: str, over: str, metric: str = "accuracy", of: str = ""
-) -> metrics.Paired | None:
+) -> Paired | None:
     """`arm` minus `over`, paired over the seeds that both have; None for fewer than two.
 
     `of` is the metric of `over` where it is another one (before and after).
     """
     ours, theirs = by_seed(runs, arm, metric), by_seed(runs, over, of or metric)
     seeds = sorted(set(ours) & set(theirs))
-    return metrics.paired(*([v[s] for s in seeds] for v in (ours, theirs))) if seeds[1:] else None
+    return paired(*([v[s] for s in seeds] for v in (ours, theirs))) if seeds[1:] else None
 
 
 def summarise(
@@ -175,7 +220,7 @@ def summarise(
     if "p" not in rows:
         return rows.round(2)
     compared = rows["p"].notna()
-    rows.loc[compared, "Holm"] = metrics.holm(rows.loc[compared, "p"].tolist())
+    rows.loc[compared, "Holm"] = holm(rows.loc[compared, "p"].tolist())
     rows["beyond"] = rows["Holm"] <= BEYOND
     return rows.round({column: 2 for column in rows if column not in ("p", "Holm")})
 
@@ -198,7 +243,7 @@ class Comparison(NamedTuple):
     arm: str
     over: str
     metric: str
-    gap: metrics.Paired | None
+    gap: Paired | None
     needed: str = ""
     corrected: float = 1.0  # the p value after Holm's correction over the record's comparisons
 
@@ -255,12 +300,12 @@ def compare(
     if name == "deploy":  # a file was weighed and timed once: no seeds, no interval
         ours, theirs = by_seed(runs, arm, metric), by_seed(runs, over, of or metric)
         once = ours[0] - theirs[0] if ours and theirs else None
-        return found if once is None else found._replace(gap=metrics.Paired(once, once, once, 1, 1))
+        return found if once is None else found._replace(gap=Paired(once, once, once, 1, 1))
     if not (gap := difference(runs, arm, over, metric, of)):
         return found
     table = rivals(list(dict.fromkeys(r["arm"] for r in runs)), arm, over)
     others = [difference(runs, *pair, metric, of) for pair in table if pair != (arm, over)]
-    corrected = metrics.holm([gap.p, *(other.p for other in others if other)])[0]
+    corrected = holm([gap.p, *(other.p for other in others if other)])[0]
     return found._replace(gap=gap, corrected=corrected)
 
 

@@ -2,37 +2,20 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn, optim
 from torch.optim import lr_scheduler
 
 from kdlab.data import NO_VIEWS, Images, Views, augment, normalise
-from kdlab.losses import check_labels, distillation_loss
+from kdlab.losses import check_labels
 from kdlab.machine import autocast
+from kdlab.methods import Batch, Objective
 from kdlab.metrics import accuracy, predict
 from kdlab.models import forward
 from kdlab.teachers import Answers, answering
-
-
-class Batch(NamedTuple):
-    """What an objective may look at besides the student's output."""
-
-    images: Tensor  # float32 [B, C, H, W], augmented and normalised
-    labels: Tensor  # int64 [B]
-    index: Tensor  # int64 [B], the images' places in the official split
-    epoch: int
-    teacher_logits: Tensor | None  # [B, K] for these very views ([M, B, K] from M teachers)
-    features: Mapping[str, Tensor] = {}  # of the stages that the objective names
-    teacher_features: Mapping[str, Tensor] = {}
-    student: nn.Module | None = None  # for objectives that show it other images
-    teacher: nn.Module | None = None  # where the net itself was given, not its answers
-
-
-Objective = Callable[[Tensor, Batch], Tensor]
 
 
 class Optimizer(NamedTuple):
@@ -42,23 +25,6 @@ class Optimizer(NamedTuple):
     lr: float = 0.1  # the highest of the schedule
     weight_decay: float = 5e-4
     schedule: str = "one-cycle"  # or "constant"
-
-
-def labels_only(logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy with the labels: the student without a teacher."""
-    return F.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
-
-
-def distil(temperature: float, soft_weight: float = 1.0, hard_weight: float = 0.0) -> Objective:
-    """Hinton's objective with its settings filled in; the default uses no label at all."""
-    settings = {"temperature": temperature, "soft_weight": soft_weight, "hard_weight": hard_weight}
-
-    def objective(logits: Tensor, batch: Batch) -> Tensor:
-        if batch.teacher_logits is None:
-            raise ValueError("this objective needs a teacher: fit(..., teacher=...)")
-        return distillation_loss(logits, batch.teacher_logits, batch.labels, **settings)
-
-    return objective
 
 
 def fit(

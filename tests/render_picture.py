@@ -30,7 +30,7 @@ class Story(NamedTuple):
     temperature: float
     control: float
     arm: float
-    gap: records.metrics.Paired
+    gap: records.Paired
 
 
 def story() -> Story:

@@ -14,7 +14,6 @@ import render_picture
 from kdlab import metrics, plans, records, teachers
 from kdlab.desk.course import find
 from kdlab.files import NOTEBOOKS, ROOT
-from kdlab.show import sheets
 from kdlab.words import say, wordbook
 
 PAGES = {
@@ -91,13 +90,18 @@ def spread(numbers: list[float], digits: int) -> str:
     return f"{statistics.mean(numbers):.{digits}f} ± {statistics.stdev(numbers):.{digits}f}"
 
 
+def in_order() -> list[str]:
+    """Every record: of the declared experiments in their order, then the others."""
+    return sorted(there := records.names(), key=[*plans.EXPERIMENTS, *there].index)
+
+
 def results(language: str) -> str:
     """One row an arm of each record, against its control."""
     lines = [
         "| experiment | control | arm | difference, paired (95% interval) | seeds |",
         "|---|---|---|---|---|",
     ]
-    for name in sheets.record_names():
+    for name in in_order():
         declared = name in (*plans.EXPERIMENTS, "bench")
         if not declared or name.endswith("-tuning"):  # one chose something, and concludes nothing
             continue
@@ -178,7 +182,7 @@ def provenance(language: str) -> str:
     """Where each record came from."""
     return "\n".join(
         f"- `{name}.json`: {records.provenance(name).replace(' 1 seeds ', ' 1 seed ')}"
-        for name in sheets.record_names()
+        for name in in_order()
     )
 
 

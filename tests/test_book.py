@@ -12,7 +12,6 @@ from kdlab.files import NOTEBOOKS, ROOT
 from kdlab.interview import bank
 from kdlab.methods import METHODS
 from kdlab.publish.book import build, chapters, links, pages, tables
-from kdlab.show import sheets
 from kdlab.words import LANGUAGES
 
 MARK = re.compile(r"^% kd:(\[.*\])$", re.MULTILINE)
@@ -139,7 +138,7 @@ def test_every_item_method_and_record_has_its_place(made):
     asked = [name for page in found if page.startswith("bank/") for name in ids(found[page])]
     assert sorted(set(asked) - {"bank"}) == sorted(bank.items())
     assert len([page for page in found if page.startswith("methods/")]) == len(METHODS) + 2
-    assert {f"records/{name}" for name in sheets.record_names()} < found.keys()
+    assert {f"records/{name}" for name in records.names()} < found.keys()
     assert {"guide/sheet", "guide/glossary", "guide/lecturers"} < found.keys()
 
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from kdlab import losses, methods
 from kdlab.losses import soft_target_loss
-from kdlab.methods import METHODS, Combined, Discriminator, objective, rotate
+from kdlab.methods import METHODS, Batch, Combined, Discriminator, objective, rotate
 from kdlab.models import Peers, build, channels, forward
 from kdlab.teachers import answer, freeze
-from kdlab.training import Batch, Optimizer, fit
+from kdlab.training import Optimizer, fit
 
 OWN_WEIGHTS = {"hint", "FSP", "contrastive", "discriminator", "rotation task"}
 NEED_FEATURES = {"hint", "attention transfer", "FSP", "similarity preserving", "RKD", "PKT",

@@ -18,8 +18,9 @@ from torch import nn
 from kdlab import metrics
 from kdlab.data import normalise
 from kdlab.losses import soften
-from kdlab.metrics import holm, paired, predict
+from kdlab.metrics import predict
 from kdlab.models import build
+from kdlab.records import holm, paired
 
 SHAPE = (3, 32, 32)
 

@@ -18,11 +18,11 @@ from test_training import KD, Spy, images, net, sharp_teacher, train, watched
 from kdlab import losses
 from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Views
 from kdlab.files import NOTEBOOKS
+from kdlab.methods import labels_only
 from kdlab.metrics import predict
 from kdlab.models import build
 from kdlab.recipes import PAIR, PUPIL
 from kdlab.teachers import answer, load_teacher, save_teacher
-from kdlab.training import labels_only
 
 T = 4.0
 ELSEWHERE = {  # exhibit -> the tests that would have caught it

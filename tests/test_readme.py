@@ -1,8 +1,6 @@
 """The READMEs: what they say about chapters, teachers and results is what the files say."""
 
-import ast
 import io
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -47,21 +45,3 @@ def test_every_chapter_is_linked_from_the_first():
         if path.stem[0] == "A":  # an appendix: its chapter leads there
             continue
         assert f"({path.name})" in first, f"00_start_here does not link {path.name}"
-
-
-def test_no_module_is_longer_than_one_reads_at_once():
-    long = {p.name: n for p in ROOT.glob("kdlab/**/*.py") if (n := len(p.open().readlines())) > 400}
-    assert not long
-
-
-def test_a_public_name_stands_in_one_module_alone():
-    """But for the folder that a module lies in, the root, and commands, called as what they do."""
-    names = Counter()
-    for path in set(ROOT.glob("kdlab/**/*.py")) - {ROOT / "kdlab" / "__main__.py"}:
-        body = ast.parse(path.read_text("utf-8")).body
-        named = {node.name for node in body if hasattr(node, "name")}
-        for node in body:
-            targets = getattr(node, "targets", [getattr(node, "target", None)])
-            named |= {target.id for target in targets if isinstance(target, ast.Name)}
-        names.update(name for name in named if not name.startswith("_"))
-    assert {name for name, count in names.items() if count > 1} == {"HERE", "ROOT"}

@@ -17,11 +17,11 @@ from torchvision.transforms import Normalize
 from kdlab import robust
 from kdlab.data import Images
 from kdlab.losses import soft_target_loss
-from kdlab.methods import objective
+from kdlab.methods import Batch, objective
 from kdlab.metrics import accuracy, predict
 from kdlab.models import build
 from kdlab.robust import EPSILON, adversarial_logits, attack, on_pixels, pgd, robust_accuracy
-from kdlab.training import Batch, Optimizer, fit
+from kdlab.training import Optimizer, fit
 
 ATTACKED = ["adversarial training", "ARD", "RSLAD"]
 pytestmark = pytest.mark.usefixtures("exact")  # no gradient's sign hangs on the processor

@@ -9,9 +9,10 @@ from torch import nn
 
 from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Images, Views, augment, normalise, select
 from kdlab.losses import soft_target_loss
+from kdlab.methods import Batch, distil, labels_only
 from kdlab.metrics import predict
 from kdlab.teachers import answer
-from kdlab.training import Batch, Optimizer, distil, fit, labels_only, shuffled
+from kdlab.training import Optimizer, fit, shuffled
 
 
 def images(n=30, seed=0, side=8, classes=4, channels=3):

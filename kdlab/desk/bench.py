@@ -27,9 +27,10 @@ from kdlab import records
 from kdlab.data import Images, load, select
 from kdlab.files import atomically, cache_dir
 from kdlab.machine import peak_memory
-from kdlab.metrics import accuracy, paired, predict
+from kdlab.methods import distil, labels_only
+from kdlab.metrics import accuracy, predict
 from kdlab.teachers import answer, freeze
-from kdlab.training import Optimizer, distil, fit, labels_only
+from kdlab.training import Optimizer, fit
 
 TEMPERATURE, SOFT, HARD, RATE, BATCH = 2.0, 0.25, 0.75, 1e-3, 128
 STEPS = Optimizer("adam", RATE, weight_decay=0.0)
@@ -166,7 +167,7 @@ def compare_sides(runs: list[dict]) -> str:
     medians["ratio"] = medians["plain loop"] / medians["kdlab"]
     theirs, mine = (records.values(runs, side, "accuracy") for side in SIDES)
     if len(mine) > 1:
-        gap = paired(mine, theirs)
+        gap = records.paired(mine, theirs)
         noise = f"kdlab's accuracy minus the plain loop's, over {gap.pairs} seeds: "
         noise += f"{gap.mean:+.2f} points, 95% interval {gap.low:+.2f} to {gap.high:+.2f}"
     else:

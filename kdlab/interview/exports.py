@@ -12,13 +12,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-
-import mistune
 
 from kdlab.files import BUILD, atomically, write_text
 from kdlab.interview.bank import chapter_titles, items, laid_out, templates, title_of
+from kdlab.show.page import as_html
 from kdlab.words import LANGUAGES, codes, text
 
 FIELDS = ("Id", "Question", "Short", "Answer")  # of an Anki note
@@ -75,14 +73,6 @@ def _csv(language: str, path: Path) -> None:
         rows.append(row)
     options = {"index": False, "encoding": "utf-8-sig", "lineterminator": "\r\n"}
     atomically(path, lambda target: pd.DataFrame(rows).to_csv(target, **options))
-
-
-def as_html(markdown: str, formula: Callable[[str, bool], str]) -> str:
-    """Markdown as HTML; `formula(latex, block)` makes the HTML of a formula."""
-    made = mistune.create_markdown(escape=False, plugins=["math", "table"])
-    made.renderer.register("inline_math", lambda _, latex: formula(latex, False))
-    made.renderer.register("block_math", lambda _, latex: formula(latex, True) + "\n")
-    return made(markdown)
 
 
 def for_anki(latex: str, block: bool) -> str:

@@ -12,7 +12,6 @@ from itertools import groupby
 from pathlib import Path
 
 import jinja2
-import mistune
 from nbformat import NotebookNode
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
@@ -21,7 +20,8 @@ from pygments.lexers import PythonLexer
 from kdlab.files import write_text
 from kdlab.publish.lectures import Cells, parts, read_lecture, source, span
 from kdlab.show import diagrams
-from kdlab.show.panels.base import MIME, standalone
+from kdlab.show.page import MIME, as_html
+from kdlab.show.panels.base import standalone
 from kdlab.words import codes
 
 HERE = Path(__file__).parent
@@ -29,13 +29,12 @@ DRAWN = re.compile(r'diagrams\.draw\("([\w-]+)"\)')
 RECORD = re.compile(r"^`python -m kdlab .*\n?", re.MULTILINE)  # where a record is from
 ROW, FIELD = (re.compile(rf"<{tag}\b.*?</{tag}>", re.DOTALL) for tag in ("tr", "t[hd]"))
 TAG, BLANK = re.compile("<.*?>"), re.compile(r"<th[^>]*>(&nbsp;)?</th>")  # no header without words
-markdown = mistune.create_markdown(escape=False, plugins=["math", "table"])
 
 
 def make_slide(slide: dict, cells: Cells, language: str) -> dict:
     """What the template needs of a slide, as HTML: title, text, ask, notes, shown; and minutes."""
     said = {key: slide.get(key, {}).get(language, "") for key in ("title", "text", "ask", "notes")}
-    made = {key: markdown(words).strip() for key, words in said.items()}
+    made = {key: as_html(words).strip() for key, words in said.items()}
     shown = []
     for name, how in parts(slide):
         if how["show"] != "output":
@@ -52,7 +51,7 @@ def outputs(cell: NotebookNode, how: Mapping, language: str) -> Iterator[str]:
         if printed:
             text = "".join(output.text for output in group)
             for line in RECORD.findall(text):
-                yield f'<div class="record">{markdown(line)}</div>'
+                yield f'<div class="record">{as_html(line)}</div>'
             text = "\n".join(RECORD.sub("", text).strip("\n").splitlines()[rows])
             yield f'<pre class="output">{escape(text)}</pre>' if text else ""
             continue
@@ -68,7 +67,7 @@ def outputs(cell: NotebookNode, how: Mapping, language: str) -> Iterator[str]:
             elif "text/html" in data:
                 yield html_table(data["text/html"], rows, columns)
             elif "text/markdown" in data:
-                yield markdown(data["text/markdown"])
+                yield as_html(data["text/markdown"])
             else:  # a Series, say
                 yield f'<pre class="output">{escape(data["text/plain"])}</pre>'
 

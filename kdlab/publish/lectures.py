@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 from kdlab.desk.course import save
 from kdlab.files import EMBEDDED
 from kdlab.interview.bank import unwrap
-from kdlab.show.panels.base import MIME
+from kdlab.show.page import MIME
 from kdlab.words import LANGUAGES
 
 PLANS = EMBEDDED / "decks"

@@ -1,8 +1,20 @@
 """Text as a notebook shows it."""
 
 import re
+from collections.abc import Callable
 
 MIME = "application/vnd.kdlab.panel+json"  # of what a panel needs to live on without a kernel
+
+
+def as_html(markdown: str, formula: Callable[[str, bool], str] | None = None) -> str:
+    """Markdown as HTML; `formula(latex, block)` makes that of a formula, which else stays as is."""
+    import mistune  # its plugin keeps formulas out of Markdown's hands
+
+    made = mistune.create_markdown(escape=False, plugins=["math", "table"])
+    if formula:
+        made.renderer.register("inline_math", lambda _, latex: formula(latex, False))
+        made.renderer.register("block_math", lambda _, latex: formula(latex, True) + "\n")
+    return made(markdown)
 
 
 class Page:
@@ -18,6 +30,4 @@ class Page:
         return re.sub(r"</?(details|summary|b)>\n?", "", self.markdown)
 
     def _repr_html_(self) -> str:
-        import mistune  # its plugin keeps formulas out of Markdown's hands
-
-        return mistune.create_markdown(escape=False, plugins=["math", "table"])(self.markdown)
+        return as_html(self.markdown)

@@ -13,7 +13,6 @@ import yaml
 
 from kdlab import records
 from kdlab.files import BUILD, EMBEDDED, NOTEBOOKS, write_text
-from kdlab.plans import EXPERIMENTS
 from kdlab.records import Comparison, Records, compare, judged_on, metric_of, pairs_of
 from kdlab.show import guide
 from kdlab.show.guide import evidence, rulebook
@@ -43,12 +42,6 @@ def _table(title: str, columns: str, rows: list[list[str]], language: str | None
 # ---------------------------------------------------------------- all records
 
 
-def record_names() -> list[str]:
-    """Every record there is: the declared experiments in their order, then the others."""
-    there = records.names()
-    return [n for n in EXPERIMENTS if n in there] + [n for n in there if n not in EXPERIMENTS]
-
-
 def differences(found: Records = records.read) -> dict[str, list[Comparison]]:
     """Every record's arms against their control, or for unseen classes, before and after a shift.
 
@@ -56,7 +49,7 @@ def differences(found: Records = records.read) -> dict[str, list[Comparison]]:
     conclude nothing), and what has no paired difference: one arm, one seed, one measurement.
     """
     kept = {}
-    for name in record_names():
+    for name in records.names():
         record = found(name)
         undertuned = name.startswith("leaderboard-undertuned")  # chapter 06 shows what is wrong
         if name == "deploy" or undertuned or judged_on(record) == {"validation"}:
@@ -74,7 +67,7 @@ def differences(found: Records = records.read) -> dict[str, list[Comparison]]:
 def catalogue() -> pd.DataFrame:
     """One row a record: what, arms, seeds, where judged, machine, day, commit, command."""
     rows = {}
-    for name in record_names():
+    for name in records.names():
         record = records.read(name)
         runs = records.runs_of(record)
         rows[name] = {

@@ -1,6 +1,5 @@
 """The chapters as the book's builder reads them: committed outputs, panels alive, links turned."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,8 +7,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from kdlab.desk.editions import unlike
-from kdlab.publish.book.links import FENCE, relink
-from kdlab.show.panels.base import MIME, standalone
+from kdlab.publish.book.links import FENCE, mark, relink
+from kdlab.show.page import MIME
+from kdlab.show.panels.base import standalone
 from kdlab.words import say
 
 HEADING = re.compile(r"^(?=#{1,6} )", re.MULTILINE)
@@ -67,8 +67,3 @@ def anchored(text: str, name: str) -> str:
     for n in range(0, len(parts), 2):
         parts[n] = HEADING.sub(lambda _: next(marks), parts[n])
     return first + "".join(parts)
-
-
-def mark(name: str, *classes: str) -> str:
-    """A comment in Markdown by which the next block gets this id and these classes."""
-    return f"% kd:{json.dumps([name, *classes])}\n\n"

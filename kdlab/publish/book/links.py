@@ -90,3 +90,8 @@ def line_of(file: str, start: str) -> str:
         if line.strip().startswith(start):
             return f"../source/{file}.html#L-{number}"
     raise ValueError(f"no line of {file} starts with {start}; correct methods.yaml")
+
+
+def mark(name: str, *classes: str) -> str:
+    """A comment in Markdown by which the next block gets this id and these classes."""
+    return f"% kd:{json.dumps([name, *classes])}\n\n"

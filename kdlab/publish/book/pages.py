@@ -13,14 +13,14 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import TextLexer, get_lexer_for_filename
 
+from kdlab import records
 from kdlab.files import NOTEBOOKS, ROOT
 from kdlab.interview import bank
 from kdlab.methods import METHODS
 from kdlab.publish.book import tables
-from kdlab.publish.book.chapters import mark
-from kdlab.publish.book.links import definition, line_of
-from kdlab.publish.decks import markdown
+from kdlab.publish.book.links import definition, line_of, mark
 from kdlab.show import sheets
+from kdlab.show.page import as_html
 from kdlab.words import LANGUAGES, say
 
 HERE = Path(__file__).parent
@@ -31,7 +31,7 @@ ROW = "record", "arm", "metric", "seeds", "mean", "control", "difference", "verd
 
 def pages(language: str, chapters: list[str]) -> Iterator[tuple[str, str]]:
     """Name and Markdown of every page, but for those of source files."""
-    made, names = macros(language), sheets.record_names()
+    made, names = macros(language), records.names()
     items = sorted(bank.items().values(), key=lambda item: (item["chapter"], item["place"]))
     methods = [method_page(name, language) for name in method_texts()]
     counts = {"chapters": chapters, "bank": items, "methods": methods, "records": names}
@@ -58,7 +58,7 @@ def macros(language: str) -> object:
     made.globals |= {
         "word": lambda key, **values: say(f"book.{key}", language, **values),
         "group": lambda by, one: bank.group_name(by, one, language),
-        "inline": lambda text: markdown(text).strip()[3:-4],
+        "inline": lambda text: as_html(text).strip()[3:-4],
         "both": [language, *(code for code in LANGUAGES if code != language)],
         "card": bank.laid_out,
         "mark": mark,
