@@ -268,7 +268,7 @@ def score(
     chapter: Annotated[Words, Option(help="02, objective, ...; again for several")] = None,
     seconds: Annotated[int, Option(min=1, help="of processor time for one exercise")] = 20,
     memory: Annotated[int, Option(min=100, help="MB for one exercise")] = 2000,
-    to: Annotated[Folder, Option(help="the CSV file; default: build/scores.csv")] = None,
+    to: Annotated[Path | None, Option(help="the CSV file; default: build/scores.csv")] = None,
 ) -> None:
     """Score collected handouts by the course's checks. This runs the learners' code: see README."""
     from kdlab.desk.course import find

@@ -69,7 +69,7 @@ class Method(NamedTuple):
 
     term: Callable  # of logits, batch and setting; with stages of both nets' features and batch
     reference: str
-    weight: float = 1.0
+    paper_weight: float = 1.0  # for the reader and the pages; a run has its own
     stages: Sequence[str] = ()
     project: bool = False  # the student's features, by layers of their own, to the teacher's width
 

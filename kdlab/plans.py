@@ -16,7 +16,8 @@ from kdlab.tuning import Space, validated
 
 
 class Experiment(NamedTuple):
-    """Arms that share everything but what their names say; the first is the control."""
+    """Arms, whose names say what differs; the first is the control, or the first of its kind (see
+    `records.pairs_of`)."""
 
     title: str
     arms: Arms | Callable[[Arms], Arms]  # or, of what the experiment `search` has chosen
@@ -27,7 +28,7 @@ class Experiment(NamedTuple):
 # what the board chooses from, an arm: its recipe, and the ranges of its settings. Every arm begins
 # with as many trials. A weight's range holds the paper's where it is not out of all proportion
 # for ten classes and our nets.
-EITHER = PUPIL._replace(twin=TWIN_10K)  # taught by one of two teachers, as the seed has it
+EITHER = PUPIL._replace(twin=TWIN_10K)  # taught by one of two teachers: is the seed odd or even
 KD_EITHER = EITHER._replace(**KD)
 CONTROL = EITHER._replace(weight=0.9, hard_weight=0.1)  # its method in place of the soft targets
 PAIRS = {"teacher": (FAST_10K, recipes.FROM_10K), "twin": (TWIN_10K, recipes.FROM_10K)}
@@ -309,7 +310,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "leaderboard-tuning": search(
         "Settings of the leaderboard, judged on 10,000 images that no net has seen",
         LEADERBOARD,
-        tuning.TRIALS,
+        trials=12,
     ),
     "patience-tuning": search(
         "Settings for the whole of CIFAR-10 at 20 epochs, judged on 5,000 held-out images",

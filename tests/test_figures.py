@@ -66,10 +66,10 @@ PAIRS = torch.randint(256, (4, 2, 3, 32, 32), generator=DRAW, dtype=torch.uint8)
 
 CURVES = {"teacher": [(50, 20.0), (100, math.inf)], "student": [(100, 5.0), (400, 60.0)]}
 ROLES = {"teacher": "teacher", "student": "distilled"}
-LABELS = [panels.label_state(kind, few_labels()) for kind in "abcd"]
+LABELS = [panels.few_labels_state(kind, few_labels()) for kind in "abcd"]
 FINDING, NAMES = {"title": "finding"}, {"unit": "%", "weight_name": "weight"}
 FIGURES = {
-    "label curves": lambda: panels.label_curves_figure(LABELS, **FINDING),
+    "label curves": lambda: panels.few_labels_figure(LABELS, **FINDING),
     "verification": lambda: panels.verification_figure([verified(0.15)], ROCS, PAIRS, **FINDING),
     "downloads": lambda: panels.download_figure(
         [panels.download_state(MODELS, bandwidth) for bandwidth in (0.1, 1, 10)], **FINDING
@@ -81,13 +81,13 @@ FIGURES = {
     "robustness": lambda: panels.robustness_figure([attacked(e) for e in (0, 4, 8)], CLASSES),
     "image grid": lambda: figures.image_grid([IMAGE] * 7, ["a\nb"] * 7, columns=3, **FINDING),
     "colour grid": lambda: figures.image_grid([COLOUR_IMAGE] * 2, "ab", **FINDING),
-    "small multiples": lambda: panels.temperature_small_multiples(
+    "small multiples": lambda: panels.temperature_figure(
         [softened(t) for t in (0.5, 1, 4, 20)], CLASSES, COLOUR_IMAGE, **FINDING
     ),
-    "ladder": lambda: panels.temperature_small_multiples(
+    "ladder": lambda: panels.temperature_figure(
         [softened(4) | {"name": n} for n in ("small", "large")], CLASSES, IMAGE
     ),
-    "objective grid": lambda: panels.temperature_lambda_grid(
+    "objective grid": lambda: panels.objective_figure(
         [(objective(t, False), objective(t)) for t in (1, 4, 20)], CLASSES, **FINDING
     ),
     "paired dots": lambda: figures.paired_dots(

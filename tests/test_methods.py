@@ -40,7 +40,7 @@ def run(method, teacher, given=None):
         student = Peers(student, net("cnn3-16", 2))
     goal = objective(method, student=student, teacher=teacher, data=DATA,
                      hard_weight=float(method not in WHOLE),
-                     weight=METHODS[method].weight)  # fmt: skip
+                     weight=METHODS[method].paper_weight)  # fmt: skip
     before = {k: v.clone() for k, v in goal.named_parameters()}
     adam = Optimizer("adam", 1e-3, 0.0)
     history = fit(student, DATA, goal, teacher=given, epochs=1, batch_size=32, optimizer=adam)
@@ -72,7 +72,7 @@ def anatomy(model):
 def test_a_tiny_training_run_leaves_nothing_but_a_student(method):
     teacher, given = teachers_for(method)
     kept = state(teacher) if teacher else {}
-    assert METHODS[method].reference and METHODS[method].weight > 0
+    assert METHODS[method].reference and METHODS[method].paper_weight > 0
     student, goal, own, loss = run(method, teacher, given)
     assert math.isfinite(loss)
     assert bool(own) == (method in OWN_WEIGHTS)

@@ -38,7 +38,7 @@ def ladder_panel():
 
 
 def objective_panel(n=4):
-    return panels.temperature_lambda_panel(logits(1, n), logits(0, n), torch.arange(n), CLASSES)
+    return panels.objective_panel(logits(1, n), logits(0, n), torch.arange(n), CLASSES)
 
 
 def attacks(n=4, levels=(0, 4, 8)):
@@ -73,8 +73,8 @@ def few_labels(free=(60.0, 62.0), shift=0):
     return {"labels": curve, "own": own, "free": dict.fromkeys(CURVE, list(free))}
 
 
-def label_panel():
-    return panels.label_panel({"CNN": few_labels(), "MLP": few_labels([50.0, 50.0], -10)})
+def few_labels_panel():
+    return panels.few_labels_panel({"CNN": few_labels(), "MLP": few_labels([50.0, 50.0], -10)})
 
 
 def download_panel():
@@ -91,7 +91,7 @@ PANELS = {
     "temperature": temperature_panel,
     "ladder": ladder_panel,
     "objective": objective_panel,
-    "few_labels": label_panel,
+    "few_labels": few_labels_panel,
     "downloads": download_panel,
     "robustness": robustness_panel,
     "verification": verification_panel,
@@ -246,8 +246,8 @@ def test_extreme_logits_do_not_break_a_panel():
     z, v = torch.zeros(1, 10), torch.zeros(1, 10)
     z[0, 0], v[0, 1] = 1e4, 1e4
     label = torch.tensor([1])
-    panel = panels.temperature_lambda_panel(z, v, label, CLASSES)
-    same = panels.temperature_lambda_panel(v, v, label, CLASSES)  # no gradient at all
+    panel = panels.objective_panel(z, v, label, CLASSES)
+    same = panels.objective_panel(v, v, label, CLASSES)  # no gradient at all
     for t in (0.25, 1.0, 50.0):
         panel.temperature = same.temperature = t
         assert math.isfinite(panel.state["total"]) and same.state["soft"] == 0.0
@@ -263,8 +263,8 @@ def test_a_failing_state_is_not_swallowed():
 
 def test_bad_input_is_one_clear_sentence():
     with pytest.raises(ValueError, match="as many images as labels"):
-        panels.temperature_lambda_panel(logits(0), logits(1), torch.arange(3), CLASSES)
-    wrong = panels.temperature_lambda_panel(logits(0)[:, :9], logits(1), torch.arange(4), CLASSES)
+        panels.objective_panel(logits(0), logits(1), torch.arange(3), CLASSES)
+    wrong = panels.objective_panel(logits(0)[:, :9], logits(1), torch.arange(4), CLASSES)
     with pytest.raises(ValueError, match="student and teacher logits"):
         wrong.state  # noqa: B018
 
@@ -273,14 +273,14 @@ def test_bad_input_is_one_clear_sentence():
 
 
 def test_what_the_same_labels_and_what_other_labels_add():
-    state = panels.label_state("CNN", few_labels(), 1000)
+    state = panels.few_labels_state("CNN", few_labels(), 1000)
     assert state["free"] == [(60, 61, 62)] * 3 and state["labels_only"] == pytest.approx(46)
     assert state["labels"] == [(20, 22, 24), (45, 46, 47), (66, 66, 66)]
     assert state["own_gain"] == pytest.approx(4) and state["more"] == pytest.approx(11)
 
 
 def test_the_label_panel():
-    panel = label_panel()
+    panel = few_labels_panel()
     panel.labelled = 1000
     assert panel.state["n"] == 1000 and panel.state["own_gain"] == pytest.approx(4)
     panel.kind = "MLP"

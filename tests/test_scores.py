@@ -8,7 +8,7 @@ import pytest
 from kdlab.desk import course
 from kdlab.files import ROOT
 from kdlab.publish import handouts, scores
-from kdlab.publish.limits import limited
+from kdlab.publish.confined import limited
 
 (CHAPTER,) = course.find(["02"])
 GUIDE = ROOT / "data" / "guide.yaml"

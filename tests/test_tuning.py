@@ -9,7 +9,9 @@ from kdlab import tuning
 from kdlab.experiments import rounds
 from kdlab.plans import EXPERIMENTS, LEADERBOARD
 from kdlab.recipes import KD, PAIR, PUPIL
-from kdlab.tuning import FINALISTS, TRIALS, Space
+from kdlab.tuning import FINALISTS, Space
+
+TRIALS = 12  # of each arm of the board
 
 SPACES = {
     "labels": Space(PAIR, {"lr": (0.05, 0.8)}),

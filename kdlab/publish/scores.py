@@ -20,8 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kdlab.files import ROOT, atomically, environment
+from kdlab.publish.confined import CLOCK, limited
 from kdlab.publish.handouts import check_of
-from kdlab.publish.limits import CLOCK, limited
 
 SETUP = 600  # seconds for importing the course and running a chapter's set-up
 Verdict = tuple[str, str, float]  # passed ("yes", "no", "not done"), message, seconds

@@ -20,7 +20,7 @@ from kdlab.words import say, text
 
 @cache
 def rulebook() -> dict:
-    """`data/guide.yaml`, with its line breaks undone."""
+    """`data/guide.yaml`: constraints, rules, situations, statements of the seed, errors."""
     return yaml.safe_load((EMBEDDED / "guide.yaml").read_text(encoding="utf-8"))
 
 

@@ -46,7 +46,7 @@ def differences(found: Records = records.read) -> dict[str, list[Comparison]]:
     """Every record's arms against their control, or for unseen classes, before and after a shift.
 
     Left out are records in which settings were chosen (they are judged on validation images and
-    conclude nothing), and what has no paired difference: one arm, one seed, one measurement.
+    conclude nothing), the board whose control was undertuned, and what has no paired difference.
     """
     kept = {}
     for name in records.names():

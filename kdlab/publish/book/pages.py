@@ -103,7 +103,7 @@ def method_page(name: str, language: str) -> dict:
         "idea": about["idea"][language],
         "equation": about["equation"],
         "paper": known.reference if known else "Hinton et al. 2015",
-        "weight": known.weight if known else 0,
+        "weight": known.paper_weight if known else 0,
         "code": {part: definition(part) for part in own + losses},
         "checks": checks,
         "said": {of: re.sub(r"(?<=\S)\n(?=\S)", " ", text) for of, text in said.items() if text},

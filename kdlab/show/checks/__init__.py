@@ -4,5 +4,5 @@ Each check calls yours on a few inputs beside the right answer. It prints one li
 or raises an AssertionError with a hint; a stub (NotImplementedError) is "not done yet".
 """
 
-from kdlab.show.checks.objectives import *  # noqa: F403
+from kdlab.show.checks.losses import *  # noqa: F403
 from kdlab.show.checks.practice import *  # noqa: F403

@@ -7,11 +7,11 @@ from kdlab.show.panels.acceptance import acceptance_figure, acceptance_panel, ac
 from kdlab.show.panels.advice import advice_panel, advice_state, evidence_rows
 from kdlab.show.panels.base import MIME, Panel, standalone
 from kdlab.show.panels.downloads import download_figure, download_panel, download_state
-from kdlab.show.panels.few_labels import label_curves_figure, label_panel, label_state
+from kdlab.show.panels.few_labels import few_labels_figure, few_labels_panel, few_labels_state
 from kdlab.show.panels.objective import (
+    objective_figure,
+    objective_panel,
     objective_state,
-    temperature_lambda_grid,
-    temperature_lambda_panel,
 )
 from kdlab.show.panels.robustness import (
     robustness_figure,
@@ -21,8 +21,8 @@ from kdlab.show.panels.robustness import (
 )
 from kdlab.show.panels.temperature import (
     ladder_panel,
+    temperature_figure,
     temperature_panel,
-    temperature_small_multiples,
     temperature_state,
 )
 from kdlab.show.panels.verification import (

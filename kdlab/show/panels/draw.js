@@ -24,6 +24,11 @@ function filled(node, attributes, children) {
   return node;
 }
 
+/** A picture with words below it. */
+export function captioned(picture, words) {
+  return element("figure", {}, picture, element("figcaption", {}, words));
+}
+
 /** A text whose <b>parts</b> are bold, as nodes. */
 export function rich(text) {
   const parts = text.split(/<\/?b>/);
@@ -102,13 +107,15 @@ export function tickTexts(ticks, scale, y) {
 /**
  * Two horizontal bars a row, their numbers in columns at the right.
  *
- * `series` are two of { role, values }; `marked` is the row that has the label.
+ * `series` are two of { role, values }, or more that lie one over the other (`over`); `marked` is
+ * the row that has the label.
  */
-export function pairedBars({ width, names, marked, series, domain, ticks, title, form }) {
-  const row = isNarrow(width) ? 23 : 26;
-  const thickness = Math.round(row * 0.36);
+export function pairedBars(how) {
+  const { width, names, marked, series, domain, ticks, title, form, over } = how;
+  const row = isNarrow(width) && !over ? 23 : 26;
+  const thickness = over ? row - 8 : Math.round(row * 0.36);
   const numbers = series.map(({ values }) => values.map((value) => format(value, form)));
-  const column = widest(numbers.flat()) + 14;
+  const column = widest(numbers.flat()) + (isNarrow(width) && over ? 6 : 14);
   const left = widest(names) + 24;
   const right = width - series.length * column - 4;
   const top = 22;
@@ -125,7 +132,8 @@ export function pairedBars({ width, names, marked, series, domain, ticks, title,
     series.forEach(({ role, values }, s) => {
       const [from, to] = [x(0), x(values[n])];
       const box = { x: Math.min(from, to), width: Math.abs(to - from), height: thickness };
-      parts.push(svg("rect", { ...box, y: y + (s - 1) * thickness, fill: `var(--${role})` }));
+      const above = over ? y - thickness / 2 : y + (s - 1) * thickness;
+      parts.push(svg("rect", { ...box, y: above, fill: `var(--${role})` }));
       const look = { class: `number${bold}`, "text-anchor": "end" };
       parts.push(label(right + column * (s + 1), middle, numbers[s][n], look));
     });

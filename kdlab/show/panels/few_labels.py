@@ -16,7 +16,7 @@ WAYS = {
 }
 
 
-def label_state(
+def few_labels_state(
     kind: str, runs: Mapping[str, Mapping[int, Sequence[float]]], n: int | None = None
 ) -> dict:
     """A student with few labels and, taught, with none.
@@ -45,7 +45,7 @@ def label_state(
     }
 
 
-def label_curves_figure(states: Sequence[Mapping], *, title: str = "") -> Figure:
+def few_labels_figure(states: Sequence[Mapping], *, title: str = "") -> Figure:
     """Static twin of the label panel: accuracy against the number of labels, an axis a state.
 
     Orange: labels only, with a band from the worst to the best seed; green: without a label, taught
@@ -79,10 +79,10 @@ def _curves(axis: Axes, state: Mapping) -> None:
     axis.set_title(state["kind"])
 
 
-def label_panel(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> base.Panel:
+def few_labels_panel(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> base.Panel:
     """Few labels against none and a teacher, for a kind of student and a number of labels.
 
-    `runs` maps a kind to what `label_state` takes. Controls: `.kind`, `.labelled`.
+    `runs` maps a kind to what `few_labels_state` takes. Controls: `.kind`, `.labelled`.
     """
     counts = sorted(next(iter(runs.values()))["labels"])
     controls = {
@@ -95,6 +95,6 @@ def label_panel(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]])
     }
 
     def compute(kind: str, labelled: int) -> dict:
-        return label_state(kind, runs[kind], labelled)
+        return few_labels_state(kind, runs[kind], labelled)
 
     return base.Panel("few_labels", controls, {"counts": counts, "runs": seeds}, compute)

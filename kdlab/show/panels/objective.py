@@ -64,7 +64,7 @@ def objective_state(
     }
 
 
-def temperature_lambda_grid(
+def objective_figure(
     pairs: Sequence[tuple[Mapping, Mapping]], classes: Sequence[str], *, title: str = ""
 ) -> Figure:
     """Static twin of the T × λ panel: (without T², with T²) states for a few temperatures.
@@ -112,7 +112,7 @@ def _gradients(axis: Axes, state: Mapping, classes: Sequence[str]) -> None:
     )
 
 
-def temperature_lambda_panel(
+def objective_panel(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, classes: Sequence[str]
 ) -> base.Panel:
     """Loss terms and per-class gradients under sliders for T and λ, with and without T².

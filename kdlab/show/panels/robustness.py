@@ -29,10 +29,10 @@ class Attacked(NamedTuple):
 
 
 def under_attack(
-    model: nn.Module, data: Images, epsilons: Sequence[int] = range(0, 17, 2), steps: int = 10
+    model: nn.Module, data: Images, epsilons: Sequence[int] = range(0, 17, 2)
 ) -> Attacked:
     """PGD against this net at each epsilon, beforehand, so that a slider only looks up."""
-    found = [robust.attack(model, data, epsilon=e / 255, steps=steps) for e in epsilons]
+    found = [robust.attack(model, data, epsilon=e / 255) for e in epsilons]
     with evaluating(model), torch.no_grad():
         net = robust.on_pixels(model, data)
         said = torch.stack([losses.soften(net(pixels), 1.0) for pixels in found])

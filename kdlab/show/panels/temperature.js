@@ -1,6 +1,6 @@
 /** Softened outputs of teacher and student under a temperature, for one teacher or a ladder. */
 import { panel } from "./base.js";
-import { Sheet, element, isNarrow, legend, pairedBars } from "./draw.js";
+import { Sheet, captioned, element, isNarrow, legend, pairedBars } from "./draw.js";
 import { divergence, entropy, logSoften, unpack } from "./numbers.js";
 
 const ZOOM = 4; // of the image
@@ -31,12 +31,7 @@ function compute(data, { temperature, image, teacher = [...data.teachers.keys()]
 
 function draw(state, { figure, width, say, data }) {
   const truth = `${say("label")}${say(data.classes[state.label])}`;
-  const picture = element(
-    "figure",
-    {},
-    data.images.tile(state.image, ZOOM, truth),
-    element("figcaption", {}, truth),
-  );
+  const picture = captioned(data.images.tile(state.image, ZOOM, truth), truth);
   const bars = pairedBars({
     width: isNarrow(width) ? width : width - ZOOM * data.images.width - GAP,
     names: data.classes.map(say),

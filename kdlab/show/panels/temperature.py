@@ -29,7 +29,7 @@ def temperature_state(
     return state | {"kl": base.kl(p, q), "uniform": math.log(len(p))}
 
 
-def temperature_small_multiples(
+def temperature_figure(
     states: Sequence[Mapping], classes: Sequence[str], image: Tensor, *, title: str = ""
 ) -> Figure:
     """Static twin of the temperature panel: the bars of several states, side by side."""
