@@ -60,6 +60,15 @@ def write_json(path: Path, content: dict) -> Path:
     return write_text(path, re.sub(r"\n( {3,}|  (?=[}\]]))", "", text) + "\n")
 
 
+def write_csv(path: Path, rows: list[dict]) -> Path:
+    """A row a dict, atomically; Excel reads the Chinese, too."""
+    import pandas as pd
+
+    form = {"index": False, "encoding": "utf-8-sig", "lineterminator": "\r\n"}
+    atomically(path, lambda target: pd.DataFrame(rows).to_csv(target, **form))
+    return path
+
+
 def environment(**more: str) -> dict[str, str]:
     """The environment of a child process in which kdlab can be imported, and `more` is set."""
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])

@@ -67,13 +67,13 @@ def cka(first: Tensor, second: Tensor) -> float:
 
 
 @torch.no_grad()
-def embeddings(model: nn.Module, data: Images, stage: str = "flatten") -> Tensor:
-    """What a stage (an MLP has no "flatten") says of each image, float32 [N, D] on the CPU."""
+def embeddings(model: nn.Module, data: Images) -> Tensor:
+    """What stands before the classifier (not in an MLP), float32 [N, D] on the CPU."""
     device = next(model.parameters()).device
     parts = data.images.split(1000)
     with evaluating(model):
-        found = [forward(model, normalise(p.to(device), data), [stage])[1][stage] for p in parts]
-    return torch.cat(found).flatten(1).float().cpu()
+        seen = [forward(model, normalise(p.to(device), data), ["flatten"])[1] for p in parts]
+    return torch.cat([features["flatten"] for features in seen]).float().cpu()
 
 
 def pair_scores(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

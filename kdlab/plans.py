@@ -90,9 +90,11 @@ LEADERBOARD: dict[str, Space] = {
 }
 
 
-def search(title: str, spaces: Mapping[str, Space], trials: int, **others) -> Experiment:
+def search(what: str, spaces: Mapping[str, Space], trials: int, hold_out: int = 0) -> Experiment:
     """A search: in its first round as many trials of every arm."""
-    return Experiment(title, validated(tuning.drawn(spaces, trials), **others), spaces)
+    judges = f"{hold_out:,} held-out images" if hold_out else "10,000 images that no net has seen"
+    trials = validated(tuning.drawn(spaces, trials), hold_out=hold_out)
+    return Experiment(f"Settings {what}, judged on {judges}", trials, spaces)
 
 
 # patience: a student of 32,000 weights on the whole of CIFAR-10, for 1, 2 and 4 times the epochs.
@@ -307,16 +309,9 @@ EXPERIMENTS: dict[str, Experiment] = {
             for a in (0.0, 0.3, 0.6, 0.9, 1.0)
         },
     ),
-    "leaderboard-tuning": search(
-        "Settings of the leaderboard, judged on 10,000 images that no net has seen",
-        LEADERBOARD,
-        trials=12,
-    ),
+    "leaderboard-tuning": search("of the leaderboard", LEADERBOARD, trials=12),
     "patience-tuning": search(
-        "Settings for the whole of CIFAR-10 at 20 epochs, judged on 5,000 held-out images",
-        PATIENCE,
-        trials=6,
-        hold_out=5000,
+        "for the whole of CIFAR-10 at 20 epochs", PATIENCE, trials=6, hold_out=5000
     ),
     "patience": Experiment(
         "32 k-parameter student on the whole of CIFAR-10, trained for 1, 2 and 4 times the epochs",
@@ -363,31 +358,19 @@ EXPERIMENTS: dict[str, Experiment] = {
             "RSLAD": RESISTANT._replace(method="RSLAD", **ALONE),
         },
     ),
-    "architectures-tuning": search(
-        "Settings for each kind of student, judged on 10,000 images that no net has seen",
-        kind_spaces(),
-        trials=6,
-    ),
+    "architectures-tuning": search("for each kind of student", kind_spaces(), trials=6),
     "architectures": Experiment(
         "One student of each kind, a teacher of the same 10,000 images and one of 50,000",
         architectures,
         search="architectures-tuning",
     ),
-    "token-tuning": search(
-        "Settings for the distillation token, judged on 10,000 images that no net has seen",
-        TOKEN,
-        trials=6,
-    ),
+    "token-tuning": search("for the distillation token", TOKEN, trials=6),
     "token": Experiment(
         "DeiT's distillation token in an 82 k-parameter Transformer, hard and soft",
         token,
         search="token-tuning",
     ),
-    "low-bit-tuning": search(
-        "Settings for rounded weights, judged on 10,000 images that no net has seen",
-        LOW_BIT,
-        trials=6,
-    ),
+    "low-bit-tuning": search("for rounded weights", LOW_BIT, trials=6),
     "low-bit": Experiment(
         "A trained 24 k-parameter student trained on with weights of 32, 4 and 2 bits",
         low_bit,

@@ -23,7 +23,6 @@ from kdlab.machine import describe
 SIGN = dict.fromkeys(("accuracy", "robust", "agreement", "as start", "tar"), 1)  # more is better
 SIGN |= dict.fromkeys(("ece", "errors", "unseen errors shifted", "seconds", "kB", "ms"), -1)
 BEYOND = 0.05  # a difference of at most this p value, after Holm's correction, is beyond noise
-COMMANDS = {"bench": "bench --record", "deploy": "deploy --record"}  # the others: run NAME
 Records = Callable[[str], dict]  # where a function finds a record by its name: `read`, or another
 
 
@@ -32,18 +31,23 @@ def names() -> list[str]:
     return sorted(path.stem for path in results_dir().glob("*.json"))
 
 
+def command(name: str) -> str:
+    """What makes a record."""
+    made = f"{name} --record" if name in ("bench", "deploy") else f"run {name}"
+    return f"python -m kdlab {made}"
+
+
 def read(name: str) -> dict:
     """A record. FileNotFoundError or, for a damaged one, ValueError says how to make it."""
     path = results_dir() / f"{name}.json"
-    command = f"`python -m kdlab {COMMANDS.get(name, f'run {name}')}`"
     if not path.is_file():
-        raise FileNotFoundError(f"no record {name!r}: make it with {command}")
+        raise FileNotFoundError(f"no record {name!r}: make it with `{command(name)}`")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(
             f"the record {path.name} is damaged: restore it with `git checkout data/results`, or "
-            f"delete it and run {command}"
+            f"delete it and run `{command(name)}`"
         ) from error
 
 
@@ -52,9 +56,9 @@ def write(record: dict) -> None:
     write_json(results_dir() / f"{record['name']}.json", record)
 
 
-def stamp(command: str, device: str = "cpu") -> dict:
+def stamp(made_by: str, device: str = "cpu") -> dict:
     """How a record was made: the command, the commit of the code, the day and the machine."""
-    made = {"command": f"python -m kdlab {command}", "commit": commit()}
+    made = {"command": f"python -m kdlab {made_by}", "commit": commit()}
     return made | {"date": date.today().isoformat(), "machine": describe(device)}
 
 

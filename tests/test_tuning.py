@@ -26,7 +26,7 @@ def run(arm, seed, accuracy):
 def searched(quality, seeds=3):
     """A whole search in which a trial of this recipe and seed has this quality: settings, runs."""
     runs, trials = [], {}
-    for arms, new_seeds in rounds(tuning.drawn(SPACES), SPACES, seeds, runs):
+    for arms, new_seeds in rounds(tuning.drawn(SPACES, TRIALS), SPACES, seeds, runs):
         trials |= arms
         runs += [run(arm, seed, quality(r, seed)) for seed in new_seeds for arm, r in arms.items()]
     return trials, runs

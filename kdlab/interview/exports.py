@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from kdlab.files import BUILD, atomically, write_text
+from kdlab.files import BUILD, atomically, write_csv, write_text
 from kdlab.interview.bank import chapter_titles, items, laid_out, templates, title_of
 from kdlab.show.page import as_html
 from kdlab.words import LANGUAGES, codes, text
@@ -56,9 +56,7 @@ def _json(language: str, path: Path) -> None:
 
 
 def _csv(language: str, path: Path) -> None:
-    """One row for each item, a column for each text and language; Excel reads the Chinese too."""
-    import pandas as pd
-
+    """One row for each item, a column for each text and language."""
     rows = []
     for item in items().values():
         row = {key: item[key] for key in ("id", "chapter", "level", "kind", "minutes")}
@@ -71,8 +69,7 @@ def _csv(language: str, path: Path) -> None:
         row["sources"] = "; ".join(item["sources"])
         row["shown_in"] = " ".join(f"{p['notebook']}#{p['anchor']}" for p in item["shown_in"])
         rows.append(row)
-    options = {"index": False, "encoding": "utf-8-sig", "lineterminator": "\r\n"}
-    atomically(path, lambda target: pd.DataFrame(rows).to_csv(target, **options))
+    write_csv(path, rows)
 
 
 def for_anki(latex: str, block: bool) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from kdlab.files import ROOT, atomically, environment
+from kdlab.files import ROOT, environment, write_csv
 from kdlab.publish.confined import CLOCK, limited
 from kdlab.publish.handouts import check_of
 
@@ -46,10 +46,7 @@ def score(
             for (learner, chapter, _), verdicts in zip(jobs, found, strict=True)
             for n, (passed, message, took) in enumerate(verdicts, 1)
         ]
-    import pandas as pd
-
-    form = {"index": False, "encoding": "utf-8-sig", "lineterminator": "\r\n"}
-    atomically(to, lambda target: pd.DataFrame(rows).to_csv(target, **form))
+    write_csv(to, rows)
     return rows
 
 

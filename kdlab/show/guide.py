@@ -13,7 +13,7 @@ from typing import NamedTuple
 import yaml
 
 from kdlab.files import EMBEDDED
-from kdlab.records import COMMANDS, SIGN, Comparison, Records, best_setting, compare, read
+from kdlab.records import SIGN, Comparison, Records, best_setting, command, compare, read
 from kdlab.show.page import Page
 from kdlab.words import say, text
 
@@ -209,7 +209,7 @@ def missing(records: Records = read) -> list[str]:
     """The records that the guide asks for and nobody has made yet, with the command for each."""
     every = (e for advice in every_rule(records) for e in advice.evidence)
     names = dict.fromkeys(e.record for e in every if e.gap is None)
-    return [f"{n}: python -m kdlab {COMMANDS.get(n, f'run {n}')}" for n in names]
+    return [f"{name}: {command(name)}" for name in names]
 
 
 def row(advice: Advice, name: str = "") -> dict:
