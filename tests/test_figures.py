@@ -203,7 +203,7 @@ def test_the_robustness_twin_shows_what_its_states_say():
             np.testing.assert_allclose([bar.get_width() for bar in container], state[role])
             shown = np.asarray(axes[role].images[0].get_array())
             assert (shown.transpose(2, 0, 1) == np.asarray(state["images"][role])).all()
-        assert f"ε = {epsilon}/255\nlabel: 0" in axes["bars"].get_title(loc="left")
+        assert f"ε = {epsilon}/255\nLabel: 0" in axes["bars"].get_title(loc="left")
 
 
 def test_a_label_curve_carries_mean_and_band():
@@ -223,4 +223,4 @@ def test_the_common_part_of_target_and_draft_is_what_is_accepted():
     target, draft, both = ([bar.get_width() for bar in bars] for bars in axis.containers)
     assert both == pytest.approx([min(pair) for pair in zip(target, draft, strict=True)])
     assert f"accepted {sum(both):.0%}" in axis.get_title("left")
-    assert drawing.legends[0].get_texts()[1].get_text() == "draft only (labels)"
+    assert drawing.legends[0].get_texts()[1].get_text() == "Student trained on labels"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kdlab import losses
 from kdlab.show.panels import base
-from kdlab.show.style import COLOURS, PIXELS, figure, pixels_of
+from kdlab.show.style import COLOURS, figure, word
 
 DRAFT_ROLES = {"labels": "student", "distilled": "distilled"}  # of a draft: its colour
 RUN = 4  # tokens that are drafted before the target looks
@@ -38,31 +38,29 @@ def acceptance_figure(
     """Static twin of the acceptance panel: states with a `draft`, side by side."""
     drawing = figure(2.4 + 2.9 * len(states), 4.8, title)
     left, *axes = drawing.subplots(1, 1 + len(states), width_ratios=[1] + [1.7] * len(states))
-    left.set_axis_off()
-    left.imshow(pixels_of(image), **PIXELS)
-    left.set_title(f"label:\n{classes[states[0]['label']]}", loc="center")
+    base.labelled_image(left, image, classes[states[0]["label"]], between="\n")
     for axis, state in zip(axes, states, strict=True):
         _draw(axis, state)
-        axis.set_yticks(range(len(classes)), classes if axis is axes[0] else [""] * len(classes))
+        names = map(base.spoken, classes)
+        axis.set_yticks(range(len(classes)), names if axis is axes[0] else [""] * len(classes))
     entries = [axis.get_legend_handles_labels() for axis in axes]
     keys = {name: bar for bars, names in entries for bar, name in zip(bars, names, strict=True)}
-    drawing.legend(keys.values(), keys, loc="outside lower center", ncols=len(keys), frameon=False)
+    drawing.legend(keys.values(), keys, loc="outside lower center", ncols=2, frameon=False)
     return drawing
 
 
 def _draw(axis: Axes, state: Mapping) -> None:
     rows = range(len(state["p"]))
-    for name, values, role in (
-        ("target only", state["p"], "teacher"),
-        (f"draft only ({state['draft']})", state["q"], DRAFT_ROLES[state["draft"]]),
-        ("both: accepted", state["both"], "label"),
-    ):  # the common part lies over the longer bar
-        axis.barh(rows, values, 0.66, color=COLOURS[role], linewidth=0, label=name)
-    axis.set(xlim=(0, 1), xlabel="probability", xticks=(0, 0.5, 1), xticklabels=("0", "0.5", "1"))
+    draft = base.spoken(state["draft"], "acceptance")
+    roles = {"p": "teacher", "q": DRAFT_ROLES[state["draft"]], "both": "label"}
+    for part, role in roles.items():  # the common part lies over the longer bar
+        name = draft if part == "q" else base.spoken(part, "acceptance")
+        axis.barh(rows, state[part], 0.66, color=COLOURS[role], linewidth=0, label=name)
+    base.probability_axis(axis)
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.grid(axis="y", visible=False)
-    heading = f"draft: {state['draft']}, T = {state['temperature']:.3g}"
-    axis.set_title(f"{heading}\naccepted {state['accepted']:.0%}")
+    accepted = word("accepted", share=state["accepted"])
+    axis.set_title(f"{draft}\nT = {state['temperature']:.3g}, {accepted}")
 
 
 def acceptance_panel(

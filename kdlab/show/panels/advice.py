@@ -36,7 +36,7 @@ def evidence_rows(rows: Sequence[Mapping], *, title: str = "") -> Figure:
     ticks = [t for t in TICKS if left <= t <= right]
     axis.set_xticks(ticks, [f"{t}" for t in ticks])
     axis.minorticks_off()
-    axis.set_xlabel("t after Holm's correction / its 95% quantile (grey: noise; right: better)")
+    axis.set_xlabel(base.spoken("scale", "advice"))
     return drawing
 
 

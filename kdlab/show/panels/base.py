@@ -17,12 +17,13 @@ from typing import NamedTuple
 import anywidget
 import numpy as np
 import traitlets
+from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
 from kdlab import losses
 from kdlab.show.page import MIME
-from kdlab.show.style import COLOURS, pixels_of
+from kdlab.show.style import COLOURS, PIXELS, pixels_of, speaks
 from kdlab.words import LANGUAGES, codes, say, wordbook
 
 HERE = Path(__file__).parent
@@ -90,6 +91,28 @@ def image_choice(labels: Tensor, classes: Sequence[str]) -> Choice:
 def named(word: str, before: str = "") -> dict[str, str]:
     """A word of the data in each language, as it is where `data/words.yaml` does not have it."""
     return {code: before + wordbook()["panel"].get(word, {}).get(code, word) for code in LANGUAGES}
+
+
+# ---------------------------------------------------------------- the static twins
+
+
+def spoken(word: str, panel: str = "") -> str:
+    """A word of a panel or of its data as its twin says it, in the reader's language."""
+    words = wordbook()["panel"]
+    both = words.get(f"{panel}.{word}") or words.get(word)
+    return both[speaks()] if both else word
+
+
+def probability_axis(axis: Axes) -> None:
+    ends = {"xlim": (0, 1), "xticks": (0, 0.5, 1), "xticklabels": ("0", "0.5", "1")}
+    axis.set(xlabel=spoken("probability"), **ends)
+
+
+def labelled_image(axis: Axes, image: Tensor, label: str, between: str = "") -> None:
+    """An image below its label."""
+    axis.set_axis_off()
+    axis.imshow(pixels_of(image), **PIXELS)
+    axis.set_title(f"{spoken('label')}{between}{spoken(label)}", loc="center")
 
 
 # ---------------------------------------------------------------- the panel

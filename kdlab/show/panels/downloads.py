@@ -6,7 +6,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from kdlab.show.panels import base
-from kdlab.show.style import COLOURS, figure
+from kdlab.show.style import COLOURS, figure, word
 
 
 def download_state(
@@ -44,11 +44,11 @@ def download_figure(states: Sequence[Mapping], *, title: str = "") -> Figure:
         colours = [COLOURS[state["roles"][name]] for name in names]
         axis.barh(names, widths, color=colours, left=1e-4, linewidth=0)
         axis.axvline(state["patience"], color=COLOURS["accent"], linewidth=2.5)
-        axis.set(xscale="log", xlim=(1e-4, 1e4), xlabel="seconds")
+        axis.set(xscale="log", xlim=(1e-4, 1e4), xlabel=word("seconds"))
         axis.set_xticks((1e-3, 1, 1e3), ("0.001", "1", "1000"))
         axis.minorticks_off()
         axis.grid(axis="y", visible=False)
-        in_time = f"{state['count']} of {state['models']} in time"
+        in_time = word("in time", count=state["count"], models=state["models"])
         axis.set_title(f"{state['bandwidth']:.3g} Mbit/s\n{in_time}")
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.4, -0.6)

@@ -10,9 +10,9 @@ from kdlab.show.panels import base
 from kdlab.show.style import COLOURS, figure
 
 WAYS = {
-    "labels": {"color": COLOURS["student"], "marker": "o", "label": "that many labels"},
-    "own": {"color": COLOURS["distilled"], "marker": "o", "label": "a teacher of these labels"},
-    "free": {"color": COLOURS["distilled"], "ls": "--", "label": "a teacher of 50,000 labels"},
+    "labels": {"color": COLOURS["student"], "marker": "o"},
+    "own": {"color": COLOURS["distilled"], "marker": "o"},
+    "free": {"color": COLOURS["distilled"], "ls": "--"},
 }
 
 
@@ -58,8 +58,8 @@ def few_labels_figure(states: Sequence[Mapping], *, title: str = "") -> Figure:
     for n, (axis, state) in enumerate(zip(axes, states, strict=False)):
         _curves(axis, state)
         lowest = n >= len(states) - columns
-        axis.set_xlabel("labelled images" if lowest else "")
-        axis.set_ylabel("test accuracy (%)" if n % columns == 0 else "")
+        axis.set_xlabel(base.spoken("labelled", "few_labels") if lowest else "")
+        axis.set_ylabel(base.spoken("accuracy", "few_labels") if n % columns == 0 else "")
         axis.tick_params(labelbottom=lowest)
     for axis in axes[len(states) :]:
         axis.set_axis_off()
@@ -71,12 +71,12 @@ def _curves(axis: Axes, state: Mapping) -> None:
     counts = state["counts"]
     for way, look in WAYS.items():
         low, mean, high = zip(*state[way], strict=True)
-        axis.plot(counts, mean, lw=2.5, **look)
+        axis.plot(counts, mean, lw=2.5, label=base.spoken(way, "few_labels"), **look)
         axis.fill_between(counts, low, high, color=look["color"], alpha=0.2, lw=0)
     axis.set(xscale="log", ylim=(10, 80))
     axis.set_xticks(counts, [f"{n:,}" for n in counts])
     axis.minorticks_off()
-    axis.set_title(state["kind"])
+    axis.set_title(base.spoken(state["kind"]))
 
 
 def few_labels_panel(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]]) -> base.Panel:

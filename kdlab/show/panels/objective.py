@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdlab import losses
 from kdlab.show.panels import base
-from kdlab.show.style import COLOURS, figure, paired_bars
+from kdlab.show.style import COLOURS, figure, paired_bars, word
 
 CURVE = [base.LOW * (base.HIGH / base.LOW) ** (step / 40) for step in range(41)]
 
@@ -84,32 +84,30 @@ def objective_figure(
 
 
 def _terms(axis: Axes, curve: Mapping[str, Sequence[float]]) -> None:
-    for name, look, label in (
-        ("hard", {"color": COLOURS["label"], "lw": 2}, "hard term"),
-        ("with", {"color": COLOURS["teacher"], "lw": 3.5}, "soft term with T²"),
-        ("without", {"color": COLOURS["teacher"], "lw": 1.2, "ls": "--"}, "soft term without T²"),
+    for name, look in (
+        ("hard", {"color": COLOURS["label"], "lw": 2}),
+        ("with", {"color": COLOURS["teacher"], "lw": 3.5}),
+        ("without", {"color": COLOURS["teacher"], "lw": 1.2, "ls": "--"}),
     ):
-        axis.plot(curve["temperature"], curve[name], label=label, **look)
-    axis.set(xscale="log", yscale="log", xlabel="temperature T", ylabel="loss (nats)")
+        axis.plot(curve["temperature"], curve[name], label=base.spoken(name, "objective"), **look)
+    axis.set(xscale="log", yscale="log")
+    axis.set(xlabel=word("temperature"), ylabel=base.spoken("loss", "objective"))
     axis.set_xticks((0.25, 1, 4, 20, 50), ("0.25", "1", "4", "20", "50"))
     axis.minorticks_off()
-    axis.set_title("Hard term and λ × soft term")
+    axis.set_title(word("terms"))
     axis.legend(loc="best", fontsize=12)
 
 
 def _gradients(axis: Axes, state: Mapping, classes: Sequence[str]) -> None:
     terms = (("hard", "label"), ("soft", "teacher"))
-    series = [(state[f"{term}_gradient"], role, f"{term} term") for term, role in terms]
-    paired_bars(axis, classes, series)
+    series = [(state[f"{term}_gradient"], role, word(f"{term} term")) for term, role in terms]
+    paired_bars(axis, [*map(base.spoken, classes)], series)
     axis.axvline(0, color="0.3", linewidth=1)
     axis.xaxis.set_major_locator(MaxNLocator(4, symmetric=True))
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.set_xlabel("gradient ∂L/∂z (nats)")
-    factor = "with T²" if state["with_t_squared"] else "no T²"
-    axis.set_title(
-        f"T = {state['temperature']:.3g}, λ = {state['weight']:.3g}, {factor}\n"
-        f"soft : hard = {state['ratio']:.2g}"
-    )
+    axis.set_xlabel(base.spoken("gradient", "objective"))
+    numbers = {name: state[name] for name in ("temperature", "weight", "ratio")}
+    axis.set_title(word("with T²" if state["with_t_squared"] else "no T²", **numbers))
 
 
 def objective_panel(

@@ -14,10 +14,10 @@ from kdlab import losses, robust
 from kdlab.data import Images
 from kdlab.models import evaluating
 from kdlab.show.panels import base
-from kdlab.show.style import COLOURS, PIXELS, figure, paired_bars, pixels_of
+from kdlab.show.style import COLOURS, PIXELS, figure, paired_bars, pixels_of, word
 
 SHOWN = 32_000  # bytes of the attacked images in a panel
-NAMES = {"student": "plain student", "teacher": "robust teacher"}
+ROBUST_ROLES = "student", "teacher"  # the plain one, the robust one
 
 
 class Attacked(NamedTuple):
@@ -77,15 +77,16 @@ def robustness_figure(states: Sequence[Mapping], classes: Sequence, *, title: st
 
 
 def _draw(axes: Mapping[str, Axes], state: Mapping, classes: Sequence[str]) -> None:
-    paired_bars(axes["bars"], classes, [(state[r], r, NAMES[r]) for r in NAMES])
-    axes["bars"].set(xlim=(0, 1), xlabel="probability", xticks=(0, 0.5, 1))
-    axes["bars"].set_xticklabels(("0", "0.5", "1"))
-    axes["bars"].set_title(f"ε = {state['epsilon']}/255\nlabel: {classes[state['label']]}")
-    for role, name in NAMES.items():
+    names, bars = [*map(base.spoken, classes)], axes["bars"]
+    paired_bars(bars, names, [(state[r], r, base.spoken(r, "robustness")) for r in ROBUST_ROLES])
+    base.probability_axis(bars)
+    told = f"{base.spoken('label')}{names[state['label']]}"
+    bars.set_title(f"ε = {state['epsilon']}/255\n{told}")
+    for role in ROBUST_ROLES:
         guess = max(range(len(classes)), key=state[role].__getitem__)
         colour = "black" if guess == state["label"] else COLOURS["accent"]
         axes[role].imshow(pixels_of(state["images"][role]), **PIXELS)
-        title = f"{name}\nsays {classes[guess]}"
+        title = f"{base.spoken(role, 'robustness')}\n{word('says', guess=names[guess])}"
         axes[role].set_title(title, loc="center", fontsize=11, color=colour)
         axes[role].set_axis_off()
 

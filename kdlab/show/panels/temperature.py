@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kdlab import losses
 from kdlab.show.panels import base
-from kdlab.show.style import PIXELS, figure, paired_bars, pixels_of
+from kdlab.show.style import figure, paired_bars, word
 
 
 def temperature_state(
@@ -35,9 +35,7 @@ def temperature_figure(
     """Static twin of the temperature panel: the bars of several states, side by side."""
     drawing = figure(2.4 + 2.6 * len(states), 4.8, title)
     left, *axes = drawing.subplots(1, 1 + len(states), width_ratios=[1] + [1.6] * len(states))
-    left.set_axis_off()
-    left.imshow(pixels_of(image), **PIXELS)
-    left.set_title(f"label: {classes[states[0]['label']]}", loc="center")
+    base.labelled_image(left, image, classes[states[0]["label"]])
     for axis, state in zip(axes, states, strict=True):
         _soften_bars(axis, state, classes)
     for axis in axes[1:]:
@@ -48,13 +46,12 @@ def temperature_figure(
 
 
 def _soften_bars(axis: Axes, state: Mapping, classes: Sequence[str]) -> None:
-    paired_bars(axis, classes, [(state[role], role, role) for role in ("teacher", "student")])
-    axis.set(xlim=(0, 1), xlabel="probability", xticks=(0, 0.5, 1), xticklabels=("0", "0.5", "1"))
-    axis.set_title(
-        (f"{state['name']}\n" if "name" in state else "")
-        + f"T = {state['temperature']:.3g}, entropy of\nteacher "
-        f"{state['teacher_entropy']:.2f} nats\nstudent {state['student_entropy']:.2f} nats"
-    )
+    series = [(state[role], role, base.spoken(role)) for role in ("teacher", "student")]
+    paired_bars(axis, [*map(base.spoken, classes)], series)
+    base.probability_axis(axis)
+    numbers = {"t": state["temperature"]} | {r: state[f"{r}_entropy"] for _, r, _ in series}
+    name = f"{state['name']}\n" if "name" in state else ""
+    axis.set_title(name + word("entropies", **numbers))
 
 
 def temperature_panel(

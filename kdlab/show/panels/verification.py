@@ -50,7 +50,9 @@ def verification_figure(
     axis, grid = left.subplots(), right.subplots(len(states), len(pairs), squeeze=False)
     for name, (far, tar) in curves.items():
         role, label = name.split(": ")
-        axis.plot(far, tar, color=COLOURS[role], linewidth=2.5, label=label)
+        axis.plot(
+            far, tar, color=COLOURS[role], linewidth=2.5, label=base.spoken(label, "verification")
+        )
     for letter, row, state in zip("ABCDEF", grid, states, strict=False):
         axis.plot(state["far"], state["tar"], "o", color=COLOURS["accent"], markersize=10)
         place = {"xytext": (9, -14), "textcoords": "offset points", "fontweight": "bold"}
@@ -58,7 +60,9 @@ def verification_figure(
         _decided(row, state, pairs)
         row[0].set_ylabel(f"{letter}\nFAR {state['far']:.2g}", rotation=0, ha="right", size=12)
     axis.set(xscale="log", xlim=(1e-3, 1), ylim=(0, 1.02))
-    axis.set(xlabel="false accept rate (FAR)", ylabel="true accept rate (TAR)")
+    axis.set(
+        **{f"{x}label": base.spoken(r, "verification") for x, r in (("x", "far"), ("y", "tar"))}
+    )
     axis.set_xticks((0.001, 0.01, 0.1, 1), ("0.001", "0.01", "0.1", "1"))
     axis.minorticks_off()
     axis.legend(loc="upper left", fontsize=12)
@@ -70,10 +74,11 @@ def _decided(axes: Sequence[Axes], state: Mapping, pairs: Tensor) -> None:
     for axis, pair, same, accepted, score in told:
         axis.imshow(np.concatenate([pixels_of(image) for image in pair]), **PIXELS)
         axis.set(xticks=[], yticks=[])
-        axis.set_xlabel("same class" if same else "two classes", fontsize=10)
+        kind = base.spoken("same" if same else "different", "verification")
+        axis.set_xlabel(kind, fontsize=10)
         colour = "black" if accepted == same else COLOURS["accent"]
-        verdict = f"{score:.2f}\n{'accepted' if accepted else 'refused'}"
-        axis.set_title(verdict, loc="center", fontsize=10, pad=4, color=colour)
+        verdict = base.spoken("accepted" if accepted else "refused", "verification")
+        axis.set_title(f"{score:.2f}\n{verdict}", loc="center", fontsize=10, pad=4, color=colour)
 
 
 def verification_panel(
