@@ -17,14 +17,17 @@ from kdlab.files import ROOT, environment
 NAMES = "00_start_here.ipynb", "01_principle.ipynb", "02_objective.ipynb"
 
 
-def write(path: Path, *sources: str, output: str = "") -> Path:
+def notebook(*sources: str, output: str = "") -> str:
     """A chapter of code cells; each has printed `output`."""
-    make, cells = nbformat.v4, []
-    for number, source in enumerate(sources):
-        printed = [make.new_output("stream", text=output)] if output else []
-        cells.append(make.new_code_cell(source, id=f"c{number}", outputs=printed))
+    make = nbformat.v4
+    printed = [make.new_output("stream", text=output)] if output else []
+    cells = [make.new_code_cell(s, id=f"c{n}", outputs=printed) for n, s in enumerate(sources)]
+    return nbformat.writes(make.new_notebook(cells=cells))
+
+
+def write(path: Path, *sources: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(make.new_notebook(cells=cells), path)
+    path.write_text(notebook(*sources), "utf-8")
     return path
 
 
@@ -38,32 +41,35 @@ def clone(tmp_path, monkeypatch):
     root = tmp_path / "clone"
     for folder in ("notebooks", "notebooks/zh"):
         for name in NAMES:
-            write(root / folder / name, f"'{folder} {name}'", "'an exercise'")
+            write(root / folder / name, f"'{folder} {name}'")
     (root / "data").mkdir()
-    (root / "data" / "page.png").write_bytes(b"\x89PNG")
-    (root / "notebooks" / "guide.md").write_text("[home](../README.md)", "utf-8")
+    (root / "data/page.png").write_bytes(b"\x89PNG")
+    (root / "notebooks/guide.md").write_text("[home](../README.md)", "utf-8")
     (root / "README.md").write_text("[first](notebooks/00_start_here.ipynb) [gone](x.md)", "utf-8")
-    first = root / "notebooks" / NAMES[0]
-    write(first, "'![p](../data/page.png) [g](guide.md) [w](https://example.org/a.md)'")
+    links = "'![p](../data/page.png) [g](guide.md) [w](https://example.org/a.md)'"
+    write(root / "notebooks" / NAMES[0], links)
     monkeypatch.setattr(files, "ROOT", root)
     monkeypatch.setattr(files, "NOTEBOOKS", root / "notebooks")
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     return commit(root)
 
 
+@pytest.fixture
+def kd(clone, tmp_path):
+    """Where the chapters of a working copy are; there is none yet."""
+    return tmp_path / "kd" / "notebooks"
+
+
 def commit(root: Path) -> Path:
     """The course as it is now, as a `git pull` would bring it."""
     who = "-c", "user.name=a", "-c", "user.email=a@example.org"
-    for words in (["add", "."], [*who, "commit", "-q", "-m", "course"]):
+    for words in (["add", "."], [*who, "commit", "-q", "--allow-empty", "-m", "course"]):
         subprocess.run(["git", *words], cwd=root, check=True)
     return root
 
 
 def fresh(*arguments: object):
     return CliRunner().invoke(app, ["fresh", *map(str, arguments)])
-
-
-# ---------------------------------------------------------------- fresh
 
 
 def test_fresh_puts_a_chapter_back_and_keeps_what_was_written(clone):
@@ -77,14 +83,13 @@ def test_fresh_puts_a_chapter_back_and_keeps_what_was_written(clone):
         assert sources(path.with_name(f"01_principle.{attempt}.ipynb")) == [f"'my {attempt}'"]
     assert "as the course has it\n" in fresh("01").output
     assert len([*path.parent.glob("01_*")]) == 3
-    state = subprocess.run(["git", "diff", "--stat"], cwd=clone, capture_output=True)
-    assert state.stdout == b""
+    assert subprocess.check_output(["git", "diff", "--stat"], cwd=clone) == b""
 
 
 def test_fresh_knows_the_chinese_edition_and_a_wrong_name(clone):
     path = write(clone / "notebooks" / "zh" / NAMES[2], "'mine'")
     assert fresh("02", "--language", "zh").exit_code == 0
-    assert sources(path)[0] == f"'notebooks/zh {NAMES[2]}'"
+    assert sources(path) == [f"'notebooks/zh {NAMES[2]}'"]
     assert "no chapter '7'" in fresh("7").output
 
 
@@ -108,9 +113,6 @@ def test_without_a_clone_fresh_says_so_and_touches_nothing(clone, monkeypatch, g
     assert "new clone" in done.output and sources(path) == ["'mine'"]
 
 
-# ---------------------------------------------------------------- a working copy
-
-
 def test_a_copy_has_both_editions_and_what_they_link_to(clone, tmp_path):
     done = copies.update(tmp_path / "kd")
     expected = {f"notebooks/{name}" for name in NAMES} | {f"notebooks/zh/{name}" for name in NAMES}
@@ -121,60 +123,49 @@ def test_a_copy_has_both_editions_and_what_they_link_to(clone, tmp_path):
     assert copies.update(tmp_path / "kd") == {}
 
 
-def test_a_copy_is_updated_after_a_change_of_the_course_and_nothing_is_lost(clone, tmp_path):
-    kd, course = tmp_path / "kd" / "notebooks", clone / "notebooks"
-    copies.update(kd.parent)
-    answered = write(kd / NAMES[1], "'my answer'", output="mine")  # changed by the learner
-    write(kd / NAMES[2], *sources(course / NAMES[2]), output="only run")
-    own = write(kd / "my_notes.ipynb", "'notes'")
-    for name in NAMES[1:]:
-        write(course / name, f"'{name}, second edition'")
-    write(course / "03_advantages.ipynb", "'a new chapter'")
-    commit(clone)
+GIVEN = f"'notebooks {NAMES[1]}'"
+ANSWER, SECOND = notebook("'my answer'", output="mine"), notebook("'second'")
+RUN, RUN_AGAIN = (notebook(GIVEN, output=output) for output in ("only run", "run again"))
 
-    done = copies.update(kd.parent)
-    assert {Path(name).name: told for name, told in done.items()} == {
-        NAMES[1]: "kept",
-        NAMES[2]: "updated",
-        "03_advantages.ipynb": "new",
-    }
-    assert sources(answered) == ["'my answer'"] and "mine" in answered.read_text("utf-8")
-    assert sources(kd / "01_principle.new.ipynb") == [f"'{NAMES[1]}, second edition'"]
-    assert sources(kd / NAMES[2]) == [f"'{NAMES[2]}, second edition'"]
-    assert sources(own) == ["'notes'"]
+
+@pytest.mark.parametrize(
+    ("mine", "course", "told"),
+    [
+        (notebook(GIVEN), SECOND, "updated"),
+        (notebook(GIVEN), RUN_AGAIN, "updated"),
+        (RUN, SECOND, "updated"),
+        (ANSWER, SECOND, "kept"),
+        (ANSWER, RUN_AGAIN, None),
+        ("{ no notebook", SECOND, "kept"),
+        (None, SECOND, "new"),
+        (None, notebook(GIVEN), "new"),
+    ],
+)
+def test_the_course_reaches_a_copy_unless_the_learner_changed_it(clone, kd, mine, course, told):
+    path = kd / NAMES[1]
+    copies.update(kd.parent)
+    path.unlink() if mine is None else path.write_text(mine, "utf-8")
+    (clone / "notebooks" / NAMES[1]).write_text(course, "utf-8")
+    commit(clone)
+    assert copies.update(kd.parent) == ({f"notebooks/{NAMES[1]}": told} if told else {})
+    assert path.read_text("utf-8") == (course if told in ("new", "updated") else mine)
+    assert [p.read_text("utf-8") for p in kd.glob("*.new*")] == [course] * (told == "kept")
     assert copies.update(kd.parent) == {}  # said once
 
-    beside = write(kd / "01_principle.new.ipynb", "'I went on here'")
-    write(course / NAMES[1], "'third edition'")
-    commit(clone)
-    assert copies.update(kd.parent) == {f"notebooks/{NAMES[1]}": "kept"}
-    assert sources(answered) == ["'my answer'"] and sources(beside) == ["'I went on here'"]
-    assert sources(kd / "01_principle.new.new.ipynb") == ["'third edition'"]
 
-
-def test_new_outputs_of_the_course_reach_who_changed_nothing(clone, tmp_path):
-    kd, course = tmp_path / "kd" / "notebooks", clone / "notebooks"
-    copies.update(kd.parent)
-    write(kd / NAMES[1], "'my answer'", output="mine")
-    for name in NAMES[1:]:
-        write(course / name, *sources(course / name), output="run again")
-    commit(clone)
-    assert copies.update(kd.parent) == {f"notebooks/{NAMES[2]}": "updated"}
-    assert "run again" in (kd / NAMES[2]).read_text("utf-8")
-    assert not [*kd.glob("*.new*")] and sources(kd / NAMES[1]) == ["'my answer'"]
-
-
-def test_files_that_were_there_before_a_chapter_that_was_deleted_and_a_broken_one(clone, tmp_path):
-    kd = tmp_path / "kd" / "notebooks"
-    before = write(kd / NAMES[1], "'written before'")
+def test_what_is_beside_a_changed_chapter_is_kept_as_well(clone, kd):
+    first = write(kd / NAMES[1], "'written before'")
+    own = write(kd / "my_notes.ipynb", "'notes'")
     assert copies.update(kd.parent)[f"notebooks/{NAMES[1]}"] == "kept"
-    assert sources(before) == ["'written before'"]
-    (kd / NAMES[2]).unlink()
-    assert copies.update(kd.parent) == {f"notebooks/{NAMES[2]}": "new"}
-    (kd / NAMES[0]).write_text("{ not a notebook", "utf-8")
-    write(clone / "notebooks" / NAMES[0], "'changed'")
+    beside = write(kd / "01_principle.new.ipynb", "'I went on here'")
+    write(clone / "notebooks" / NAMES[1], "'third edition'")
+    write(clone / "notebooks/03_advantages.ipynb", "'a new chapter'")
     commit(clone)
-    assert copies.update(kd.parent) == {f"notebooks/{NAMES[0]}": "kept"}
+    new = {f"notebooks/{NAMES[1]}": "kept", "notebooks/03_advantages.ipynb": "new"}
+    assert copies.update(kd.parent) == new
+    for path, said in ((first, "written before"), (beside, "I went on here"), (own, "notes")):
+        assert sources(path) == [f"'{said}'"]
+    assert sources(kd / "01_principle.new.new.ipynb") == ["'third edition'"]
 
 
 @pytest.mark.parametrize("git", [True, False])
@@ -203,26 +194,25 @@ def test_fresh_in_a_copy(clone, tmp_path):
     assert "no working copy" in fresh("01", "--copy", tmp_path / "elsewhere").output
 
 
-def test_lab_opens_the_copy_and_says_what_was_kept(clone, tmp_path, monkeypatch):
-    copies.update(tmp_path / "kd")
-    write(tmp_path / "kd" / "notebooks" / NAMES[1], "'mine'")
+def test_lab_opens_the_copy_and_says_what_was_kept(clone, kd, tmp_path, monkeypatch):
+    copies.update(kd.parent)
+    write(kd / NAMES[1], "'mine'")
     write(clone / "notebooks" / NAMES[1], "'second edition'")
     commit(clone)
-    seen, run = {}, subprocess.run
+    seen, run = [], subprocess.run
 
     def fake(command, **options):
-        if "jupyterlab" not in command:
-            return run(command, **options)
-        seen.update(command=command, **options)
-        return run([sys.executable, "-c", ""])
+        seen.append((command, options))
+        return run([sys.executable, "-c", ""] if "jupyterlab" in command else command, **options)
 
     monkeypatch.setattr(subprocess, "run", fake)
     done = CliRunner().invoke(app, ["lab", "--copy", str(tmp_path / "kd"), "--no-browser"])
     assert done.exit_code == 0, done.output
     [sentence] = done.output.splitlines()
     assert "has your changes and stays" in sentence and "01_principle.new.ipynb" in sentence
-    assert f"--ServerApp.root_dir={tmp_path / 'kd'}" in seen["command"]
-    assert seen["command"][-1] == "--no-browser" and seen["cwd"] == tmp_path / "kd"
+    command, options = seen[-1]
+    assert f"--ServerApp.root_dir={tmp_path / 'kd'}" in command
+    assert command[-1] == "--no-browser" and options["cwd"] == tmp_path / "kd"
 
 
 def test_the_copy_of_this_course_has_no_broken_link_and_imports_kdlab(tmp_path):

@@ -35,8 +35,12 @@ def test_a_record_holds_every_measurement(found):
     assert abs(row["accuracy"] - row["accuracy torch"]) <= 0.02
     assert abs(row["accuracy"] - row["accuracy int8"]) < 1
     for form in ("float32", "int8"):
-        assert len(row[form]["latency"]) == 4 and row[form]["bytes"] > 1000
-        assert row[form]["alone"]["peak MB"] > 10
+        assert row[form]["bytes"] > 1000
+        alone = row[form]["alone"]
+        assert 10 < alone["runtime MB"] <= alone["peak MB"] < 400 and alone["frames/s"] > 0
+        for (call, took), batch in zip(row[form]["latency"].items(), (1, 1, 64, 64), strict=True):
+            assert call.startswith(f"batch {batch},") and 0 < took["p50"] <= took["p95"]
+            assert took["images/s"] == pytest.approx(1e3 * batch / took["p50"])
     assert row["int8"]["bytes"] < row["float32"]["bytes"]
     assert found["command"].startswith("python -m kdlab deploy")
 

@@ -7,6 +7,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from kdlab.files import ROOT, environment
@@ -18,16 +19,13 @@ pytestmark = pytest.mark.usefixtures("file")
 
 
 def python(code: str) -> subprocess.Popen:
-    command = [sys.executable, "-u", "-c", code]
+    command = [sys.executable, "-u", "-c", f"from kdlab.interview import progress\n{code}"]
     return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
 
 
-def test_reading_makes_no_file(file):
+def test_answers_come_back_as_they_were_given_and_reading_makes_no_file(file, at):
     assert progress.answer_log() == progress.interviews() == [] and progress.cards() == {}
     assert not file.parent.exists()
-
-
-def test_answers_come_back_as_they_were_given(at):
     at(NOON)
     progress.record_answer("a", 3)
     progress.record_interview(30, 0.5, {"correct": 2})
@@ -45,8 +43,6 @@ def test_a_grade_out_of_range_is_refused_and_nothing_is_written(grade):
 
 
 def test_the_file_is_in_the_users_data_folder(monkeypatch):
-    import platformdirs
-
     monkeypatch.delenv("KDLAB_PROGRESS")
     path = progress.progress_file()
     assert path.parent == Path(platformdirs.user_data_dir("kdlab", appauthor=False))
@@ -55,10 +51,7 @@ def test_the_file_is_in_the_users_data_folder(monkeypatch):
 
 @pytest.mark.parametrize("pause", [0.0, 0.013, 0.031])
 def test_kill_9_in_the_middle_of_writing_loses_at_most_the_last_answer(pause):
-    writer = python(
-        "from kdlab.interview import progress\n"
-        "for n in range(100000): progress.record_answer(f'card-{n}', 3); print(n)"
-    )
+    writer = python("for n in range(100000): progress.record_answer(f'card-{n}', 3); print(n)")
     seen = [int(writer.stdout.readline()) for _ in range(20)]
     time.sleep(pause)
     writer.kill()
@@ -74,13 +67,11 @@ def test_kill_9_in_the_middle_of_writing_loses_at_most_the_last_answer(pause):
 
 
 def test_two_processes_write_at_once(file):
-    told = "for n in range(150): progress.record_answer('{}', 1 + n % 4)"
-    code = "from kdlab.interview import progress\n" + told
+    code = "for n in range(150): progress.record_answer('{}', 1 + n % 4)"
     writers = [python(code.format(name)) for name in "xy"]  # both make the file, too
     assert [writer.wait(60) for writer in writers] == [0, 0]
-    given = progress.answer_log()
-    for name in "xy":
-        assert [a.grade for a in given if a.item == name] == [1 + n % 4 for n in range(150)]
+    grades = [[a.grade for a in progress.answer_log() if a.item == name] for name in "xy"]
+    assert grades == [[1 + n % 4 for n in range(150)]] * 2
 
 
 def old_file(path: Path, version: int) -> None:
@@ -103,8 +94,7 @@ def old_file(path: Path, version: int) -> None:
 
 def test_a_file_of_the_last_version_is_read_as_it_is_and_goes_on(file):
     old_file(file, 3)
-    later = NOON + timedelta(microseconds=500)
-    before = file.read_bytes()
+    later, before = NOON + timedelta(microseconds=500), file.read_bytes()
     assert progress.answer_log() == [("a", NOON, 3, "card"), ("b", later, 1, "mock")]
     assert progress.interviews() == [(NOON, 30.0, 0.5, {"clear": 3})]
     assert progress.cards()["b"] == progress.reschedule(None, 1, later)
@@ -124,18 +114,15 @@ def test_a_file_of_another_version_is_refused_in_one_sentence_and_not_touched(fi
     assert file.read_bytes() == before
 
 
-def test_a_file_that_is_no_database_is_one_clear_sentence_and_stays(file):
-    file.parent.mkdir(parents=True)
+def test_what_is_no_database_is_one_clear_sentence_and_stays(file):
+    file.mkdir(parents=True)
+    with pytest.raises(progress.ProgressError, match="cannot be used"):
+        progress.answer_log()
+    file.rmdir()
     file.write_text("my notes, " * 200)
     with pytest.raises(progress.ProgressError, match="cannot be used .*KDLAB_PROGRESS"):
         progress.record_answer("a", 3)
     assert file.read_text().startswith("my notes")
-
-
-def test_a_folder_in_the_files_place_is_one_clear_sentence(file):
-    file.mkdir(parents=True)
-    with pytest.raises(progress.ProgressError, match="cannot be used"):
-        progress.answer_log()
 
 
 def due_in(grades, gap=timedelta(0)):
@@ -176,11 +163,3 @@ def test_recall_falls_with_time_and_is_zero_for_the_unseen(at):
 def test_a_clock_set_back_changes_no_order():
     card = progress.reschedule(progress.reschedule(None, 3, NOON), 3, NOON - 5 * DAY)
     assert card.last_review == NOON and card.due > NOON
-
-
-def test_a_thousand_answers_are_replayed_at_once():
-    given = [progress.Answer(f"card-{n % 150}", NOON + n * DAY / 50, 3, "card")
-             for n in range(1000)]  # fmt: skip
-    clock = time.process_time()
-    assert len(progress.cards(given)) == 150
-    assert time.process_time() - clock < 1
