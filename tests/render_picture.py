@@ -5,6 +5,7 @@ The answer is asked of the recorded experiment's own teacher, the result is read
 """
 
 import io
+import statistics
 from typing import NamedTuple
 
 import torch
@@ -43,7 +44,7 @@ def story() -> Story:
         logits = teacher(data.normalise(shown, images))[0].float()
     soft = soften(logits, settings["temperature"])
     order = soft.argsort(descending=True)[:SHOWN].tolist()
-    means = (sum(v) / len(v) for v in (records.values(runs, arm) for arm in (CONTROL, ARM)))
+    means = (statistics.fmean(records.values(runs, arm)) for arm in (CONTROL, ARM))
     gap = records.compare(RECORD, ARM, CONTROL).gap
     answer = {images.classes[k]: soft[k].item() for k in order}
     return Story(shown[0], answer, settings["temperature"], *means, gap)
@@ -56,9 +57,8 @@ def named(name: str, language: str) -> str:
 def describe(told: Story, language: str) -> str:
     """The picture in a sentence or two: its alternative text."""
     shares = [f"{named(name, language)} {share:.0%}" for name, share in told.answer.items()]
-    gap, told = told.gap, told._asdict()
+    gap, told = told.gap, told._asdict() | {"name": named(next(iter(told.answer)), language)}
     told |= {"gap": gap.mean, "low": gap.low, "high": gap.high, "seeds": gap.pairs}
-    told["name"] = named(next(iter(told["answer"])), language)
     told["answer"] = ("、" if language == "zh" else ", ").join(shares)
     return say("picture.alt", language, **told)
 
@@ -91,20 +91,18 @@ def draw(told: Story, language: str) -> bytes:
     bars.spines[:].set_visible(False)
     write(0.3, 0.07, say("picture.soft", language, t=told.temperature), "0.4")
 
-    arms = (("control", told.control, "student"), ("arm", told.arm, "distilled"))
-    for n, (arm, value, role) in enumerate(arms):
+    gap, number = told.gap, {"fontsize": 44, "fontweight": "bold"}
+    for n, (arm, role) in enumerate({"control": "student", "arm": "distilled"}.items()):
         write(0.67, 0.76 - 0.265 * n, say(f"picture.{arm}", language), "0.4")
-        number = {"fontsize": 44, "fontweight": "bold"}
-        write(0.67, 0.635 - 0.265 * n, f"{value:.1f}%", COLOURS[role], **number)
-    gap = told.gap
+        value = f"{getattr(told, arm):.1f}%"
+        write(0.67, 0.635 - 0.265 * n, value, COLOURS[role], **number)
     write(0.67, 0.19, say("picture.gain", language, gap=gap.mean), fontweight="bold")
     write(0.67, 0.07, say("picture.interval", language, low=gap.low, high=gap.high), "0.4")
 
     out, about = io.BytesIO(), PngImagePlugin.PngInfo()
     about.add_itxt("Description", describe(told, language))
-    Image.open(io.BytesIO(fewer_colours(drawing._repr_png_()[0]))).save(
-        out, "PNG", optimize=True, pnginfo=about
-    )
+    picture = Image.open(io.BytesIO(fewer_colours(drawing._repr_png_()[0])))
+    picture.save(out, "PNG", optimize=True, pnginfo=about)
     return out.getvalue()
 
 

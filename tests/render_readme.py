@@ -16,12 +16,7 @@ from kdlab.desk.course import find
 from kdlab.files import NOTEBOOKS, ROOT
 from kdlab.words import say, wordbook
 
-PAGES = {
-    "README.md": "en",
-    "README.zh.md": "zh",
-    "RESULTS.md": "en",
-    "data/README.md": "en",
-}
+PAGES = {"README.md": "en", "README.zh.md": "zh", "RESULTS.md": "en", "data/README.md": "en"}
 HEADLINES = {  # the key of its title -> record, control, arm, metric
     "few errors": ("trio", "labels", "distilled", "errors"),
     "few labels": ("small-data", "CNN: 1000 labels", "CNN: teacher of 1000 labels", "accuracy"),
@@ -29,19 +24,21 @@ HEADLINES = {  # the key of its title -> record, control, arm, metric
     "no teacher": ("leaderboard", "labels", "labels, twice as long", "accuracy"),
     "attacked": ("robust", "adversarial training", "soft targets", "robust"),
 }
+METRICS = {  # of records that are about another one than accuracy, or errors on MNIST
+    "bench": ("seconds", "seconds", 1),
+    "robust": ("robust", "accuracy under PGD-20 in %", 2),
+    "verification": ("tar", "TAR at FAR 1% in %", 2),
+}
 
 
 def chapters(language: str) -> str:
     """The chapter map: titles, promises and times from the notebooks."""
     lines = [say("readme.chapters", language)]
     for path in find():
-        if "." in path.stem:  # kept by a learner
-            continue
         cells = nbformat.read(path, as_version=4).cells
-        title = re.search(r"^# \w+ · (.+)$", cells[0].source, re.MULTILINE).group(1)
-        promise = re.search(r"^> (.+)$", cells[0].source, re.MULTILINE).group(1)
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-        time = re.search(r"\*\*Time:\*\* (.+)", text).group(1)
+        marks = (r"# \w+ · (.+)$", "> (.+)$", r".*\*\*Time:\*\* (.+)")
+        title, promise, time = (re.search(f"(?m)^{mark}", text)[1] for mark in marks)
         number, link = path.name[:2], f"notebooks/{path.name}"
         if language == "en":
             lines.append(f"| {number} | [{title}]({link}) | {promise} | {time} |")
@@ -97,27 +94,19 @@ def in_order() -> list[str]:
 
 def results(language: str) -> str:
     """One row an arm of each record, against its control."""
-    lines = [
-        "| experiment | control | arm | difference, paired (95% interval) | seeds |",
-        "|---|---|---|---|---|",
-    ]
+    columns = "experiment", "control", "arm", "difference, paired (95% interval)", "seeds"
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for name in in_order():
         declared = name in (*plans.EXPERIMENTS, "bench")
         if not declared or name.endswith("-tuning"):  # one chose something, and concludes nothing
             continue
         record = records.read(name)
-        runs, settings = record["runs"], record["settings"]
+        runs = record["runs"]
         if any("unseen" in run for run in runs):
             lines += unseen(record)
             continue
-        metric, unit, digits = "accuracy", "accuracy in %", 2
-        if name == "bench":
-            metric, unit, digits = "seconds", "seconds", 1
-        elif name == "robust":
-            metric, unit = "robust", "accuracy under PGD-20 in %"
-        elif name == "verification":
-            metric, unit = "tar", "TAR at FAR 1% in %"
-        elif "mnist" in str(settings):
+        metric, unit, digits = METRICS.get(name, ("accuracy", "accuracy in %", 2))
+        if name not in METRICS and "mnist" in str(record["settings"]):
             metric, unit, digits = "errors", "test errors", 1
         title = f"{record['title']} ({unit})"
         for control, arm in compared(name, runs, metric):
@@ -150,25 +139,26 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
         taught = "own teacher", "larger teacher"
         return [(f"{n} bits: labels", f"{n} bits: {by}") for n in (4, 2) for by in taught]
     control, *others = dict.fromkeys(run["arm"] for run in runs)
+
+    def best(arms: list[str]) -> str:
+        return max(arms, key=lambda a: statistics.mean(records.values(runs, a, metric)))
+
     if name == "robust":
         control, others = "adversarial training", ["labels", "soft targets", "ARD", "RSLAD"]
-    if name == "leaderboard":
-        taught = [a for a in others if "labels" not in a and "targets" not in a]
-        best = max(taught, key=lambda a: statistics.mean(records.values(runs, a, metric)))
-        others = ["soft targets", best, "labels, twice as long", "soft targets, twice as long"]
-    if len(others) > 4:  # a grid: the best one
-        others = [max(others, key=lambda a: statistics.mean(records.values(runs, a, metric)))]
+    elif name == "leaderboard":
+        taught = best([a for a in others if "labels" not in a and "targets" not in a])
+        others = ["soft targets", taught, "labels, twice as long", "soft targets, twice as long"]
+    elif len(others) > 4:  # a grid
+        others = [best(others)]
     return [(control, arm) for arm in others]
 
 
 def unseen(record: dict) -> list[str]:
     """Rows of the digits that a student never saw: wrong before and after the shift."""
-    lines, runs, after_shift = [], record["runs"], "unseen errors shifted"
+    lines, runs, metrics = [], record["runs"], ("unseen errors", "unseen errors shifted")
     for arm in dict.fromkeys(run["arm"] for run in runs):
-        before, after = (
-            records.values(runs, arm, metric) for metric in ("unseen errors", after_shift)
-        )
-        gap = interval(record["name"], arm, arm, after_shift, 1, of="unseen errors")
+        before, after = (records.values(runs, arm, metric) for metric in metrics)
+        gap = interval(record["name"], arm, arm, metrics[1], 1, of=metrics[0])
         total = records.values(runs, arm, "unseen")[0]
         lines.append(
             f"| {record['title']} (errors on the {total:,} unseen test images) "
@@ -188,10 +178,9 @@ def provenance(language: str) -> str:
 
 def teacher_table(language: str) -> str:
     """The teachers by their cards."""
-    lines = [
-        "| teacher | parameters | trained on | test errors | accuracy | file, kB | seconds | on |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    columns = "teacher", "parameters", "trained on", "test errors", "accuracy", "file, kB"
+    columns += "seconds", "on"
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for name in teachers.trained_teachers():
         card, weights = teachers.card(name), teachers.teacher_files(name)[0]
         machine = card["machine"]
@@ -211,14 +200,8 @@ def picture(language: str) -> str:
     return f"![{described}]({render_picture.FILES[language]})"
 
 
-BLOCKS = {
-    "picture": picture,
-    "chapters": chapters,
-    "headlines": headlines,
-    "results": results,
-    "records": provenance,
-    "teachers": teacher_table,
-}
+BLOCKS = {"picture": picture, "chapters": chapters, "headlines": headlines}
+BLOCKS |= {"results": results, "records": provenance, "teachers": teacher_table}
 
 
 def render(text: str, language: str = "en") -> str:

@@ -17,10 +17,7 @@ PYTEST = ["pytest", "-q", "-ra", "-n", str(WORKERS), "--dist", "loadfile"]
 NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=1800"]
 # the Chinese edition has the English one's code, to the letter (tests/test_editions.py)
 NBVAL += ["--ignore-glob=*.mine*.ipynb", "--ignore=notebooks/zh"]
-CHAPTERS = [
-    "notebooks",
-    *(f"notebooks/zh/{name}.ipynb" for name in ("00_start_here", "08_summary")),
-]
+CHAPTERS = "notebooks", "notebooks/zh/00_start_here.ipynb", "notebooks/zh/08_summary.ipynb"
 
 
 def step(title: str, arguments: list[str]) -> bool:
@@ -40,9 +37,8 @@ def counts(report: Path) -> tuple[int, int, int]:
     if not report.exists():
         return 0, 1, 0
     suite = ElementTree.parse(report).getroot().find("testsuite")
-    total, failed, errors, skipped = (
-        int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")
-    )
+    names = "tests", "failures", "errors", "skipped"
+    total, failed, errors, skipped = (int(suite.get(name)) for name in names)
     return total - failed - errors - skipped, failed + errors, skipped
 
 

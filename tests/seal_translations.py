@@ -29,20 +29,16 @@ def texts(node, name: str) -> Iterator[tuple[str, dict]]:
     """Every bilingual text below a node, with its name: item id or chapter, then the fields."""
     if isinstance(node, dict) and any(isinstance(node.get(code), str) for code in LANGUAGES):
         yield name, node
-    elif isinstance(node, dict):
-        for key, child in node.items():
+    elif isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
             yield from texts(child, f"{name}/{key}")
-    elif isinstance(node, list):
-        for n, child in enumerate(node):
-            yield from texts(child, f"{name}/{n}")
 
 
 def cells(chapter: str) -> Iterator[tuple[str, dict]]:
     """Every Markdown cell that both editions of a chapter have, by chapter and cell id."""
-    editions = (NOTEBOOKS / chapter, NOTEBOOKS / "zh" / chapter)
     english, chinese = (
         {c.id: c.source for c in nbformat.read(path, 4).cells if c.cell_type == "markdown"}
-        for path in editions
+        for path in (NOTEBOOKS / chapter, NOTEBOOKS / "zh" / chapter)
     )
     for name in english.keys() & chinese.keys():
         yield f"{chapter[:-6]}#{name}", {"en": english[name], "zh": chinese[name]}
@@ -50,26 +46,20 @@ def cells(chapter: str) -> Iterator[tuple[str, dict]]:
 
 def current() -> Seals:
     """The seals that the bank's texts would have now."""
-    found = {}
+    known = []
     for chapter in bank.chapters():
         whole = bank.chapter_bank(chapter)
-        parts = [({k: whole[k] for k in ("title", "seed") if k in whole}, chapter)]
-        parts += [(item, item["id"]) for item in whole["items"]]
-        for part, name in parts:
-            for place, text in texts(part, name):
-                found[place] = seal(text)
-    for path in (NOTEBOOKS / "zh").glob("*.ipynb"):
-        for place, text in cells(path.name):
-            if text["en"] != text["zh"]:  # otherwise it is not rendered yet
-                found[place] = seal(text)
-    return dict(sorted(found.items()))
+        known += texts({k: whole[k] for k in ("title", "seed") if k in whole}, chapter)
+        known += (told for item in whole["items"] for told in texts(item, item["id"]))
+    for path in (NOTEBOOKS / "zh").glob("*.ipynb"):  # a cell that is alike is not rendered yet
+        known += (told for told in cells(path.name) if told[1]["en"] != told[1]["zh"])
+    return {name: seal(text) for name, text in sorted(known, key=lambda told: told[0])}
 
 
 def one_sided(old: Seals, new: Seals) -> dict[str, str]:
     """Texts of which one language changed alone: {name: "en" or "zh"}."""
     both = sorted(old.keys() & new.keys())
-    found = {name: changed_alone(old[name], new[name]) for name in both}
-    return {name: code for name, code in found.items() if code}
+    return {name: code for name in both if (code := changed_alone(old[name], new[name]))}
 
 
 def stale(old: Seals, new: Seals, same: tuple[str, ...] = ()) -> list[str]:

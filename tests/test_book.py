@@ -6,8 +6,10 @@ import sys
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from kdlab import records
+from kdlab.desk import course
 from kdlab.files import NOTEBOOKS, ROOT
 from kdlab.interview import bank
 from kdlab.methods import METHODS
@@ -18,15 +20,8 @@ MARK = re.compile(r"^% kd:(\[.*\])$", re.MULTILINE)
 FIRST = NOTEBOOKS / "01_principle.ipynb"
 
 
-def notebook(*cells):
-    return nbformat.v4.new_notebook(cells=list(cells))
-
-
 def ids(text):
     return [json.loads(found)[0] for found in MARK.findall(text)]
-
-
-# ---------------------------------------------------------------- links
 
 
 @pytest.mark.parametrize(
@@ -69,9 +64,6 @@ def test_a_function_is_linked_to_its_line():
     assert links.definition("kdlab.no_such.name") == ""
 
 
-# ---------------------------------------------------------------- chapters
-
-
 def test_each_block_of_a_cell_has_an_id():
     text = "A word.\n\n## One\n\n```python\n# no heading\n```\n\n## Two\n"
     assert ids(chapters.anchored(text, "cell")) == ["cell", "cell-2", "cell-3"]
@@ -88,48 +80,40 @@ def test_a_chapter_keeps_its_cells_and_its_panel_is_alive(language):
     shown = [o.data for c in made.cells for o in c.get("outputs", ()) if "data" in o]
     alive = [data["text/html"] for data in shown if "kdlab-panel" in data.get("text/html", "")]
     assert len(alive) == 1 and f'"language":"{language}"' in alive[0]
-
-
-def test_figures_have_an_alternative_text():
-    for path in sorted(NOTEBOOKS.glob("[0-9A]*.ipynb")):
-        for cell in chapters.chapter(path, "en").cells:
-            if any("image/png" in output.get("data", ()) for output in cell.get("outputs", ())):
-                assert len(cell.metadata["mystnb"]["image"]["alt"]) > 40, cell.id
+    drawn = [
+        c for c in made.cells for o in c.get("outputs", ()) if "image/png" in o.get("data", ())
+    ]
+    assert len(drawn) > 3 and all(len(c.metadata.mystnb.image.alt) > 20 for c in drawn)
 
 
 def test_a_chapter_that_was_not_run_is_named(tmp_path):
-    nbformat.write(notebook(nbformat.v4.new_code_cell("1 + 1")), tmp_path / "01_new.ipynb")
+    nbformat.write(new_notebook(cells=[new_code_cell("1 + 1")]), tmp_path / "01_new.ipynb")
     with pytest.raises(ValueError, match=r"01_new.ipynb was not run: .*course 01 --write"):
         chapters.chapter(tmp_path / "01_new.ipynb", "en")
 
 
 def test_a_stale_edition_is_named_and_a_missing_one_told(tmp_path):
     """What makes one stale: tests/test_editions.py."""
-    ran = nbformat.v4.new_output("stream", name="stdout", text="2\n")
-    english = notebook(
-        nbformat.v4.new_markdown_cell("# 01", id="title"),
-        nbformat.v4.new_code_cell("print(1 + 1)", id="sum", outputs=[ran]),
-    )
-    path = tmp_path / "01_new.ipynb"
-    nbformat.write(english, path)
+
+    def write(place, title, source):
+        sum_ = new_code_cell(source, id="sum", outputs=[new_output("stream", text="2\n")])
+        made = new_notebook(cells=[new_markdown_cell(title, id="title"), sum_])
+        nbformat.write(made, place / "01_new.ipynb")
+
+    path, zh = tmp_path / "01_new.ipynb", tmp_path / "zh"
+    write(tmp_path, "# 01", "print(1 + 1)")
     assert "暂时还没有中文版" in chapters.chapter(path, "zh").cells[1].source
-    chinese = notebook(nbformat.v4.new_markdown_cell("# 01 中文", id="title"), english.cells[1])
-    (tmp_path / "zh").mkdir()
-    nbformat.write(chinese, tmp_path / "zh" / path.name)
+    zh.mkdir()
+    write(zh, "# 01 中文", "print(1 + 1)")
     assert len(chapters.chapter(path, "zh").cells) == 2
-    chinese.cells[1].source = "print(2)"
-    nbformat.write(chinese, tmp_path / "zh" / path.name)
+    write(zh, "# 01 中文", "print(2)")
     with pytest.raises(ValueError, match="gone stale"):
         chapters.chapter(path, "zh")
 
 
-# ---------------------------------------------------------------- the other pages
-
-
 @pytest.fixture(scope="module", params=LANGUAGES)
 def made(request):
-    names = [path.stem for path in sorted(NOTEBOOKS.glob("[0-9A]*.ipynb"))]
-    found = pages.pages(request.param, names)
+    found = pages.pages(request.param, [path.stem for path in course.find()])
     return request.param, {name: links.relink(text) for name, text in found}
 
 
@@ -143,11 +127,9 @@ def test_every_item_method_and_record_has_its_place(made):
 
 
 def test_answers_are_hidden_in_both_languages(made):
-    language, found = made
-    page = found["bank/01_principle"]
-    for code in LANGUAGES:
-        assert page.count(f'<div class="said" lang="{code}">') == len(ids(page)) - 1
-    assert page.count("<details><summary>") == 2 * (len(ids(page)) - 1)
+    page = made[1]["bank/01_principle"]
+    shown = [page.count(f'<div class="said" lang="{code}">') for code in LANGUAGES]
+    assert shown == 2 * [len(ids(page)) - 1] and page.count("<details><summary>") == sum(shown)
 
 
 def test_a_method_says_where_it_is_from_and_how_it_did(made):
@@ -161,14 +143,12 @@ def test_a_method_says_where_it_is_from_and_how_it_did(made):
 
 
 def test_every_method_is_checked_somewhere(made):
-    for name, page in made[1].items():
-        if name.startswith("methods/") and name != "methods/index":
-            assert "source/tests/" in page, name
+    methods = {name: page for name, page in made[1].items() if name.startswith("methods/")}
+    assert all("source/tests/" in methods[name] for name in methods.keys() - {"methods/index"})
 
 
 def test_a_record_says_how_it_was_made(made):
-    page = made[1]["records/leaderboard"]
-    record = records.read("leaderboard")
+    page, record = made[1]["records/leaderboard"], records.read("leaderboard")
     for told in (record["command"], record["commit"], record["date"], records.chip(record), "±"):
         assert told in page
 
@@ -183,9 +163,6 @@ def test_search_splits_both_languages():
     hooks = pytest.importorskip("kdlab.publish.book.hooks", reason="the builder is not installed")
     pieces = hooks.Search({}).split("暗知识 is dark_knowledge，温 T2")
     assert pieces == ["暗知", "知识", "is", "dark_knowledge", "温", "T2"]
-
-
-# ---------------------------------------------------------------- what is missing
 
 
 def test_without_its_builder_the_last_book_stays(tmp_path, monkeypatch):

@@ -14,11 +14,10 @@ from kdlab.show import checks
 
 def text_kl(p, q, length):
     """Over all V ** length texts, one by one."""
-    p, q = p.log_softmax(1), q.log_softmax(1)
-    total = 0
+    total, models = 0, (p.log_softmax(1), q.log_softmax(1))
     for text in itertools.product(range(len(p)), repeat=length):
         steps = list(zip((0, *text), text, strict=False))
-        of_p, of_q = (sum(model[step] for step in steps) for model in (p, q))
+        of_p, of_q = (sum(model[step] for step in steps) for model in models)
         total = total + of_p.exp() * (of_p - of_q)
     return total
 
@@ -27,25 +26,27 @@ def to_go(s, p):
     return torch.stack([(s - p)[:, t:].sum(1) for t in range(s.shape[1])], 1)
 
 
+def stub(*case, **options):
+    raise NotImplementedError
+
+
 CHECKS = {name[6:]: check for name, check in vars(checks).items() if name.startswith("check_")}
 
 
-def mistakes(check):
+def mistakes(name, check):
     """What a check knows: its hints, each with a function that makes the mistake."""
 
-    def hints_of(*case, **options):
-        hints.extend(check.__wrapped__(*case, **options)[1])
-        raise NotImplementedError
+    def remember(*case, **options):
+        known.update(check.__wrapped__(*case, **options)[1])
+        stub()
 
-    hints = []
-    check(hints_of)
-    return {
-        hint: lambda *case, hint=hint, **options: check.__wrapped__(*case, **options)[1][hint]
-        for hint in hints
-    }
+    known = {}
+    check(remember)
+    for hint in known:
+        yield name, hint, lambda *case, hint=hint, **more: check.__wrapped__(*case, **more)[1][hint]
 
 
-MISTAKES = [(name, *made) for name, check in CHECKS.items() for made in mistakes(check).items()]
+MISTAKES = [made for name, check in CHECKS.items() for made in mistakes(name, check)]
 FURTHER = [  # what every check says without a mistake of its own
     ("soften", lambda z, t: (z / t).exp() / (z / t).exp().sum(1, keepdim=True), "NaN; the exp of"),
     ("entropy", lambda p: -(p * p.log()).nansum(), r"must have shape \[1\], yours has \[\]"),
@@ -89,9 +90,6 @@ def test_any_other_answer_is_told_what_was_expected(name, wrong, told):
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_stub_is_not_done_yet(name, capsys):
-    def stub(*args, **options):
-        raise NotImplementedError
-
     CHECKS[name](stub)
     assert capsys.readouterr().out == f"{name}: not done yet.\n"
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -17,22 +16,25 @@ BLOCK = re.compile("```.*?```", re.DOTALL)
 EXACT = re.compile(r"\$\$?[^$]+\$\$?|`[^`]+`|arXiv:[\d.]+\d|\d+[.,]\d+%?|\d+%")
 
 
-def pairs(path: Path) -> list[tuple]:
+def editions_of(path):
+    return [nbformat.read(place, 4) for place in (NOTEBOOKS / path.name, path)]
+
+
+def pairs(path):
     """The Markdown cells of both editions side by side."""
-    english, chinese = (nbformat.read(place, 4) for place in (NOTEBOOKS / path.name, path))
-    there = {cell.id: cell for cell in chinese.cells}
-    return [(c, there[c.id]) for c in english.cells if c.cell_type == "markdown" and c.id in there]
+    english, chinese = ({c.id: c for c in made.cells} for made in editions_of(path))
+    shared = [name for name in english if name in chinese]
+    return [(english[n], chinese[n]) for n in shared if english[n].cell_type == "markdown"]
 
 
-def exact(text: str) -> set[str]:
+def exact(text):
     """Formulas, code, and numbers that are written in digits."""
     return set(BLOCK.findall(text)) | set(EXACT.findall(BLOCK.sub("", text)))
 
 
 @each_chapter
 def test_every_cell_has_its_chinese(path):
-    both = [nbformat.read(place, 4) for place in (NOTEBOOKS / path.name, path)]
-    assert list(editions.unlike(*both, path.stem)) == []
+    assert list(editions.unlike(*editions_of(path), path.stem)) == []
 
 
 @each_chapter
@@ -44,13 +46,11 @@ def test_formulas_code_and_numbers_are_those_of_the_english_text(path):
 
 @each_chapter
 def test_the_minutes_are_those_of_the_english_edition(path):
-    english, chinese = (
-        [re.findall(r"\d+", line) for cell in cells for line in re.findall(word, cell.source)]
-        for word, cells in zip(
-            (r"\*\*Time:.*", r"\*\*用时：.*"), zip(*pairs(path), strict=True), strict=True
-        )
-    )
-    assert english == chinese != []
+    told = []
+    for cells, word in zip(zip(*pairs(path), strict=True), ("Time:", "用时："), strict=True):
+        lines = re.findall(rf"\*\*{word}.*", "\n".join(cell.source for cell in cells))
+        told.append([re.findall(r"\d+", line) for line in lines])
+    assert told[0] == told[1] != []
 
 
 @each_chapter
@@ -61,12 +61,10 @@ def test_links_lead_where_the_english_ones_lead(path):
         one, other = (re.findall(r"\]\(([^)\s]+)\)", c.source) for c in (english, chinese))
         here, there = ([link for link in links if link[0] == "#"] for links in (one, other))
         assert len(here) == len(there) and set(there) <= anchors, english.id
-        rest = {link for link in other if link[0] != "#"}
-        files = {link for link in rest if "://" not in link}
-        plain = [{re.sub(r"^((\.\./)+|zh/)", "", link) for link in some if link[0] != "#"}
-                 for some in (one, rest)]  # fmt: skip
+        here, there = ({link for link in links if link[0] != "#"} for links in (one, other))
+        plain = [{re.sub(r"^((\.\./)+|zh/)", "", link) for link in some} for some in (here, there)]
         assert plain[0] == plain[1], english.id
-        for link in files:
+        for link in (link for link in there if "://" not in link):
             assert (path.parent / link.split("#")[0]).exists(), f"{english.id}: {link}"
 
 
@@ -87,11 +85,10 @@ def test_one_execution_shows_both_languages(tmp_path):
         "later": "print('better' in found)",
     }
     cells = [new_code_cell(source, id=name) for name, source in sources.items()]
-    notebook = new_notebook(cells=[*cells, new_markdown_cell("Done.", id="end")])
-    path = tmp_path / "01_two.ipynb"
-    nbformat.write(notebook, path)
+    cells.append(new_markdown_cell("Done.", id="end"))
+    nbformat.write(new_notebook(cells=cells), tmp_path / "01_two.ipynb")
     shown = {}
-    ran, chapter = course.run_notebook(path, chinese=shown)
+    ran, chapter = course.run_notebook(tmp_path / "01_two.ipynb", chinese=shown)
     assert chapter.error is None
     said = {c.id: c.outputs[0].text.split() for c in ran.cells if c.get("outputs")}
     again = {name: outputs[0].text.split() for name, outputs in shown.items()}
@@ -108,11 +105,11 @@ def test_one_execution_shows_both_languages(tmp_path):
 
 
 def test_an_english_text_that_changed_alone_makes_its_chinese_stale(tmp_path, monkeypatch):
-    seals = tmp_path / "seals.json"
-    monkeypatch.setattr(editions, "SEALS", seals)
-    seals.write_text(json.dumps({"01_two#end": editions.seal({"en": "Done.", "zh": "完。"})}))
+    monkeypatch.setattr(editions, "SEALS", tmp_path / "seals.json")
+    before = {"01_two#end": editions.seal({"en": "Done.", "zh": "完。"})}
+    editions.SEALS.write_text(json.dumps(before))
 
-    def told(english: str, chinese: str) -> list[str]:
+    def told(english, chinese):
         both = [new_notebook(cells=[new_markdown_cell(x, id="end")]) for x in (english, chinese)]
         return list(editions.unlike(*both, "01_two"))
 
@@ -122,8 +119,7 @@ def test_an_english_text_that_changed_alone_makes_its_chinese_stale(tmp_path, mo
 
 def test_words_in_a_cell_that_trains_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(editions, "MOST_SECONDS", 0)
-    path = tmp_path / "01_slow.ipynb"
     cell = new_code_cell("from kdlab.words import say\nsay('verdict.better')", id="slow")
-    nbformat.write(new_notebook(cells=[cell]), path)
-    _, chapter = course.run_notebook(path, chinese={})
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "01_slow.ipynb")
+    _, chapter = course.run_notebook(tmp_path / "01_slow.ipynb", chinese={})
     assert "cell slow took 0 s once more for its words" in chapter.error

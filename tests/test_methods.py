@@ -38,9 +38,14 @@ def run(method, teacher, given=None):
     student = net(student_for(method), 0)
     if method == "mutual learning":
         student = Peers(student, net("cnn3-16", 2))
-    goal = objective(method, student=student, teacher=teacher, data=DATA,
-                     hard_weight=float(method not in WHOLE),
-                     weight=METHODS[method].paper_weight)  # fmt: skip
+    goal = objective(
+        method,
+        student=student,
+        teacher=teacher,
+        data=DATA,
+        hard_weight=float(method not in WHOLE),
+        weight=METHODS[method].paper_weight,
+    )
     before = {k: v.clone() for k, v in goal.named_parameters()}
     adam = Optimizer("adam", 1e-3, 0.0)
     history = fit(student, DATA, goal, teacher=given, epochs=1, batch_size=32, optimizer=adam)
@@ -220,8 +225,12 @@ def test_turned_images_teach_the_student(method):
     student, teacher = net("cnn3-16"), freeze(net())
     goal, images = goal_of(method, teacher, hard_weight=0.0), torch.randn(8, 3, 32, 32)
     ours, theirs = (forward(m, images, ["flatten"])[1]["flatten"] for m in (student, teacher))
-    given = {"features": {"flatten": ours.detach()}, "teacher_features": {"flatten": theirs},
-             "student": student.eval(), "teacher": teacher}  # fmt: skip
+    given = {
+        "features": {"flatten": ours.detach()},
+        "teacher_features": {"flatten": theirs},
+        "student": student.eval(),
+        "teacher": teacher,
+    }
     torch.manual_seed(3)
     loss = goal(None, batch_for(torch.zeros(8, 10), **given)._replace(images=images))
     loss.backward()  # the plain view is held still: what is left is the turned one's

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from kdlab.files import BUILD, environment
+from kdlab.files import BUILD, environment, write_text
 
 PICTURES = BUILD / "browser"
 
@@ -23,31 +23,30 @@ def lab(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    url, progress, log = f"http://127.0.0.1:{port}", folder / "progress.sqlite3", folder / "log.txt"
     settings = environment(
-        KDLAB_PROGRESS=str(folder / "progress.sqlite3"),
+        KDLAB_PROGRESS=str(progress),
         JUPYTER_CONFIG_DIR=str(folder / "config"),
         JUPYTERLAB_SETTINGS_DIR=str(folder / "settings"),
         JUPYTERLAB_WORKSPACES_DIR=str(folder / "workspaces"),
     )
     settings.pop("MPLBACKEND", None)
-    news = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-    news.parent.mkdir(parents=True)
-    news.write_text('{"fetchNews": "false"}')
+    news = "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    write_text(folder / news, '{"fetchNews": "false"}')
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"),
         *("--ip=127.0.0.1", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}"),
         *("--LabApp.expose_app_in_browser=True", "--ServerApp.port_retries=0"),
     ]
-    log = (folder / "log.txt").open("w")
-    server = subprocess.Popen(command, env=settings, stdout=log, stderr=log, cwd=folder)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(url + "/api/status", server, folder / "log.txt")
-        yield SimpleNamespace(url=url, folder=folder, progress=folder / "progress.sqlite3")
-    finally:
-        server.terminate()
-        server.wait(30)
-        log.close()
+    with log.open("w") as said:
+        options = {"env": settings, "stdout": said, "stderr": said, "cwd": folder}
+        server = subprocess.Popen(command, **options)
+        try:
+            _wait_for(url + "/api/status", server, log)
+            yield SimpleNamespace(url=url, folder=folder, progress=progress)
+        finally:
+            server.terminate()
+            server.wait(30)
 
 
 def _wait_for(url: str, server: subprocess.Popen, log: Path, seconds: float = 90) -> None:
@@ -67,9 +66,9 @@ def run(chromium, lab):
     pages = []
 
     def opened(name: str, *cells: str, width: int = 1400, height: int = 1000):
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
         spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        notebook.metadata["kernelspec"] = spec
+        code = list(map(nbformat.v4.new_code_cell, cells))
+        notebook = nbformat.v4.new_notebook(cells=code, metadata={"kernelspec": spec})
         nbformat.write(notebook, lab.folder / f"{name}.ipynb")
         page = chromium.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(90_000)
@@ -90,11 +89,5 @@ def run(chromium, lab):
 @pytest.fixture
 def shot():
     """Keep a picture of a page under build/browser, to be looked at."""
-
-    def taken(page, name: str, **options) -> Path:
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        path = PICTURES / f"{name}.png"
-        page.screenshot(path=path, **options)
-        return path
-
-    return taken
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    return lambda page, name, **options: page.screenshot(path=PICTURES / f"{name}.png", **options)

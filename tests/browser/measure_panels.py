@@ -3,24 +3,17 @@
     python -m pytest -s tests/browser/measure_panels.py
 
 Prints a table: milliseconds of a frame from the change of a control to after it is painted (p50 and
-p95), and p95 of what the page's main thread ran for it, whatever else the machine does (Linux); the
-bytes of the panel's data in the course's notebooks (the most of several), its pixels of height, and
+p95), and p95 of what the page's main thread ran for it, whatever else the machine does (Linux); and
 whether the keyboard and the Chinese words work. Pictures go to build/browser.
 """
 
-import json
-import time
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
-from test_panels import PANELS, bundle
+from test_panels import PANELS
 
-from kdlab.files import NOTEBOOKS
-from kdlab.show.panels import MIME
-
-NAMES = tuple(PANELS)
+TIMES = "p50", "p95", "ran"
 FRAMES = 80
 TESTS = Path(__file__).parents[1]
 SETUP = f"""
@@ -73,68 +66,54 @@ def frames(browser, panel) -> tuple[float, float, float]:
     return *np.percentile(seen, [50, 95]), np.percentile(work, 95)
 
 
-def kind(alive: dict) -> tuple[str, ...]:
-    """What tells panels of one script apart: its name, and those of the controls."""
-    return alive["panel"], *(control["name"] for control in alive["controls"])
+def scroll(page, number: int, milliseconds: int):
+    """The panel of this cell, in sight and at rest."""
+    there = f"jupyterapp.shell.currentWidget.content.scrollToItem({number}, 'start')"
+    page.evaluate(f"() => {there}")
+    panel = page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{number}'] .kdlab-panel")
+    panel.wait_for()
+    page.wait_for_timeout(milliseconds)
+    return panel
 
 
-def sizes() -> dict[tuple[str, ...], int]:
-    """Bytes of each kind's data in the outputs of the notebooks, the most of several."""
-    found = {}
-    for path in NOTEBOOKS.glob("*.ipynb"):
-        for cell in nbformat.read(path, as_version=4).cells:
-            for output in cell.get("outputs", ()):
-                if alive := output.get("data", {}).get(MIME):
-                    text = json.dumps(alive, ensure_ascii=False, separators=(",", ":"))
-                    found[kind(alive)] = max(found.get(kind(alive), 0), len(text.encode()))
-    return found
+def keys_work(page, panel) -> bool:
+    """Whether keys move the first control, and leave the focus within the panel."""
+    first, states = panel.locator("input[type=range], select").first, set()
+    first.focus()
+    for key in ("Home", "ArrowRight" if first.get_attribute("type") else "ArrowDown"):
+        page.keyboard.press(key)
+        states.add(panel.evaluate("root => JSON.stringify(root.state)"))
+    kept = page.evaluate("() => document.activeElement.closest('.kdlab-panel') != null")
+    return len(states) == 2 and kept
 
 
 def test_measure(run, shot, chromium):
-    cells = [f"made[{name!r}] = PANELS[{name!r}]()\nmade[{name!r}]" for name in NAMES]
+    cells = [f"made[{name!r}] = PANELS[{name!r}]()\nmade[{name!r}]" for name in PANELS]
     page = run("panels", SETUP, *cells, width=1280, height=720)
     page.set_default_timeout(500_000)
     wrong = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.wait_for_function(f"() => {KERNEL}.status === 'idle'")
-    known = sizes()
-    rows = {name: {"bytes": known.get(kind(bundle(make())))} for name, make in PANELS.items()}
+    rows = {name: {} for name in PANELS}
     for state in ("idle", "busy"):
         if state == "busy":
             page.evaluate(SLEEP)
             page.wait_for_function(f"() => {KERNEL}.status === 'busy'")
-        for n, name in enumerate(NAMES, 1):
-            page.evaluate("n => jupyterapp.shell.currentWidget.content.scrollToItem(n, 'start')", n)
-            panel = page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{n}']")
-            panel = panel.locator(".kdlab-panel")
-            panel.wait_for()
-            page.wait_for_timeout(300)
-            row = rows[name]
+        for n, (name, row) in enumerate(rows.items(), 1):
+            panel = scroll(page, n, 300)
             took = frames(chromium, panel.element_handle())
-            for what, ms in zip(("p50", "p95", "ran"), took, strict=True):
-                row[f"{state} {what}"] = round(ms, 1)
-            first = panel.locator("input[type=range], select").first
-            first.focus()
-            states = set()
-            for key in ("Home", "ArrowRight" if first.get_attribute("type") else "ArrowDown"):
-                page.keyboard.press(key)
-                states.add(panel.evaluate("root => JSON.stringify(root.state)"))
-            moved = len(states) == 2
-            kept = page.evaluate("() => document.activeElement.closest('.kdlab-panel') != null")
-            height = panel.bounding_box()["height"]
+            row |= {f"{state} {what}": round(ms, 1) for what, ms in zip(TIMES, took, strict=True)}
+            row["keys"] = keys_work(page, panel) and row.get("keys", True)
             panel.get_by_role("button", name="中文").click()
-            chinese = "zh" in panel.get_attribute("lang")
+            row["zh"] = "zh" in panel.get_attribute("lang")
             if state == "busy":
                 shot(page, f"panel-{name}-lab")
-            row["keys"], row["zh"] = moved and kept and row.get("keys", True), chinese
-            row["height"] = round(height)
-            assert state == "idle" or page.evaluate("() => window.asleep")
+                assert page.evaluate("() => window.asleep")
     command = "jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
     page.evaluate(f"() => {command}")
-    time.sleep(5)
-    for n, name in enumerate(NAMES, 1):
-        page.evaluate("n => jupyterapp.shell.currentWidget.content.scrollToItem(n, 'start')", n)
-        page.wait_for_timeout(800)
+    page.wait_for_timeout(5000)
+    for n, name in enumerate(PANELS, 1):
+        scroll(page, n, 800)
         shot(page, f"panel-{name}-lab-dark")
     table = pd.DataFrame(rows).T
     print("\n" + table[sorted(table, key=lambda name: " " not in name)].to_string())

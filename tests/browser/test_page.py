@@ -8,6 +8,7 @@ from kdlab.serving import export, traffic
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra's Playwright")
 
+FITS = "document.documentElement.scrollWidth <= window.innerWidth"
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 
 
@@ -34,10 +35,8 @@ DIGITS = {  # strokes on a pad of 280 x 280, written as one writes by hand
 @pytest.fixture(scope="module")
 def site():
     """The real service with the models of MNIST and CIFAR-10."""
-    paths = [
-        path for name, path in export.exported_models(int8=False).items() if "labels" not in name
-    ]
-    with traffic.serving(models=paths) as (url, _):
+    paths = export.exported_models(int8=False)
+    with traffic.serving(models=[p for n, p in paths.items() if "labels" not in n]) as (url, _):
         yield url
 
 
@@ -71,31 +70,25 @@ def draw(page, digit):
 def wait_for(page, label, role="distilled"):
     """Wait until this model's answer is `label`; False if it is another."""
     try:
-        page.wait_for_function(
-            "([role, label]) => document.getElementById(role).dataset.label === label",
-            arg=[role, label],
-            timeout=20_000,
-        )
+        answer = f"#{role}[data-label='{label}']"
+        return bool(page.wait_for_selector(answer, state="attached", timeout=20_000))
     except playwright.TimeoutError:
         return False
-    return True
 
 
 def shares(page, role="distilled"):
     """The probabilities shown, in percent."""
-    words = page.locator(f"#{role} .share").all_inner_texts()
-    return [float(word.rstrip("%")) for word in words]
+    return [float(w.rstrip("%")) for w in page.locator(f"#{role} .share").all_inner_texts()]
 
 
 def test_ten_of_ten_drawn_digits_are_read(page, shot):
     wrong = []
     for digit in DIGITS:
         draw(page, digit)
-        wrong += [] if wait_for(page, str(digit)) else [digit]
+        wrong += [digit] * (not wait_for(page, str(digit)))
         if digit == 3:
             shot(page, f"draw-{page.viewport_size['width']}", full_page=True)
-    assert not wrong
-    assert sum(shares(page)) == pytest.approx(100, abs=1)
+    assert not wrong and sum(shares(page)) == pytest.approx(100, abs=1)
 
 
 def test_the_temperature_flattens_and_sharpens_both_answers(page):
@@ -103,8 +96,7 @@ def test_the_temperature_flattens_and_sharpens_both_answers(page):
     assert wait_for(page, "4") and wait_for(page, "4", "teacher")
     before = {role: max(shares(page, role)) for role in ("distilled", "teacher")}
     page.locator("#temperature").fill("4")
-    for role, top in before.items():
-        assert max(shares(page, role)) < top
+    assert all(max(shares(page, role)) < top for role, top in before.items())
     page.locator("#temperature").fill("-2")
     assert min(map(max, (shares(page), shares(page, "teacher")))) >= 99
 
@@ -130,17 +122,13 @@ def test_a_photo_is_classified_and_a_text_file_refused(page, shot, tmp_path):
     page.set_input_files("#file", text)
     page.wait_for_selector("#status.failed")
     assert "not an image" in page.inner_text("#status")
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.evaluate(FITS)
 
 
 def test_it_fits_the_screen_and_speaks_two_languages(page):
-    wide = "document.documentElement.scrollWidth <= window.innerWidth"
-    assert page.evaluate(wide)
+    assert page.evaluate(FITS)
     page.click("#language")
-    assert "蒸馏" in page.inner_text("h1") and page.evaluate(wide)
+    assert "蒸馏" in page.inner_text("h1") and page.evaluate(FITS)
     assert page.evaluate("document.documentElement.lang") == "zh"
-    small = page.evaluate(
-        "[...document.querySelectorAll('button')].filter(b => b.offsetParent)"
-        ".filter(b => b.offsetHeight < 40).map(b => b.id)"
-    )
-    assert small == []
+    buttons = "[...document.querySelectorAll('button')].filter(b => b.offsetParent)"
+    assert page.evaluate(f"{buttons}.filter(b => b.offsetHeight < 40).map(b => b.id)") == []

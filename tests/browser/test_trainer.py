@@ -76,29 +76,27 @@ def test_an_evening_with_the_trainer(run, shot, lab):
         says(f"Question {n} of {count}")
         button(page, "Show the answer").click()
         says("Sources")
-        if n == 1:
-            shot(page, "mock-2-answer")
+        shot(page, "mock-2-answer")
         button(page, "Hard" if n % 2 else "Good").click()
-    for n, entry in enumerate(trainer.rubric()):
+    for entry in trainer.rubric():
         says(entry["asks"]["en"])
-        if n == 0:
-            shot(page, "mock-3-rubric")
+        shot(page, "mock-3-rubric")
         button(page, "3").click()
     says("Rubric: 15 of 20")
     page.wait_for_timeout(500)
     shot(page, "mock-4-report")
     assert sum(mode == "mock" for _, _, mode in grades(lab)) == count
 
-    for code, (tab, word) in {"en": ("Statistics", "Mock interviews so far"),
-                              "zh": ("统计", "以往模拟面试得分")}.items():  # fmt: skip
-        button(page, {"en": "English", "zh": "中文"}[code]).click()
+    for language, tab, word, name in (
+        ("English", "Statistics", "Mock interviews so far", "statistics-en"),
+        ("中文", "统计", "以往模拟面试得分", "statistics-zh"),
+        ("中文", "明天面试", "3 小时复习计划", "tomorrow-zh"),
+    ):
+        button(page, language).click()
         page.locator(".lm-TabBar-tab", has_text=tab).click()
         says(word)
         page.wait_for_timeout(1500)
-        shot(page, f"statistics-{code}")
-    page.locator(".lm-TabBar-tab", has_text="明天面试").click()
-    says("3 小时复习计划")
-    shot(page, "tomorrow-zh")
+        shot(page, name)
     button(page, "English").click()
     says("a plan for 3 h")
     shot(page, "tomorrow-en")
