@@ -11,7 +11,7 @@ from torch import nn
 
 from kdlab import losses, methods
 from kdlab.losses import soft_target_loss
-from kdlab.methods import METHODS, Batch, Combined, Discriminator, objective, rotate
+from kdlab.methods import METHODS, Batch, Combined, Discriminator, distil, objective, rotate
 from kdlab.models import Peers, build, channels, forward
 from kdlab.teachers import answer, freeze
 from kdlab.training import Optimizer, fit
@@ -23,8 +23,6 @@ NO_TEACHER = {"rotation task", "mutual learning", "adversarial training"}
 SEVERAL = {"mean of teachers", "switched teachers"}
 TOKENS = {"distillation token", "soft distillation token"}
 WHOLE = {"mutual learning", "adversarial training", "ARD", "RSLAD", *TOKENS}  # nothing is added
-
-
 DATA = images(64, side=32, classes=10)
 
 
@@ -33,9 +31,13 @@ def net(name="cnn7-8", seed=1):
     return build(name)
 
 
-def run(method, teacher, given=None):
-    """One epoch of a small student: the student, its objective, the loss."""
-    student = net(student_for(method), 0)
+def student_for(method):
+    return net("vit-64-apart" if method in TOKENS else "cnn3-16", 0)
+
+
+def run(method, teacher, given):
+    """One epoch of a small student: the student, its objective, the objective's weights, loss."""
+    student = student_for(method)
     if method == "mutual learning":
         student = Peers(student, net("cnn3-16", 2))
     goal = objective(
@@ -52,20 +54,6 @@ def run(method, teacher, given=None):
     return student, goal, before, history[-1]["loss"]
 
 
-def student_for(method):
-    return "vit-64-apart" if method in TOKENS else "cnn3-16"
-
-
-def teachers_for(method):
-    """A random teacher, and what `fit` is given of it: the net, or answers of two."""
-    if method in NO_TEACHER:
-        return None, None
-    teacher = net()
-    if method in SEVERAL:
-        return teacher, [answer(one, DATA, keep=False) for one in (teacher, net(seed=3))]
-    return teacher, teacher
-
-
 def anatomy(model):
     """What a net consists of: parameters, buffers, and every kind of hook."""
     tensors = [*model.named_parameters(), *model.named_buffers()]
@@ -75,19 +63,19 @@ def anatomy(model):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_tiny_training_run_leaves_nothing_but_a_student(method):
-    teacher, given = teachers_for(method)
+    teacher = given = None if method in NO_TEACHER else net()
+    if method in SEVERAL:
+        given = [answer(one, DATA, keep=False) for one in (teacher, net(seed=3))]
     kept = state(teacher) if teacher else {}
     assert METHODS[method].reference and METHODS[method].paper_weight > 0
     student, goal, own, loss = run(method, teacher, given)
-    assert math.isfinite(loss)
+    assert math.isfinite(loss) and student.training
     assert bool(own) == (method in OWN_WEIGHTS)
     assert all(not torch.equal(w, own[k]) for k, w in goal.named_parameters())
     deployed = student.nets[0] if method == "mutual learning" else student
-    fresh = net(student_for(method), 0)
+    fresh = student_for(method)
     assert anatomy(deployed) == anatomy(fresh) and anatomy(fresh)[1] == 0
-    heads = (next(one.head.parameters()) for one in (deployed, fresh))
-    assert not torch.equal(*heads)
-    assert student.training
+    assert not torch.equal(*(next(one.head.parameters()) for one in (deployed, fresh)))
     if teacher:
         assert not any(m.training for m in teacher.modules()) and anatomy(teacher) == anatomy(net())
         assert not any(w.requires_grad or w.grad is not None for w in teacher.parameters())
@@ -107,24 +95,7 @@ def test_cached_answers_serve_logits_and_are_refused_for_features(method):
 
 def test_an_unknown_method_lists_the_names():
     with pytest.raises(ValueError, match="no method 'magic': there are logit matching, .*, RSLAD"):
-        objective("magic", student=net(), teacher=None, data=DATA)
-
-
-@pytest.mark.parametrize("method", sorted(TOKENS))
-def test_the_second_output_alone_learns_from_the_teacher(method):
-    z = some_logits().requires_grad_()
-    v, y = 3 * torch.randn(6, 10), torch.arange(6)
-    goal = objective(method, student=None, teacher=None, data=None, temperature=2.0, hard_weight=0)
-    goal(z, batch_for(v, y)).backward()
-    q, hot = z.detach().softmax(dim=-1), F.one_hot(v.argmax(dim=1), 10).float()
-    told = q[1] - hot
-    if method.startswith("soft"):  # T^2 * (1 / T) * (softmax(z / T) - softmax(v / T))
-        told = 2 * ((z.detach()[1] / 2).softmax(dim=1) - (v / 2).softmax(dim=1))
-    expected = torch.stack([q[0] - F.one_hot(y, 10), told]) / 12
-    assert torch.allclose(z.grad, expected, atol=1e-6)
-
-
-# ------------------------------------------------------------------------------ the weighted sum
+        goal_of("magic")
 
 
 def some_logits(nets=2):
@@ -151,10 +122,9 @@ def test_the_weights_are_of_the_parts(soft, hard, weight):
     expected = hard * F.cross_entropy(z, batch.labels) + soft * soft_target_loss(z, v, 3.0)
     if soft or hard:
         assert torch.allclose(goal_of("", **weights)(z, batch), expected)
-    goal = goal_of("logit matching", **weights)
-    expected = expected + weight * losses.logit_matching_loss(z, v)
     if soft or hard or weight:
-        assert torch.allclose(goal(z, batch), expected)
+        whole = expected + weight * losses.logit_matching_loss(z, v)
+        assert torch.allclose(goal_of("logit matching", **weights)(z, batch), whole)
 
 
 def test_a_weight_of_zero_drops_its_part():
@@ -166,47 +136,38 @@ def test_a_weight_of_zero_drops_its_part():
     assert float(Combined(None, lambda z, b: z.sum() + 1, 0.5)(z, None)) == 0.5
     never.stages = ("stage1",)
     assert tuple(Combined(None, never, 0.0).stages) == ()
-
-
-def test_hard_labels_are_not_looked_at_without_their_weight():
     z, v = some_logits()
-    goal = goal_of("logit matching", hard_weight=0.0, soft_weight=0.5)
-    assert math.isfinite(goal(z, batch_for(v, labels=torch.full((6,), -1))))
+    unknown = batch_for(v, labels=torch.full((6,), -1))
+    assert torch.equal(distil(3.0)(z, unknown), soft_target_loss(z, v, 3.0))
+    assert math.isfinite(goal_of("logit matching", hard_weight=0.0, soft_weight=0.5)(z, unknown))
 
 
-# ----------------------------------------------------------------------------------- the pieces
+@pytest.mark.parametrize("method", sorted(TOKENS))
+def test_the_second_output_alone_learns_from_the_teacher(method):
+    z = some_logits().requires_grad_()
+    v, y = 3 * torch.randn(6, 10), torch.arange(6)
+    goal_of(method, temperature=2.0, hard_weight=0)(z, batch_for(v, y)).backward()
+    q, hot = z.detach().softmax(dim=-1), F.one_hot(v.argmax(dim=1), 10).float()
+    told = q[1] - hot
+    if method.startswith("soft"):  # T^2 * (1 / T) * (softmax(z / T) - softmax(v / T))
+        told = 2 * ((z.detach()[1] / 2).softmax(dim=1) - (v / 2).softmax(dim=1))
+    expected = torch.stack([q[0] - F.one_hot(y, 10), told]) / 12
+    assert torch.allclose(z.grad, expected, atol=1e-6)
 
 
-@pytest.fixture
-def game():
-    """A discriminator, and a batch with its student's and its teacher's embeddings."""
+def test_the_discriminator_descends_and_the_student_climbs():
+    """It calls the teacher one; the gradient of all that comes before its score is reversed."""
     student, teacher = net("cnn3-16"), freeze(net())
     ours, theirs = (torch.randn(6, w, generator=torch.Generator().manual_seed(w)) for w in (64, 32))
     against = Discriminator(methods.Setting(student, teacher, DATA, 4.0))
-    ours.requires_grad_()
-    return against, ours, batch_for(
-        torch.zeros(6, 10), features={"flatten": ours}, teacher_features={"flatten": theirs}
-    )  # fmt: skip
-
-
-def test_the_discriminator_calls_the_teacher_one(game):
-    against, ours, batch = game
-    truth = against.score(batch.teacher_features["flatten"]).sigmoid()
-    lies = against.score(against.project(ours)).sigmoid()
-    expected = -(truth.log().sum() + (1 - lies).log().sum()) / 12
-    assert torch.allclose(against(None, batch), expected)
-
-
-def test_the_discriminator_descends_and_the_student_climbs(game):
-    against, ours, batch = game
-    wanted = [ours, *against.project.parameters(), *against.score.parameters()]
-    played = torch.autograd.grad(against(None, batch), wanted)
-    both = torch.cat([batch.teacher_features["flatten"], against.project(ours)])
-    truth = torch.tensor([1.0] * 6 + [0.0] * 6)[:, None]
-    plain = F.binary_cross_entropy_with_logits(against.score(both), truth)
-    for n, (real, by_hand) in enumerate(
-        zip(played, torch.autograd.grad(plain, wanted), strict=True)
-    ):
+    told = {"features": {"flatten": ours}, "teacher_features": {"flatten": theirs}}
+    wanted = [ours.requires_grad_(), *against.project.parameters(), *against.score.parameters()]
+    played = against(None, batch_for(torch.zeros(6, 10), **told))
+    truth, lies = (against.score(x).sigmoid() for x in (theirs, against.project(ours)))
+    plain = -(truth.log().sum() + (1 - lies).log().sum()) / 12
+    assert torch.allclose(played, plain)
+    gradients = (torch.autograd.grad(loss, wanted) for loss in (played, plain))
+    for n, (real, by_hand) in enumerate(zip(*gradients, strict=True)):
         assert torch.allclose(real, -by_hand if n < 3 else by_hand)
         assert float(by_hand.abs().sum()) > 0
 
@@ -246,21 +207,10 @@ def test_turned_images_teach_the_student(method):
     assert torch.allclose(loss, expected, rtol=0.02)  # bfloat16 on some processors
 
 
-def test_channels_are_those_of_the_stages_and_the_mode_stays():
-    for training in (True, False):
-        model = net("cnn3-16").train(training)
-        before, stages = state(model), ["stage1", "stage2", "stage3", "flatten"]
-        assert channels(model, DATA.images.shape[1:], stages) == [16, 32, 64, 64]
-        assert all(m.training == training for m in model.modules())
-        assert same(before, state(model))
-
-
 def test_peers_answer_side_by_side():
     one, two = (net("cnn3-16", seed).eval() for seed in (0, 1))
-    images = torch.rand(5, 3, 32, 32)
-    answers = Peers(one, two)(images)
-    assert answers.shape == (2, 5, 10)
-    assert torch.equal(answers[0], one(images)) and torch.equal(answers[1], two(images))
+    answers = Peers(one, two)(x := torch.rand(5, 3, 32, 32))
+    assert answers.shape == (2, 5, 10) and torch.equal(answers, torch.stack([one(x), two(x)]))
 
 
 def test_switched_teachers_picks_one_of_them_a_batch():
@@ -287,14 +237,14 @@ def test_controls_are_soft_targets_of_a_changed_teacher(method, change):
 
 
 def test_match_projects_the_student_alone():
-    student, teacher = net("cnn3-16"), net()
-    setting = methods.Setting(student, teacher, DATA, 4.0)
-    convolutions = methods.projectors(setting, ["stage2", "stage3"])
+    student, stages = net("cnn3-16"), ["stage1", "stage2", "stage3"]
+    assert channels(student, (3, 32, 32), [*stages, "flatten"]) == [16, 32, 64, 64]
+    setting = methods.Setting(student, net(), DATA, 4.0)
+    convolutions = methods.projectors(setting, stages[1:])
     assert [tuple(p.weight.shape) for p in convolutions] == [(32, 32, 1, 1), (32, 64, 1, 1)]
     assert isinstance(methods.projectors(setting, ["flatten"])[0], nn.Linear)
     plain = METHODS["attention transfer"].make(setting)
     assert not len(plain.projectors)
-    stages = ("stage1", "stage2", "stage3")
     ours, theirs = ({k: torch.randn(2, 3, 4, 4) for k in stages} for _ in range(2))
     loss = plain(None, batch_for(torch.zeros(2, 10), features=ours, teacher_features=theirs))
     expected = sum(losses.attention_transfer_loss(ours[k], theirs[k]) for k in stages)

@@ -34,18 +34,12 @@ def inputs(name, batch):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_gives_logits(name):
-    model = build(name).eval()
-    with torch.no_grad():
-        assert model(inputs(name, 2)).shape == (2, 10)
-        assert build(name, classes=7).eval()(inputs(name, 2)).shape == (2, 7)
-    assert not any(p.grad_fn for p in model.parameters())
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_every_parameter_gets_a_gradient(name):
+def test_every_model_gives_logits_and_every_parameter_gets_a_gradient(name):
     model = build(name)
-    model(inputs(name, 4)).square().mean().backward()
+    assert model.eval()(inputs(name, 2)).shape == (2, 10)
+    assert build(name, classes=7).eval()(inputs(name, 2)).shape == (2, 7)
+    assert not any(p.grad_fn for p in model.parameters())
+    model.train()(inputs(name, 4)).square().mean().backward()
     idle = [k for k, p in model.named_parameters() if p.grad is None or not bool(p.grad.any())]
     assert not idle
 
@@ -119,38 +113,31 @@ def test_forward_gives_the_features_of_torchvisions_extractor_and_leaves_no_hook
 
 
 def test_the_paper_teacher_has_dropout_and_the_student_has_none():
-    rates = {
-        name: [m.p for m in build(name).modules() if isinstance(m, torch.nn.Dropout)]
-        for name in ("mlp-1200", "mlp-800")
-    }
-    assert rates == {"mlp-1200": [0.2, 0.5, 0.5], "mlp-800": [0.0, 0.0, 0.0]}
+    for name, rates in (("mlp-1200", [0.2, 0.5, 0.5]), ("mlp-800", [0.0, 0.0, 0.0])):
+        assert [m.p for m in build(name).modules() if isinstance(m, torch.nn.Dropout)] == rates
 
 
 def test_wrong_requests_are_told():
     with pytest.raises(KeyError) as error:
         build("resnet-9000")
     assert all(name in str(error.value) for name in MODELS)
-    with pytest.raises(ValueError, match=r"6n \+ 4, got 17"):
-        wrn(17, 1)
+    with pytest.raises(ValueError, match=r"6n \+ 4, got 13"):
+        wrn(13, 1)
 
 
 @pytest.mark.parametrize("name", ["vit-64", "vit-64-conv"])
 def test_a_transformer_knows_where_a_patch_is_only_by_its_place(name):
     """Without the learned places its output does not depend on the order of the tokens."""
     model, x = build(name).eval(), inputs(name, 2)
-    shuffle = torch.randperm(16, generator=torch.Generator().manual_seed(1))
-
-    def shuffled(tokens):
-        return tokens.flatten(2)[:, :, shuffle].unflatten(2, (4, 4))
-
-    with torch.no_grad():
-        plain = model(x)
-        hook = model.stem.register_forward_hook(lambda module, given, out: shuffled(out))
-        assert not torch.allclose(model(x), plain, atol=1e-3)
-        model.places.zero_()
-        mixed = model(x)
-        hook.remove()
-        assert torch.allclose(model(x), mixed, atol=1e-5)
+    shuffle, plain = torch.randperm(16, generator=torch.Generator().manual_seed(1)), model(x)
+    hook = model.stem.register_forward_hook(
+        lambda module, given, out: out.flatten(2)[:, :, shuffle].unflatten(2, (4, 4))
+    )
+    assert not torch.allclose(model(x), plain, atol=1e-3)
+    model.places.data.zero_()
+    mixed = model(x)
+    hook.remove()
+    assert torch.allclose(model(x), mixed, atol=1e-5)
 
 
 def test_attention_is_the_librarys():

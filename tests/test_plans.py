@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from operator import attrgetter
 
 import pytest
 import torch
@@ -13,22 +14,22 @@ from kdlab.methods import METHODS
 from kdlab.models import MODELS
 from kdlab.plans import EXPERIMENTS, Experiment, Space
 from kdlab.recipes import PAIR, TEACHERS, Recipe, settings_of
-from kdlab.records import names, read
+from kdlab.records import names, read, write
 
+TEN_THOUSAND = recipes.FAST_10K, recipes.TWIN_10K  # they saw these images and no others
 RECORDED = [name for name in names() if name in EXPERIMENTS]
 
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_no_record_is_stale(name):
-    record, arms = read(name), arms_of(name)
-    declared = json.loads(json.dumps({arm: settings_of(r) for arm, r in arms.items()}))
-
     def filled(known):  # a setting that came later has its default
         nested = {k: filled(v) for k, v in known.items() if isinstance(v, dict)}
         return Recipe._field_defaults | known | nested
 
+    record = read(name)
+    declared = {arm: settings_of(recipe) for arm, recipe in arms_of(name).items()}
     settings = {arm: filled(known) for arm, known in record["settings"].items()}
-    settings = json.loads(json.dumps(settings))
+    declared, settings = json.loads(json.dumps([declared, settings]))
     again = f"the record {name} is stale: `python -m kdlab run {name}`"
     if EXPERIMENTS[name].spaces:  # what its later rounds try depends on the first
         assert all(settings[arm] == declared[arm] for arm in declared), again
@@ -36,7 +37,7 @@ def test_no_record_is_stale(name):
     assert settings == declared, again
     assert {r["arm"] for r in record["runs"]} == set(declared), again
     seeds = {arm: {r["seed"] for r in record["runs"] if r["arm"] == arm} for arm in declared}
-    equal = all(mine == seeds[next(iter(seeds))] for mine in seeds.values())
+    equal = len(set(map(frozenset, seeds.values()))) == 1
     assert equal or EXPERIMENTS[name].spaces, f"{name} has unequal seeds: {seeds}"
     for r in record["runs"]:
         if "diverged" in r:
@@ -48,14 +49,18 @@ def test_no_record_is_stale(name):
         assert r["accuracy"] == pytest.approx(100 * (1 - r["errors"] / judged), abs=1e-3)
 
 
+def test_every_teacher_has_a_recipe_that_can_be_run():
+    for name, recipe in TEACHERS.items():
+        assert recipe.student in MODELS and not recipe.teacher and recipe.judge == "test", name
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_can_be_carried_out(name):
     arms = arms_of(name)
     assert EXPERIMENTS[name].title and len(arms) >= 2
     for arm, recipe in arms.items():
         assert recipe.student in MODELS, arm
-        for teacher in names_of(recipe.teacher):
-            assert teacher in TEACHERS and TEACHERS[teacher].student in MODELS, arm
+        assert set(names_of(recipe.teacher)) <= set(TEACHERS), arm
         assert recipe.judge in ("test", "validation"), arm
         assert recipe.judge == "test" or recipe.hold_out or recipe.data == "cifar10-10k", arm
         assert not recipe.soft_weight or recipe.teacher, arm
@@ -69,43 +74,25 @@ def names_of(teacher):
     return [name for name in ([teacher] if isinstance(teacher, str) else teacher) if name]
 
 
-def test_every_teacher_has_a_recipe_that_can_be_run():
-    for name, recipe in TEACHERS.items():
-        assert recipe.student in MODELS and not recipe.teacher and recipe.judge == "test", name
-
-
 def test_the_leaderboard_has_every_method_on_one_pair_at_one_budget():
-    board = arms_of("leaderboard")
-    elsewhere = {"adversarial training", "ARD", "RSLAD", "Jensen-Shannon"}
-    elsewhere |= {"distillation token", "soft distillation token"}  # they need a net of two outputs
+    board, elsewhere = arms_of("leaderboard"), {"ARD", "RSLAD", "Jensen-Shannon"}
+    elsewhere |= {"adversarial training", "distillation token", "soft distillation token"}
     assert set(METHODS) - elsewhere <= {r.method for r in board.values()}
-    assert {r.judge for r in board.values()} == {"test"}
-    same = ("student", "data", "views", "batch_size", "hold_out")
-    assert len({tuple(getattr(r, name) for name in same) for r in board.values()}) == 1
+    same = attrgetter("student", "data", "views", "batch_size", "hold_out", "judge")
+    assert set(map(same, board.values())) == {same(PAIR)} and PAIR.judge == "test"
     longer = {arm for arm, r in board.items() if r.epochs != board["labels"].epochs}
-    assert longer == {
-        "labels, twice as long", "soft targets, twice as long", "soft targets, equal seconds"
-    }  # fmt: skip
+    twice = {f"{arm}, twice as long" for arm in ("labels", "soft targets")}
+    assert longer == twice | {"soft targets, equal seconds"}
     assert all(r.twin for r in board.values() if r.teacher == recipes.FAST_10K)
-
-
-def test_settings_of_a_nested_teacher_are_recorded():
-    alone = settings_of(PAIR)
-    assert alone["student"] == PAIR.student and json.dumps(alone)
-    assert settings_of(PAIR._replace(teacher=PAIR)) == alone | {"teacher": alone}
 
 
 def test_no_net_was_told_the_classes_that_are_verified():
     arms = arms_of("verification")
     for arm, recipe in arms.items():
-        told = recipe.classes if recipe.hard_weight else ()
-        assert recipe.verify and not set(recipe.verify) & set(told), arm
-        if recipe.teacher:
-            known = TEACHERS[recipe.teacher].classes
-            assert known and not set(recipe.verify) & set(known), arm
-        assert recipe.classes or not recipe.hard_weight, arm
-    train = {arm: experiments.training_set(r)[0] for arm, r in arms.items()}
-    seen = {len(train[arm].labels) * recipe.epochs for arm, recipe in arms.items()}
+        told = [recipe.classes] if recipe.hard_weight else []
+        told += [TEACHERS[recipe.teacher].classes] if recipe.teacher else []
+        assert recipe.verify and all(told) and not set(recipe.verify) & set(sum(told, ())), arm
+    seen = [len(training_set(recipe)[0].labels) * recipe.epochs for recipe in arms.values()]
     assert max(seen) / min(seen) < 1.02  # as many images in training in every arm
 
 
@@ -129,64 +116,56 @@ def test_settings_are_chosen_on_validation_images_alone():
 
 def test_arms_differ_in_what_their_names_say_alone():
     labels, *taught = arms_of("cifar-gain").values()
-    names = ("teacher", "temperature", "soft_weight", "hard_weight")
-    for recipe in taught:
-        assert recipe._replace(**{n: getattr(labels, n) for n in names}) == labels
+    names = "teacher", "temperature", "soft_weight", "hard_weight"
+    alone = {name: getattr(labels, name) for name in names}
+    assert {recipe._replace(**alone) for recipe in taught} == {labels}
 
 
 def test_what_is_chosen_was_best_on_validation(folder, monkeypatch):
-    """By the mean of the finalists; without a record, the base of the space."""
+    """By the finalists' mean, not the first seed; without a record, the base of the space."""
     spaces = {"labels": Space(PAIR, {"lr": (0.05, 0.8)})}
     monkeypatch.setitem(EXPERIMENTS, "search", plans.search("Made up", spaces, 3))
     monkeypatch.setitem(EXPERIMENTS, "made-up", Experiment("Made up", dict, search="search"))
     assert experiments.chosen("search") == arms_of("made-up") == {"labels": PAIR}
     settings = {f"labels #{n}": settings_of(PAIR._replace(lr=n / 10)) for n in (1, 2, 3)}
-    scores = {1: (50, 52), 2: (60,), 3: (51, 51.5)}  # the second was no finalist
-    runs = [
-        {"arm": f"labels #{n}", "seed": seed, "accuracy": score}
-        for n, mine in scores.items()
-        for seed, score in enumerate(mine, 100)
-    ]
-    folder.mkdir()
-    (folder / "search.json").write_text(json.dumps({"settings": settings, "runs": runs}), "utf-8")
+    tried = (1, 100, 52), (1, 101, 50), (2, 100, 60), (3, 100, 51), (3, 101, 51.5)  # 2: once
+    runs = [{"arm": f"labels #{n}", "seed": seed, "accuracy": a} for n, seed, a in tried]
+    write({"name": "search", "settings": settings, "runs": runs})
     assert arms_of("made-up")["labels"] == PAIR._replace(lr=0.3)
 
 
 def test_a_choice_among_named_candidates_is_run_on_the_test_images(folder):
     runs = [{"arm": arm, "seed": 0, "accuracy": len(arm)} for arm in arms_of("ssld-tuning")]
-    folder.mkdir()
-    (folder / "ssld-tuning.json").write_text(json.dumps({"settings": {}, "runs": runs}), "utf-8")
+    write({"name": "ssld-tuning", "settings": {}, "runs": runs})
     found = experiments.chosen("ssld-tuning")
     assert list(found) == ["labels", "KL", "JS"] and found["labels"].lr == 0.05
     assert {r.judge for r in found.values()} == {"test"}
 
 
-def test_as_many_trials_with_a_teacher_as_without():
-    spaces = plans.kind_spaces()
-    counts = Counter(map(tuning.arm_of, arms_of("architectures-tuning")))
-    assert counts == dict.fromkeys(spaces, 6)
-    for kind in (*plans.KINDS, *plans.LONGER):
-        labels, taught = spaces[f"{kind}: labels"], spaces[f"{kind}: distilled"]
-        assert labels.ranges["lr"] == taught.ranges["lr"]
+@pytest.mark.parametrize("name", [name for name, plan in EXPERIMENTS.items() if plan.spaces])
+def test_every_arm_of_a_search_gets_as_many_trials_and_draws_from_the_same_rates(name):
+    spaces, trials = EXPERIMENTS[name].spaces, 12 if name == "leaderboard-tuning" else 6
+    assert Counter(map(tuning.arm_of, arms_of(name))) == dict.fromkeys(spaces, trials)
+    rates = {(space.base.optimizer, space.ranges["lr"]) for space in spaces.values()}
+    assert len(rates) == len({optimizer for optimizer, _ in rates})
 
 
 def test_each_kind_is_compared_at_one_budget():
     """Both arms have the same net, images and updates; objective and rate are each arm's own."""
-    arms = arms_of("architectures")
-    names = ("student", "data", "epochs", "batch_size", "optimizer", "weight_decay", "views")
+    arms, names = arms_of("architectures"), "student data epochs batch_size optimizer views"
+    budget = attrgetter(*names.split(), "weight_decay")
     for kind in (*plans.KINDS, *plans.LONGER):
         alone, taught = arms[f"{kind}: labels"], arms[f"{kind}: distilled"]
-        assert all(getattr(alone, name) == getattr(taught, name) for name in names)
-        assert taught.teacher == recipes.FAST_10K  # it saw these images and no other
-        assert taught.twin == recipes.TWIN_10K  # and so did this one
+        assert budget(alone) == budget(taught)
+        assert (taught.teacher, taught.twin) == TEN_THOUSAND
         of_50k = taught._replace(teacher=recipes.FAST, twin="")
         assert arms[f"{kind}: teacher of 50k"] == of_50k
 
 
 @pytest.mark.parametrize("n", plans.SHARES)
 def test_few_labels_get_as_many_updates(n):
+    arms = arms_of("small-data")
     for kind in plans.FEW:
-        arms = arms_of("small-data")
         few, free = arms[f"{kind}: {n} labels"], arms[f"{kind}: label-free"]
         updates = few.epochs * math.ceil(n / few.batch_size)
         assert updates == pytest.approx(free.epochs * 79, rel=0.01)
@@ -207,5 +186,5 @@ def test_a_teacher_of_few_labels_has_those_of_its_student_and_no_others(n):
     for other in kinds:  # one teacher for all kinds
         assert arms[f"{other}: teacher of {n} labels"].teacher == teacher
     full = arms[f"{kind}: teacher of 10000 labels"]
-    assert (full.teacher, full.twin) == (recipes.FAST_10K, recipes.TWIN_10K)
+    assert (full.teacher, full.twin) == TEN_THOUSAND
     assert taught._replace(teacher=full.teacher, twin=full.twin) == full

@@ -1,6 +1,5 @@
 """kdlab.records: what was measured is complete, paired by seed and summed up as it should be."""
 
-import json
 import math
 import re
 import subprocess
@@ -13,19 +12,19 @@ from kdlab.plans import EXPERIMENTS
 from kdlab.records import commit, provenance, read, summarise, table, values
 
 RECORDS = sorted((ROOT / "data" / "results").glob("*.json"))
+LABELS = {0: 70.0, 1: 72.0, 2: 71.0}  # an arm's accuracy by seed
 
 
 def made_up(**arms):
-    """Runs by hand: arm -> its accuracy by seed."""
     return [{"arm": n, "seed": s, "accuracy": a} for n, by in arms.items() for s, a in by.items()]
 
 
 def test_a_diverged_run_is_shown_and_enters_no_mean():
-    runs = made_up(labels={0: 70.0, 1: 72.0, 2: 71.0}, taught={0: 73.0, 1: 74.0})
+    runs = made_up(labels=LABELS, taught={0: 73.0, 1: 74.0})
     runs.append({"arm": "taught", "seed": 2, "accuracy": None, "diverged": "the loss is nan"})
     rows = summarise(runs)
     assert list(rows["diverged"]) == [0, 1] and list(rows["seeds"]) == [3, 2]
-    assert rows.loc["taught", "mean"] == 73.5 and rows.loc["taught", "difference"] == 2.5
+    assert tuple(rows.loc["taught", ["mean", "difference"]]) == (73.5, 2.5)
     assert values(runs, "taught", "accuracy") == [73.0, 74.0]
     assert "diverged" not in summarise(runs[:-1])
 
@@ -48,13 +47,9 @@ def test_commit_is_marked_for_edited_code_but_not_for_a_written_record(tmp_path,
     for path in (code, record):
         path.parent.mkdir(parents=True)
         path.write_text("old")
-
-    def git(*words):
-        who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-        subprocess.run(("git", *who, *words), cwd=tmp_path, check=True, capture_output=True)
-
-    for words in (("init",), ("add", "."), ("commit", "-m", "first")):
-        git(*words)
+    git = "git -c user.name=test -c user.email=test@localhost".split()
+    for words in ("init", "add .", "commit -m first"):
+        subprocess.run([*git, *words.split()], cwd=tmp_path, check=True, capture_output=True)
     clean = commit()
     assert re.fullmatch("[0-9a-f]{12,}", clean)
     record.write_text("new")
@@ -73,18 +68,17 @@ def test_commit_is_marked_for_edited_code_but_not_for_a_written_record(tmp_path,
 
 def test_summary_is_the_closed_form():
     ended = {2: 75.0, 0: 73.0, 1: 74.0}  # in this order; the differences are 3, 2 and 4
-    rows = summarise(made_up(labels={0: 70.0, 1: 72.0, 2: 71.0}, taught=ended))
+    rows = summarise(made_up(labels=LABELS, taught=ended))
     assert list(rows.index) == ["labels", "taught"]
     assert tuple(rows.loc["labels", ["mean", "std"]]) == (71, 1)
     half, row = 4.302653 * 1.0 / math.sqrt(3), rows.loc["taught"]
     assert row["seeds"] == 3 and row["difference"] == 3
-    assert row["95% low"] == pytest.approx(3 - half, abs=0.006)
-    assert row["95% high"] == pytest.approx(3 + half, abs=0.006)
+    assert list(row[["95% low", "95% high"]]) == pytest.approx([3 - half, 3 + half], abs=0.006)
     assert math.isnan(rows.loc["labels", "difference"])
 
 
 def test_half_finished_arms_are_paired_by_seed_not_by_place():
-    runs = made_up(labels={0: 70.0, 1: 72.0, 2: 71.0}, taught={0: 71.0, 2: 72.0, 3: 99.0})
+    runs = made_up(labels=LABELS, taught={0: 71.0, 2: 72.0, 3: 99.0})
     row = summarise(runs).loc["taught"]
     assert (row["difference"], row["95% low"], row["95% high"]) == (1, 1, 1)  # seeds 0 and 2
     lonely = summarise(made_up(labels={0: 70.0}, taught={0: 71.0}))
@@ -94,9 +88,7 @@ def test_half_finished_arms_are_paired_by_seed_not_by_place():
 
 
 def test_another_control_and_metric():
-    runs = made_up(a={0: 1.0, 1: 2.0}, b={0: 3.0, 1: 4.0})
-    for r in runs:
-        r["errors"] = int(r["accuracy"]) * 10
+    runs = [r | {"errors": 10 * r["accuracy"]} for r in made_up(a={0: 1, 1: 2}, b={0: 3, 1: 4})]
     rows = summarise(runs, "errors", control="b")
     assert rows.loc["a", "difference"] == -20 and rows.loc["b", "mean"] == 35
     assert values(runs, "a", "errors") == [10, 20]
@@ -116,13 +108,13 @@ def test_table_of_every_record(name):
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_provenance_of_every_record(path):
-    record = json.loads(path.read_text("utf-8"))
+    record = read(path.stem)
+    runs = record["runs"]
     assert record["name"] == path.stem and record["title"]
     assert record["command"].startswith("python -m kdlab ")
     assert re.fullmatch(r"[0-9a-f]{7,40}", record["commit"]), "recorded with edited or unknown code"
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", record["date"])
     assert {"processor", "cores", "accelerator", "torch", "python"} <= set(record["machine"])
-    runs = record["runs"]
     assert runs and all({"arm", "seed", "accuracy"} <= set(r) for r in runs)
     assert len({(r["arm"], r["seed"]) for r in runs}) == len(runs), "a run is there twice"
     assert all(math.isfinite(v) for r in runs for v in r.values() if isinstance(v, float))

@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 import types
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from kdlab.losses import soft_target_loss
 from kdlab.methods import Batch, objective
 from kdlab.metrics import accuracy, predict
 from kdlab.models import build
-from kdlab.robust import EPSILON, adversarial_logits, attack, on_pixels, pgd, robust_accuracy
+from kdlab.robust import EPSILON, adversarial_logits, attack, pgd, robust_accuracy
 from kdlab.training import Optimizer, fit
 
 ATTACKED = ["adversarial training", "ARD", "RSLAD"]
@@ -42,33 +42,28 @@ def faint(n=256, seed=0):
 def trained(method="", teacher=None, n=256, epochs=4):
     torch.manual_seed(0)
     student, data = build("cnn3-16", 4), faint(n)
-    nets = {"student": student, "teacher": teacher}
-    goal = objective(method, data=data, hard_weight=float(not method), **nets)
+    goal = objective(
+        method, data=data, hard_weight=float(not method), student=student, teacher=teacher
+    )
     options = {"epochs": epochs, "batch_size": 32, "optimizer": Optimizer(lr=0.05)}
     fit(student, data, goal, teacher=teacher, **options)
+    student.zero_grad(set_to_none=True)
     return student
+
+
+@cache
+def ready(method=""):
+    """Trained once, in eval mode; ARD's and RSLAD's teacher is the adversarially trained one."""
+    return trained(method, ready(ATTACKED[0]) if method in ATTACKED[1:] else None).eval()
+
+
+JUDGED = faint(200, seed=1)
+PIXELS = JUDGED.images / 255
 
 
 def against(labels):
     """The loss that a plain attack raises."""
     return partial(F.cross_entropy, target=labels)
-
-
-@pytest.fixture(scope="module")
-def model():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kdlab.machine.has_fast_bf16", lambda device="cpu": False)
-        net = trained().eval()
-    net.zero_grad(set_to_none=True)
-    return net
-
-
-@pytest.fixture(scope="module")
-def judged():
-    return faint(200, seed=1)
-
-
-# ------------------------------------------------------------------------------ closed forms, box
 
 
 def linear(seed=0):
@@ -81,14 +76,18 @@ def linear(seed=0):
     return lambda x: x.flatten(1) @ weight.T, pixels, labels, away
 
 
-@pytest.mark.parametrize("random_start", [False, True])
+@pytest.mark.parametrize("options", [
+    {"random_start": True}, {"random_start": False},
+    {"random_start": False, "steps": 1},  # the fast gradient sign method
+])  # fmt: skip
 @pytest.mark.parametrize("epsilon", [0.0, EPSILON, 0.3])
-def test_a_linear_net_falls_to_its_worst_case(epsilon, random_start):
+def test_a_linear_net_falls_to_its_worst_case(epsilon, options):
     net, pixels, labels, away = linear()
-    found = pgd(net, pixels, against(labels), epsilon=epsilon, random_start=random_start)
+    found = pgd(net, pixels, against(labels), epsilon=epsilon, **options)
     assert torch.allclose(found, (pixels + epsilon * away).clamp(0, 1), atol=1e-7)
-    worst = (net(pixels.clone()) - net(found)).gather(1, labels[:, None])
-    assert bool((worst >= -1e-7).all())
+    one = {"steps": 1, "step_size": epsilon / 2, "random_start": False}
+    half = pgd(net, pixels, against(labels), epsilon=epsilon, **one)
+    assert torch.allclose(half, (pixels + epsilon / 2 * away).clamp(0, 1), atol=1e-7)
 
 
 @settings(max_examples=25)
@@ -108,18 +107,6 @@ def test_what_is_found_stays_in_the_box(seed, options):
     assert all(w.grad is None for w in net.parameters())
 
 
-def test_one_step_of_epsilon_is_the_fast_gradient_sign_method(model, judged):
-    pixels, labels = judged.images[:50] / 255, judged.labels[:50]
-    net = on_pixels(model, judged)
-    x = pixels.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(F.cross_entropy(net(x), labels), x)
-    found = pgd(net, pixels, against(labels), steps=1, step_size=EPSILON, random_start=False)
-    assert torch.allclose(found, (pixels + EPSILON * gradient.sign()).clamp(0, 1), atol=1e-7)
-
-
-# --------------------------------------------------------------------------- an independent attack
-
-
 @pytest.fixture
 def torchattacks(monkeypatch):
     """Its PGD alone: the package as a whole would import scipy for other attacks."""
@@ -133,37 +120,33 @@ def torchattacks(monkeypatch):
 
 
 @pytest.mark.parametrize("steps", [1, 10])
-def test_torchattacks_finds_the_same_images(model, judged, torchattacks, steps):
-    net = nn.Sequential(Normalize(judged.mean, judged.std), model).eval()
+def test_torchattacks_finds_the_same_images(torchattacks, steps):
+    net = nn.Sequential(Normalize(JUDGED.mean, JUDGED.std), ready()).eval()
     theirs = torchattacks.PGD(net, EPSILON, 2.5 * EPSILON / steps, steps, random_start=False)
-    theirs = theirs(judged.images / 255, judged.labels)
-    ours = attack(model, judged, steps=steps, random_start=False)
-    assert float(((ours - theirs).abs() < 1e-6).float().mean()) > 0.999  # all but ties of a sign
+    gaps = attack(ready(), JUDGED, steps=steps, random_start=False) - theirs(PIXELS, JUDGED.labels)
+    assert float((gaps.abs() < 1e-6).float().mean()) > 0.999  # all but ties of a sign
 
 
-# ------------------------------------------------------------------------------- robust accuracy
-
-
-def test_robust_accuracy_falls_with_epsilon(model, judged):
-    clean = accuracy(predict(model, judged), judged.labels)
-    sizes = [0, 1, 2, 4, 8]
-    robust_ones = [robust_accuracy(model, judged, epsilon=e / 255, steps=5) for e in sizes]
-    assert robust_ones[0] == pytest.approx(clean) and clean > 90
-    assert robust_ones == sorted(robust_ones, reverse=True) and robust_ones[-1] < 50
+def test_robust_accuracy_falls_with_epsilon():
+    clean = accuracy(predict(ready(), JUDGED), JUDGED.labels)
+    found = [robust_accuracy(ready(), JUDGED, epsilon=e / 255, steps=5) for e in (0, 1, 2, 4, 8)]
+    assert found[0] == pytest.approx(clean) and clean > 90
+    assert found == sorted(found, reverse=True) and found[-1] < 50
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_an_attack_leaves_the_net_as_it_was(model, judged, training):
+def test_an_attack_leaves_the_net_as_it_was(training):
+    model = ready()
     before = state(model)
     model.train(training)
-    one, again, other = (attack(model, judged, steps=2, seed=seed) for seed in (0, 0, 1))
-    robust_accuracy(model, judged, steps=1)
+    one, again, other = (attack(model, JUDGED, steps=2, seed=seed) for seed in (0, 0, 1))
+    robust_accuracy(model, JUDGED, steps=1)
     assert all(m.training == training for m in model.modules())
     model.eval()
     assert same(before, state(model))
     assert all(w.grad is None and w.requires_grad for w in model.parameters())
-    assert one.shape == judged.images.shape and one.dtype == torch.float32
-    assert float(one.sub(judged.images / 255).abs().max()) <= EPSILON + 1e-6
+    assert one.shape == PIXELS.shape and one.dtype == torch.float32
+    assert float(one.sub(PIXELS).abs().max()) <= EPSILON + 1e-6
     assert torch.equal(one, again) and not torch.equal(one, other)
 
 
@@ -177,16 +160,12 @@ def test_normalised_pixels_and_impossible_settings_are_refused():
             pgd(net, pixels, against(labels), **options)
 
 
-# --------------------------------------------------------------------------- training with attacks
-
-
-def test_attacks_are_made_in_eval_mode_and_answers_in_train_mode(judged):
+def test_attacks_are_made_in_eval_mode_and_answers_in_train_mode():
     student = trained(n=32, epochs=1).train()
-    student.zero_grad(set_to_none=True)
-    pixels, labels = judged.images[:64] / 255, judged.labels[:64]
+    pixels, labels = PIXELS[:64], JUDGED.labels[:64]
     modes, counts = [], student.stage1[1].num_batches_tracked.clone()
     student.stage1.register_forward_pre_hook(lambda m, given: modes.append(m.training))
-    logits = adversarial_logits(student, pixels, against(labels), judged, steps=3)
+    logits = adversarial_logits(student, pixels, against(labels), JUDGED, steps=3)
     assert modes == [False] * 3 + [True] and all(m.training for m in student.modules())
     assert int(student.stage1[1].num_batches_tracked - counts) == 1
     assert all(w.grad is None for w in student.parameters())
@@ -197,20 +176,18 @@ def test_attacks_are_made_in_eval_mode_and_answers_in_train_mode(judged):
 @pytest.mark.parametrize("method", ATTACKED)
 def test_each_method_attacks_what_it_trains_on(method, monkeypatch):
     """ARD raises cross-entropy, RSLAD the KL to the clean teacher; both teach clean soft labels."""
-    data, seen = faint(32), {}
-    student, teacher = trained(n=32, epochs=1), trained(n=32, epochs=1).eval()
-    images = (data.images / 255 - 0.5) / 0.25
-    v = teacher(images).detach() + torch.randn(4)
-    batch = Batch(images, data.labels, data.index, 0, v, student=student)
 
     def fake(net, pixels, inner, given, **options):
         seen.update(pixels=pixels, inner=inner)
         return net(images + 0.1)
 
     monkeypatch.setattr(robust, "adversarial_logits", fake)
-    goal = objective(method, student=student, teacher=teacher, data=data, hard_weight=0.0)
-    student.eval()
+    data, seen, student = faint(32), {}, ready()
+    images = (data.images / 255 - 0.5) / 0.25
     z, attacked = student(images), student(images + 0.1)
+    v = z.detach() + torch.randn(4)
+    batch = Batch(images, data.labels, data.index, 0, v, student=student)
+    goal = objective(method, student=student, teacher=None, data=data, hard_weight=0.0)
     expected = {
         "adversarial training": F.cross_entropy(attacked, data.labels),
         "ARD": soft_target_loss(attacked, v, 30.0),
@@ -222,18 +199,7 @@ def test_each_method_attacks_what_it_trains_on(method, monkeypatch):
     assert torch.allclose(seen["inner"](z), raised)
 
 
-@pytest.fixture(scope="module")
-def hardened():
-    """Students of each method; ARD's and RSLAD's teacher is the adversarially trained one."""
-    found = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kdlab.machine.has_fast_bf16", lambda device="cpu": False)
-        for method in ATTACKED:
-            found[method] = trained(method, found.get(ATTACKED[0])).eval()
-    return found
-
-
 @pytest.mark.parametrize("method", ATTACKED)
-def test_training_on_attacks_makes_robust(model, judged, hardened, method):
-    plain, robust_one = (robust_accuracy(m, judged) for m in (model, hardened[method]))
+def test_training_on_attacks_makes_robust(method):
+    plain, robust_one = (robust_accuracy(ready(m), JUDGED) for m in ("", method))
     assert robust_one > plain + 20

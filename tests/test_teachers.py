@@ -14,17 +14,15 @@ from test_training import images, same, state
 from torch import nn
 
 from kdlab import teachers
-from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Views, augment, load, normalise, select
+from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Views, load, select
 from kdlab.files import EMBEDDED, atomically
 from kdlab.metrics import errors, parameters, predict
 from kdlab.models import build
 from kdlab.recipes import LADDER, STUDENTS, TEACHERS
-from kdlab.teachers import answer, answer_batch, answer_key, card, load_teacher, save_teacher
+from kdlab.teachers import answer, answer_key, card, load_teacher, save_teacher
 
 SHIPPED = sorted(f.stem for f in (EMBEDDED / "teachers").glob("*.safetensors"))
 STORED = [*SHIPPED, *(f.stem for f in (EMBEDDED / "students").glob("*.safetensors"))]
-RECIPES = TEACHERS | STUDENTS
-MIB = 2**20
 
 
 class Counted(nn.Sequential):
@@ -49,6 +47,10 @@ def own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_DATA", str(tmp_path / "data"))  # what isn't there is in the clone
 
 
+def ask(teacher, epochs=3, **options):
+    return answer(teacher, images(20), views=CIFAR_VIEWS, epochs=epochs, **options)
+
+
 def cache_files(tmp_path):
     return sorted((tmp_path / "cache" / "answers").glob("*"))
 
@@ -58,29 +60,19 @@ def test_anything_else_has_another_key():
     with torch.no_grad():
         nudged[0].bias[3] += 1e-6
     buffer[1].running_mean[0] += 1
-    key = answer_key(net(), data, CIFAR_VIEWS, 0)
-    assert key == answer_key(net(), data, CIFAR_VIEWS, 0)
-    teachers = [net(1), nudged, buffer]
+    strides = [build("wrn-10-1"), build("wrn-10-1-s2")]
+    strides[1].load_state_dict(strides[0].state_dict())  # the same tensors, another stride
     sets = [
         select(data, torch.arange(19)),
         data._replace(name="noise/test"),
         data._replace(images=255 - data.images),
         data._replace(index=data.index + 1),
     ]
-    views = [(CIFAR_VIEWS, 1), (Views(4, False), 0), (NO_VIEWS, 0)]
-    others = [answer_key(teacher, data, CIFAR_VIEWS, 0) for teacher in teachers]
-    others += [answer_key(net(), other, CIFAR_VIEWS, 0) for other in sets]
-    others += [answer_key(net(), data, *view) for view in views]
-    assert key not in others
-    assert len({json.dumps(k) for k in others}) == len(others) == 10
-
-
-def test_equal_weights_in_another_architecture_have_another_key():
-    keys = []
-    for name in ("wrn-10-1", "wrn-10-1-s2"):  # the same tensors, another stride
-        torch.manual_seed(0)
-        keys.append(answer_key(build(name), images(20), NO_VIEWS, 0)["teacher"])
-    assert keys[0] != keys[1]
+    views = [(CIFAR_VIEWS, 0), (CIFAR_VIEWS, 1), (Views(4, False), 0), (NO_VIEWS, 0)]
+    keys = [answer_key(net(), data, *view) for view in views]
+    keys += [answer_key(net(), other, CIFAR_VIEWS, 0) for other in sets]
+    keys += [answer_key(n, data, CIFAR_VIEWS, 0) for n in (net(1), nudged, buffer, *strides)]
+    assert len({json.dumps(key) for key in keys}) == len(keys) == 13
 
 
 def test_order_and_view_seed_without_views_do_not_matter():
@@ -89,60 +81,26 @@ def test_order_and_view_seed_without_views_do_not_matter():
     assert answer_key(net(), data, NO_VIEWS, 0) == answer_key(net(), turned, NO_VIEWS, 3)
 
 
-@pytest.mark.parametrize("views", [NO_VIEWS, CIFAR_VIEWS])
-def test_each_image_gets_its_own_answer_whatever_the_order(views):
-    data, teacher = images(20), net()
-    cached = answer(teacher, data, views=views, view_seed=4, epochs=3)
-    generator = torch.Generator().manual_seed(1)
-    for epoch in range(3):
-        picks = torch.randperm(20, generator=generator)[:13]
-        view = augment(data.images[picks], data.index[picks], views, epoch=epoch, seed=4)
-        truth = answer_batch(teacher, normalise(view, data))[0]
-        ours = cached.for_images(data.index[picks], epoch)
-        assert ours.dtype == torch.float16
-        assert torch.allclose(ours.float(), truth, atol=0.02)
-    shuffled = answer(teacher, select(data, picks), views=views, view_seed=4, epochs=3, keep=False)
-    again = shuffled.for_images(data.index[picks], 1)
-    assert torch.allclose(again.float(), cached.for_images(data.index[picks], 1).float(), atol=0.02)
-
-
-def test_a_stranger_gets_no_answer():
-    data = images(20)
-    cached = answer(net(), data)
-    missing = next(i for i in range(200) if i not in set(data.index.tolist()))
+def test_a_stranger_or_a_later_epoch_gets_no_answer():
+    index, cached = images(20).index, ask(net(), epochs=1)
+    missing = next(i for i in range(200) if i not in set(index.tolist()))
     for stranger in (missing, 10_000, -1):
         with pytest.raises(KeyError, match="no answer"):
-            cached.for_images(torch.tensor([int(data.index[0]), stranger]), 0)
-
-
-def test_one_epoch_of_random_views_is_not_served_as_another():
-    cached = answer(net(), images(20), views=CIFAR_VIEWS, epochs=1)
+            cached.for_images(torch.tensor([int(index[0]), stranger]), 0)
     with pytest.raises(IndexError):
-        cached.for_images(images(20).index, 3)
+        cached.for_images(index, 3)
 
 
-def test_a_teacher_is_asked_once(tmp_path):
-    data, teacher = images(20), net()
-    answer(teacher, data, views=CIFAR_VIEWS, epochs=3, keep=False)
+def test_a_teacher_is_asked_once_and_anew_for_more_epochs(tmp_path):
+    teacher = net()
+    ask(teacher, keep=False)
     assert teacher.asked == 60 and not cache_files(tmp_path)
-    first = answer(teacher, data, views=CIFAR_VIEWS, epochs=3)
-    assert teacher.asked == 120
-    second = answer(teacher, data, views=CIFAR_VIEWS, epochs=3)
-    fewer = answer(teacher, data, views=CIFAR_VIEWS, epochs=1)
-    assert teacher.asked == 120
+    few, first, second, fewer = (ask(teacher, epochs) for epochs in (1, 3, 3, 1))
+    assert teacher.asked == 60 + 20 + 60 and len(fewer.logits) == 3
     assert torch.equal(first.logits, second.logits) and torch.equal(first.index, second.index)
-    assert len(fewer.logits) == 3
+    assert torch.equal(few.logits[0], first.logits[0])
     assert [f.suffix for f in cache_files(tmp_path)] == [".safetensors"]
-
-
-def test_too_few_epochs_are_asked_anew_and_kept(tmp_path):
-    data, teacher = images(20), net()
-    few = answer(teacher, data, views=CIFAR_VIEWS, epochs=1)
-    more = answer(teacher, data, views=CIFAR_VIEWS, epochs=3)
-    assert teacher.asked == 20 + 60
-    assert torch.equal(few.logits[0], more.logits[0])
-    answer(teacher, data, views=CIFAR_VIEWS, epochs=3)
-    assert teacher.asked == 80 and len(cache_files(tmp_path)) == 1
+    assert first.logits.dtype == torch.float16  # and to which images: test_museum.py
 
 
 HEADER = {  # of a safetensors file
@@ -158,11 +116,9 @@ def test_damaged_answers_are_made_again(tmp_path, damage):
     first = answer(teacher, data)
     (path,) = cache_files(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
-    second = answer(teacher, data)
-    assert teacher.asked == 40
-    assert torch.equal(first.logits, second.logits)
-    answer(teacher, data)
-    assert teacher.asked == 40  # and the file is whole again
+    for _ in range(2):
+        assert torch.equal(first.logits, answer(teacher, data).logits)
+        assert teacher.asked == 40  # and then the file is whole again
 
 
 def test_answers_of_another_teacher_under_this_name_are_not_trusted(tmp_path):
@@ -176,21 +132,16 @@ def test_answers_of_another_teacher_under_this_name_are_not_trusted(tmp_path):
     assert teacher.asked == 40
 
 
-@pytest.fixture
-def small_disk():
-    """No file may grow beyond 100 bytes: what a full disk does to a write, for once for real."""
+def test_a_write_that_fails_halfway_loses_nothing(tmp_path):
+    """No file may grow beyond 100 bytes: what a full disk does to a write, for once for real.
+    safetensors raises an error of its own for it, which is no OSError."""
     resource = pytest.importorskip("resource", reason="file size limits exist on POSIX alone")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def test_a_write_that_fails_halfway_loses_nothing(tmp_path, small_disk):
-    """safetensors raises an error of its own for a full disk, which is no OSError."""
-    answers = answer(net(), images(20), views=CIFAR_VIEWS, epochs=2)
-    assert answers.logits.shape == (2, 20, 4)
-    assert not cache_files(tmp_path)
+    try:
+        assert ask(net()).logits.shape == (3, 20, 4) and not cache_files(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_folder_that_cannot_be_made_loses_nothing(tmp_path, monkeypatch):
@@ -240,21 +191,15 @@ def test_damaged_weights_or_a_damaged_card_are_one_clear_sentence(saved, suffix,
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=r"tiny\.safetensors or its card is damaged") as error:
         load_teacher("tiny")
-    sentence = str(error.value)
-    assert "\n" not in sentence
-    assert "git checkout data/teachers" in sentence and "kdlab train tiny" in sentence
+    told = "git checkout data/teachers", "kdlab train tiny"
+    assert all(remedy in str(error.value) for remedy in told) and "\n" not in str(error.value)
 
 
 def test_a_missing_teacher_lists_what_there_is(saved):
     with pytest.raises(FileNotFoundError) as error:
         load_teacher("cifar10-vgg")
-    sentence = str(error.value)
-    assert all(name in sentence for name in ["tiny", *SHIPPED])
-    assert "python -m kdlab train cifar10-vgg" in sentence and "\n" not in sentence
-
-
-class Killed(BaseException):
-    """What no `except` of the code under test catches: the process ends here."""
+    told = ["tiny", *SHIPPED, "python -m kdlab train cifar10-vgg"]
+    assert all(word in str(error.value) for word in told) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("step", range(6))
@@ -263,15 +208,14 @@ def test_a_kill_between_the_two_files_leaves_a_teacher_with_its_own_card(saved, 
     ones with the new."""
     new, done = build("cnn3-16").half().float(), []
 
-    def replace(source, target, real=os.replace):
-        if len(done) == step // 2 and step % 2 == 0:
-            raise Killed
-        real(source, target)
-        done.append(target)
-        if len(done) == step // 2 + 1:
-            raise Killed
+    def replace(*paths, real=os.replace):
+        if step == 2 * len(done):
+            raise KeyboardInterrupt
+        done.append(real(*paths))
+        if step == 2 * len(done) - 1:
+            raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, "replace", replace)
         save_teacher("tiny", new, {"name": "tiny", "model": "cnn3-16", "seed": 4})
     load_teacher.cache_clear()
@@ -281,36 +225,32 @@ def test_a_kill_between_the_two_files_leaves_a_teacher_with_its_own_card(saved, 
 
 
 def test_atomically_replaces_all_or_nothing(tmp_path):
-    path = tmp_path / "new" / "file.json"
-    atomically(path, lambda target: Path(target).write_text("old"))
-
     def half(target):
         Path(target).write_text("ne")
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        atomically(path, half)
-    assert path.read_text() == "old"
-    assert list(path.parent.iterdir()) == [path]
-    atomically(path, lambda target: Path(target).write_text("new"))
-    assert path.read_text() == "new" and path.stat().st_mode & 0o777 == 0o644
+    path = tmp_path / "new" / "file.json"
+    for text in ("old", "new"):
+        atomically(path, lambda target, text=text: Path(target).write_text(text))
+        with pytest.raises(KeyboardInterrupt):
+            atomically(path, half)
+        assert path.read_text() == text and list(path.parent.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_what_ships():
     assert {"mnist-mlp-1200", "cifar10-10k-cnn7-32", *LADDER} <= set(SHIPPED)
     assert set(SHIPPED) <= set(TEACHERS) and set(STORED) - set(SHIPPED) == set(STUDENTS)
-    total = sum(f.stat().st_size for f in (EMBEDDED / "teachers").iterdir())
-    assert total < 12 * MIB
+    assert sum(f.stat().st_size for f in (EMBEDDED / "teachers").iterdir()) < 12 * 2**20
 
 
 @pytest.mark.parametrize("name", STORED)
 def test_card_says_how_the_net_was_made(name):
-    about = card(name)
+    about, recipe = card(name), (TEACHERS | STUDENTS)[name]
     assert about["name"] == name
     assert about["command"].startswith(f"python -m kdlab train {name}")
-    # a setting that came later has its default
-    later = json.loads(json.dumps(RECIPES[name]._field_defaults))
-    assert later | about["recipe"] == json.loads(json.dumps(RECIPES[name]._asdict()))
+    defaults, settings = json.loads(json.dumps([recipe._field_defaults, recipe._asdict()]))
+    assert defaults | about["recipe"] == settings  # a setting that came later has its default
     assert about["model"] == about["recipe"]["student"]
     assert len(about["commit"]) >= 7 and "-dirty" not in about["commit"]
     assert len(about["date"]) == 10 and about["seconds"] > 0 and about["seed"] >= 0
@@ -345,10 +285,8 @@ def test_what_ships_is_as_good_as_its_card_says(name):
 def test_ladder_rises_in_capacity_and_accuracy():
     sizes = [parameters(load_teacher(name)) for name in LADDER]
     wrong = [card(name)["test errors"] for name in LADDER]
-    assert len(LADDER) >= 4
-    assert sizes == sorted(sizes) and sizes[-1] > 20 * sizes[0]
-    assert wrong == sorted(wrong, reverse=True)
-    assert wrong[-1] <= 700  # at least 93%
+    assert len(LADDER) >= 4 and sizes == sorted(sizes) and sizes[-1] > 20 * sizes[0]
+    assert wrong == sorted(wrong, reverse=True) and wrong[-1] <= 700  # at least 93%
     assert card("mnist-mlp-1200")["test errors"] <= 80
     # the one that saw 10,000 images alone is worse than its twin that saw 50,000
     assert card("cifar10-10k-cnn7-32")["test errors"] > card("cifar10-cnn7-32")["test errors"]
@@ -356,9 +294,7 @@ def test_ladder_rises_in_capacity_and_accuracy():
 
 def test_only_one_epoch_of_answers_is_held_as_float32():
     """For 50,000 images and 100 epochs all of them would be 200 MB, in every student's memory."""
-    data = images(20)
-    answers = answer(net(), data, epochs=3, views=CIFAR_VIEWS, keep=False)
-    ask_epoch = teachers._rows(answers, data, CIFAR_VIEWS, 0, 3, "cpu")
+    ask_epoch = teachers._rows(ask(net()), images(20), CIFAR_VIEWS, 0, 3, "cpu")
     held = [weakref.ref(ask_epoch(epoch)) for epoch in range(3)]
     gc.collect()
     assert [one() is None for one in held] == [True, True, False]
@@ -369,12 +305,7 @@ def test_a_teacher_goes_back_to_where_its_caller_had_it(monkeypatch):
     what is read of the first parameter stands for one."""
     teacher, moves = net(), []
     home = next(teacher.parameters()).device
-
-    def to(self, device, *args, **options):
-        moves.append(device)
-        return self
-
-    monkeypatch.setattr(nn.Module, "to", to)
+    monkeypatch.setattr(nn.Module, "to", lambda self, device, **_: moves.append(device))
     monkeypatch.setattr(nn.Module, "cpu", lambda self: pytest.fail("moved to the CPU"))
     answer(teacher, images(20), device="cpu", keep=False)
     assert moves == ["cpu", home]

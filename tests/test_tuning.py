@@ -1,5 +1,6 @@
 """kdlab.tuning: as many trials for every arm, and a choice that is a function of the runs."""
 
+import itertools
 import math
 from collections import Counter
 
@@ -7,20 +8,14 @@ import pytest
 
 from kdlab import tuning
 from kdlab.experiments import rounds
-from kdlab.plans import EXPERIMENTS, LEADERBOARD
 from kdlab.recipes import KD, PAIR, PUPIL
 from kdlab.tuning import FINALISTS, Space
 
-TRIALS = 12  # of each arm of the board
-
+TRIALS = 12
 SPACES = {
     "labels": Space(PAIR, {"lr": (0.05, 0.8)}),
     "taught": Space(PUPIL._replace(**KD), {"lr": (0.05, 0.8), "label_share": (0.0, 0.6)}),
 }
-
-
-def run(arm, seed, accuracy):
-    return {"arm": arm, "seed": seed, "accuracy": accuracy}
 
 
 def searched(quality, seeds=3):
@@ -28,7 +23,8 @@ def searched(quality, seeds=3):
     runs, trials = [], {}
     for arms, new_seeds in rounds(tuning.drawn(SPACES, TRIALS), SPACES, seeds, runs):
         trials |= arms
-        runs += [run(arm, seed, quality(r, seed)) for seed in new_seeds for arm, r in arms.items()]
+        for arm, seed in itertools.product(arms, new_seeds):
+            runs.append({"arm": arm, "seed": seed, "accuracy": quality(arms[arm], seed)})
     return trials, runs
 
 
@@ -47,17 +43,10 @@ def test_a_share_of_labels_divides_the_objective_between_labels_and_teacher():
     assert tuning.at(0.5, "label_share", 0.0, 0.6) == 0.3
     soft = tuning.with_settings(PUPIL._replace(**KD), {"label_share": 0.3})
     assert (soft.hard_weight, soft.soft_weight, soft.weight) == (0.3, 0.7, 0.0)
-    hard = PUPIL._replace(method="hard distillation", weight=0.5, hard_weight=0.5)
-    hard = tuning.with_settings(hard, {"label_share": 0.25, "lr": 0.2})
+    hard, values = PUPIL._replace(method="hard distillation"), {"lr": 0.2, "label_share": 0.25}
+    hard = tuning.with_settings(hard, values)
     assert (hard.hard_weight, hard.soft_weight, hard.weight, hard.lr) == (0.25, 0.0, 0.75, 0.2)
-    values = tuning.values_of(hard._asdict(), ["lr", "label_share"])
-    assert values == {"lr": 0.2, "label_share": 0.25}
-
-
-def test_every_arm_of_the_board_gets_as_many_trials_and_draws_from_the_same_rates():
-    counts = Counter(map(tuning.arm_of, EXPERIMENTS["leaderboard-tuning"].arms))
-    assert counts == dict.fromkeys(LEADERBOARD, TRIALS)
-    assert {space.ranges["lr"] for space in LEADERBOARD.values()} == {(0.05, 0.8)}
+    assert tuning.values_of(hard._asdict(), values) == values
 
 
 def test_three_finalists_of_each_arm_run_again_with_seeds_that_are_new():
@@ -81,21 +70,8 @@ def test_a_best_trial_at_an_edge_gets_four_more_beyond_it():
     assert not any(trial.endswith(f"#{TRIALS + 5}") for trial in trials)
 
 
-def test_the_mean_over_all_seeds_decides_and_not_the_first_one():
-    lucky = {}
-
-    def quality(r, seed):
-        known = lucky.setdefault(r.lr, 55 + len(lucky) / 100)  # what the first seed thinks
-        return known if seed == 100 else 60 - abs(math.log(r.lr / 0.2))
-
-    trials, runs = searched(quality)
-    finalists = {r["arm"] for r in runs if r["seed"] == 101 and tuning.arm_of(r["arm"]) == "labels"}
-    mean = {a: sum(r["accuracy"] for r in runs if r["arm"] == a) for a in finalists}
-    assert tuning.choose(runs, "labels") == max(mean, key=mean.get)
-
-
 def test_a_trial_that_diverged_is_the_worst_and_names_that_begin_alike_are_told_apart():
-    runs = [run("labels #1", 100, None), run("labels #2", 100, 10.0)]
-    runs.append(run("labels, twice as long #1", 100, 60.0))
+    found = {"labels #1": None, "labels #2": 10.0, "labels, twice as long #1": 60.0}
+    runs = [{"arm": arm, "seed": 100, "accuracy": value} for arm, value in found.items()]
     assert list(tuning.scores(runs, "labels")) == ["labels #2", "labels #1"]
     assert tuning.choose(runs, "x") is None  # an arm without runs
