@@ -130,9 +130,16 @@ def test_intervals_and_p_values_are_students_of_the_differences(pairs):
     assert (got.p < 0.05) == got.excludes_zero() == paired(shared, runs).excludes_zero()
 
 
+def test_equal_differences_have_no_width_though_their_last_bits_differ():
+    gap = paired([1.1, 2.1, 3.1], [1.0, 2.0, 3.0])
+    assert (gap.low, gap.high, gap.p) == (gap.mean, gap.mean, 0.0)
+
+
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([]) == [] and holm([0.2]) == [0.2]
+    with pytest.raises(ValueError, match="p values lie in 0..1"):
+        holm([0.2, 1.2])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
@@ -204,6 +211,15 @@ def some_scores(seed=0, genuine=60, impostor=90):
     round_off = 10.0 ** (1 + seed % 3)  # few digits: ties
     scores = (torch.randn(n, generator=draw) + shift for n, shift in ((genuine, 1), (impostor, 0)))
     return [(s * round_off).round() / round_off for s in scores]
+
+
+def test_cka_is_that_of_the_covariances_and_sees_no_rotation_scale_or_shift():
+    x, y = random_logits(30, 4, seed=1).double(), random_logits(30, 6, seed=2).double()
+    a, b = x - x.mean(dim=0), y - y.mean(dim=0)
+    known = (a.T @ b).norm() ** 2 / ((a.T @ a).norm() * (b.T @ b).norm())
+    turned = 3 * y @ torch.linalg.qr(torch.randn(6, 6).double())[0] + 5
+    assert metrics.cka(x, y) == pytest.approx(float(known)) == pytest.approx(metrics.cka(x, turned))
+    assert metrics.cka(x, 2 * x) == pytest.approx(1.0)
 
 
 def test_pairs_are_all_pairs_once():

@@ -158,6 +158,8 @@ def test_normalised_pixels_and_impossible_settings_are_refused():
     for options in ({"epsilon": -0.1}, {"steps": 0}):
         with pytest.raises(ValueError, match="epsilon >= 0 and steps >= 1"):
             pgd(net, pixels, against(labels), **options)
+    pgd(net, pixels, against(labels), random_start=False)
+    assert not pixels.requires_grad  # the caller's own
 
 
 def test_attacks_are_made_in_eval_mode_and_answers_in_train_mode():

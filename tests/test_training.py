@@ -178,6 +178,11 @@ def test_order_is_drawn_anew_in_each_epoch():
 
     assert order(0, 0) == order(0, 0) and sorted(order(0, 0)) == list(range(100))
     assert len({tuple(order(s, e)) for s in range(3) for e in range(3)}) == 9
+    spy, seen = watched(lambda batch: batch.index)
+    train(net(), spy, epochs=2)
+    first, second = (torch.cat(half) for half in (seen[: len(seen) // 2], seen[len(seen) // 2 :]))
+    assert torch.equal(first.sort().values, second.sort().values)
+    assert not torch.equal(first, second)
 
 
 class Projected(nn.Linear):
