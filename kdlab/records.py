@@ -153,7 +153,7 @@ def paired(treated: Sequence[float], control: Sequence[float]) -> Paired:
     error = float(difference.std(ddof=1)) / math.sqrt(n)
     error = 0.0 if error < 1e-9 else error  # equal differences but for the last bit
     half = float(stdtrit(n - 1, 0.975)) * error
-    p = 2 * float(stdtr(n - 1, -abs(mean) / error)) if error else float(mean == 0)
+    p = 2 * float(stdtr(n - 1, -abs(mean) / error)) if error else float(abs(mean) < 1e-9)
     return Paired(mean, mean - half, mean + half, n, p)
 
 

@@ -130,9 +130,10 @@ def test_intervals_and_p_values_are_students_of_the_differences(pairs):
     assert (got.p < 0.05) == got.excludes_zero() == paired(shared, runs).excludes_zero()
 
 
-def test_equal_differences_have_no_width_though_their_last_bits_differ():
-    gap = paired([1.1, 2.1, 3.1], [1.0, 2.0, 3.0])
-    assert (gap.low, gap.high, gap.p) == (gap.mean, gap.mean, 0.0)
+def test_last_bits_are_no_difference():
+    for seeds, p in ([0.1 + 0.2, 0.3, 0.3], 1.0), ([1.1, 1.1, 0.8 + 0.3], 0.0):
+        gap = paired(seeds, [0.3] * 3)
+        assert (gap.low, gap.high, gap.p) == (gap.mean, gap.mean, p)
 
 
 def test_holm_by_hand():
