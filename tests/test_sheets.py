@@ -148,3 +148,7 @@ def test_the_rulebook_is_clean():
     assert json.loads(json.dumps(BOOK)) == BOOK and "null" not in json.dumps(BOOK)
     for spec in BOOK["constraints"].values():
         assert all(isinstance(value, str) for value in spec["choices"])
+
+
+def test_a_bar_within_a_cell_does_not_end_it():
+    assert sheets._table("norms", "term", [["|x|"]], "en").markdown.endswith(r"| \|x\| |")
