@@ -6,6 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 from helpers import drag
+from test_panels_browser import FAULTS
 
 from browser.test_barriers import AXE, BARRIERS
 from kdlab.words import LANGUAGES
@@ -20,7 +21,8 @@ PAGES = (
     *("records/index", "records/leaderboard", "guide/sheet", "guide/glossary", "guide/lecturers"),
     *("source/kdlab/losses/soft.py", "search"),
 )
-PANELS = "01_principle", "02_objective", "03_advantages", "06_improvements", "07_real_world"
+PANELS = "01_principle", "02_objective", "03_advantages", "04_scenarios", "05_challenges"
+PANELS += "06_improvements", "07_real_world", "09_frontier"
 SOUGHT = {  # language -> a term, and a page that has it
     "en": {
         "dark knowledge": "chapters/01_principle", "temperature": "chapters/02_objective",
@@ -114,7 +116,7 @@ def test_search_finds(opened, language, term):
 
 
 @pytest.mark.parametrize("name", PANELS)
-def test_a_panel_is_alive(opened, name):
+def test_a_panel_is_alive_and_whole(opened, name):
     page = opened(f"en/chapters/{name}")
     panel = page.locator(".kdlab-panel").first
     slider = panel.locator("input[type=range]").first
@@ -123,7 +125,7 @@ def test_a_panel_is_alive(opened, name):
         before = panel.inner_text()
         move()
         page.wait_for_function(moved, arg=[panel.element_handle(), before])
-    assert page.troubles == []
+    assert page.evaluate(FAULTS) == page.troubles == []
 
 
 def test_the_switch_leads_to_the_same_place(opened):
