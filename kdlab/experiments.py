@@ -66,14 +66,20 @@ def training_set(recipe: Recipe, seed: int = 0) -> tuple[Images, Images | None]:
     """The images a run trains on, and those that it holds out (of all classes).
 
     Where only some are labelled (`seed` draws them), a run that needs labels trains on these; one
-    that needs none, with `hard_weight` 0, on all.
+    that needs none, with `hard_weight` 0, on all or, without `unlabelled`, on these, too.
     """
     data, held_out = images_of(recipe.data), None
-    if recipe.hold_out:
+    if recipe.hold_out and not recipe.labelled:
         data, held_out = split(data, recipe.hold_out)
     data = of_classes(data, recipe.classes)
-    if recipe.labelled and recipe.hard_weight:
-        data = balanced(data, recipe.labelled, seed)
+    if recipe.labelled:
+        labelled = balanced(data, recipe.labelled, seed)
+        if recipe.hold_out:
+            labelled, held_out = split(labelled, recipe.hold_out)
+        if recipe.hard_weight or not recipe.unlabelled:
+            data = labelled
+        elif held_out:
+            data = select(data, ~torch.isin(data.index, held_out.index))
     return data, held_out
 
 
@@ -83,11 +89,12 @@ def of_classes(data: Images, classes: Iterable[int]) -> Images:
     return select(data, torch.isin(data.labels, classes)) if len(classes) else data
 
 
-def judged_images(recipe: Recipe) -> Images:
+def judged_images(recipe: Recipe, seed: int = 0) -> Images:
     """What a run is measured on: the test images or, for a choice, others it does not train on."""
     if recipe.judge == "test":
         return images_of(recipe.data, "test")
-    return training_set(recipe)[1] if recipe.hold_out else images_of(recipe.data, "validation")
+    held_out = training_set(recipe, seed)[1]
+    return held_out if recipe.hold_out else images_of(recipe.data, "validation")
 
 
 def answers_for(recipe: Recipe, net: nn.Module, data: Images, seed: int, device: str) -> Answers:
@@ -172,7 +179,7 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
         nothing = dict.fromkeys(("errors", "accuracy", "ece", "loss"))
         return {"seed": seed, "diverged": str(error), **nothing, "seconds": seconds}
     seconds = clock() - start
-    judged = judged_images(recipe)
+    judged = judged_images(recipe, seed)
     if recipe.verify:
         known = recipe.classes or without(*recipe.verify)
         strangers, judged = (of_classes(judged, c) for c in (recipe.verify, known))
@@ -288,7 +295,7 @@ def answer_ahead(jobs: Iterable[tuple[Recipe, int]], device: str) -> None:
         for name in names_of_teachers(recipe, seed):
             teacher = load_teacher(name)
             answers_for(recipe, teacher, training_set(recipe, seed)[0], seed, device)
-            answer(teacher, judged_images(recipe), device=device)
+            answer(teacher, judged_images(recipe, seed), device=device)
 
 
 def print_run(result: Mapping) -> None:

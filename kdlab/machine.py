@@ -13,7 +13,12 @@ import torch
 
 @cache
 def has_fast_bf16(device: str = "cpu") -> bool:
-    """True where bfloat16 has its own instructions: elsewhere it is slower than float32."""
+    """True where bfloat16 has its own instructions: elsewhere it is slower than float32.
+
+    KDLAB_BFLOAT16=off answers False everywhere, so that one machine can show both arithmetics.
+    """
+    if os.environ.get("KDLAB_BFLOAT16") == "off":
+        return False
     if device != "cpu":
         return torch.cuda.is_bf16_supported()
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

@@ -182,6 +182,48 @@ def small_data(chosen: Arms) -> Arms:
     return arms
 
 
+# a larger student, whose teacher saw the same 10,000 images; both tuned as on the board. Twice the
+# epochs, and a teacher of 50,000 images, have the settings that were chosen for these two.
+GAIN: dict[str, Space] = {
+    "labels": Space(SMALL, RATE),
+    "teacher of 10k": Space(SMALL._replace(teacher=recipes.FROM_10K, **KD), SOFT_SPACE),
+}
+
+
+def gain(chosen: Arms) -> Arms:
+    """Labels and soft targets, for the same epochs and for twice as many."""
+    longer = {f"{a}, twice as long": r._replace(epochs=2 * r.epochs) for a, r in chosen.items()}
+    strong = chosen["teacher of 10k"]._replace(teacher=recipes.BEST)
+    return chosen | longer | {"teacher of 50k": strong}
+
+
+# README's row of few labels: views and updates are alike in every arm, and so are the labels that
+# anybody has had, the teacher and the choice of settings (on a fifth of them) among them
+ENOUGH = KINDS["CNN"]._replace(epochs=19, views=CIFAR_VIEWS)  # 1,500 updates
+TEACHER_ENOUGH = recipes.NARROW._replace(epochs=19, lr=0.1)
+
+
+def few_labels() -> dict[str, Space]:
+    """For each number of labels: the labels, and a teacher of these labels, who is asked about the
+    labelled images alone or about all 10,000."""
+    spaces = {}
+    for n in SHARES[:-1]:
+        alone = recipes.with_labels(ENOUGH, n)
+        taught = {"teacher": recipes.with_labels(TEACHER_ENOUGH, n), **SOFT, "labelled": n}
+        spaces[f"{n} labels: labels"] = Space(alone, RATE)
+        same = alone._replace(**taught, unlabelled=False)
+        spaces[f"{n} labels: teacher, same images"] = Space(same, HEAT)
+        spaces[f"{n} labels: teacher, all images"] = Space(ENOUGH._replace(**taught), HEAT)
+    return spaces
+
+
+def fifth_held_out(recipe: Recipe) -> Recipe:
+    """A trial with few labels: a fifth of these labels judge, and its teacher has not seen them."""
+    kept = {"hold_out": recipe.labelled // 5}
+    teacher = recipe.teacher and recipe.teacher._replace(**kept)
+    return recipe._replace(judge="validation", teacher=teacher, **kept)
+
+
 # chapter 07: SSLD (Cui et al. 2021) with 2,000 labelled images and 8,000 more without a label. A
 # pass over the 2,000 five times as often as one over all is the same number of steps.
 LABELLED = PAIR._replace(hold_out=8000, epochs=30, lr=0.1)
@@ -298,6 +340,22 @@ EXPERIMENTS: dict[str, Experiment] = {
             "teacher of 50k": SMALL._replace(teacher=recipes.BEST, **KD),
             "teacher of 10k": SMALL._replace(teacher=recipes.FROM_10K, **KD),
         },
+    ),
+    "cifar-gain-tuning": search("for the 78 k-parameter student", GAIN, trials=12),
+    "cifar-gain-tuned": Experiment(
+        "A 78 k-parameter student on the embedded 10,000 CIFAR-10 images, each arm tuned",
+        gain,
+        search="cifar-gain-tuning",
+    ),
+    "few-labels-tuning": Experiment(
+        "Settings with few labels, judged on a fifth of these",
+        {arm: fifth_held_out(r) for arm, r in tuning.drawn(few_labels(), trials=12).items()},
+        few_labels(),
+    ),
+    "few-labels": Experiment(
+        "10,000 images of which 100, 300 or 1,000 are labelled: labels, and a teacher of the same",
+        dict,
+        search="few-labels-tuning",
     ),
     "temperature-weight": Experiment(
         "Temperature and soft weight, judged on 2,000 validation images",

@@ -52,11 +52,6 @@ def test_imports_lead_to_what_the_readme_names_before():
     assert not wrong
 
 
-def test_no_module_is_longer_than_one_reads_at_once():
-    long = {p.name: n for p in ROOT.glob("kdlab/**/*.py") if (n := len(p.open().readlines())) > 400}
-    assert not long
-
-
 def test_a_public_name_stands_in_one_module_alone():
     """But for the folder that a module lies in, the root, and commands, called as what they do."""
     names = Counter()

@@ -80,6 +80,14 @@ def test_autocast_only_where_it_pays(monkeypatch, fast):
     assert product.dtype == (torch.bfloat16 if fast else torch.float32)
 
 
+def test_bfloat16_can_be_switched_off(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    monkeypatch.delenv("KDLAB_BFLOAT16", raising=False)
+    assert has_fast_bf16.__wrapped__("cpu") is True
+    monkeypatch.setenv("KDLAB_BFLOAT16", "off")
+    assert has_fast_bf16.__wrapped__("cpu") is has_fast_bf16.__wrapped__("cuda") is False
+
+
 def test_bfloat16_is_detected_not_assumed(monkeypatch):
     for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.delattr(torch.cpu, probe, raising=False)

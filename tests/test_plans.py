@@ -144,7 +144,8 @@ def test_a_choice_among_named_candidates_is_run_on_the_test_images(folder):
 
 @pytest.mark.parametrize("name", [name for name, plan in EXPERIMENTS.items() if plan.spaces])
 def test_every_arm_of_a_search_gets_as_many_trials_and_draws_from_the_same_rates(name):
-    spaces, trials = EXPERIMENTS[name].spaces, 12 if name == "leaderboard-tuning" else 6
+    twelve = {f"{of}-tuning" for of in ("leaderboard", "cifar-gain", "few-labels")}
+    spaces, trials = EXPERIMENTS[name].spaces, 12 if name in twelve else 6
     assert Counter(map(tuning.arm_of, arms_of(name))) == dict.fromkeys(spaces, trials)
     rates = {(space.base.optimizer, space.ranges["lr"]) for space in spaces.values()}
     assert len(rates) == len({optimizer for optimizer, _ in rates})
@@ -188,3 +189,29 @@ def test_a_teacher_of_few_labels_has_those_of_its_student_and_no_others(n):
     full = arms[f"{kind}: teacher of 10000 labels"]
     assert (full.teacher, full.twin) == TEN_THOUSAND
     assert taught._replace(teacher=full.teacher, twin=full.twin) == full
+
+
+@pytest.mark.parametrize("n", plans.SHARES[:-1])
+def test_with_few_labels_views_updates_and_labels_are_alike(n):
+    arms = {a.partition(": ")[2]: r for a, r in arms_of("few-labels").items() if f"{n} labels" in a}
+    labels, same, everything = (training_set(r, seed=3)[0] for r in arms.values())
+    steps = [
+        r.epochs * math.ceil(len(part.labels) / r.batch_size)
+        for r, part in zip(arms.values(), (labels, same, everything), strict=True)
+    ]
+    assert max(steps) / min(steps) < 1.01 and len({r.views for r in arms.values()}) == 1
+    assert torch.equal(labels.index, same.index) and len(everything.labels) == 10_000
+    taught = [arms["teacher, same images"], arms["teacher, all images"]]
+    assert taught[0].teacher == taught[1].teacher and not any(r.hard_weight for r in taught)
+    assert torch.equal(training_set(taught[0].teacher, seed=3)[0].index, labels.index)
+
+
+def test_with_few_labels_a_fifth_of_them_judges_and_nobody_has_seen_it():
+    for trial, recipe in arms_of("few-labels-tuning").items():
+        seen, judges = training_set(recipe, seed=100)
+        assert len(judges.labels) == recipe.labelled // 5, trial
+        assert torch.equal(experiments.judged_images(recipe, 100).index, judges.index)
+        told = [seen] + ([training_set(recipe.teacher, 100)[0]] if recipe.teacher else [])
+        for part in told:
+            assert not torch.isin(part.index, judges.index).any()
+        assert len(told[-1].labels) == recipe.labelled * 4 // 5
