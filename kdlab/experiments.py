@@ -69,17 +69,11 @@ def training_set(recipe: Recipe, seed: int = 0) -> tuple[Images, Images | None]:
     that needs none, with `hard_weight` 0, on all or, without `unlabelled`, on these, too.
     """
     data, held_out = images_of(recipe.data), None
-    if recipe.hold_out and not recipe.labelled:
+    if recipe.hold_out:
         data, held_out = split(data, recipe.hold_out)
     data = of_classes(data, recipe.classes)
-    if recipe.labelled:
-        labelled = balanced(data, recipe.labelled, seed)
-        if recipe.hold_out:
-            labelled, held_out = split(labelled, recipe.hold_out)
-        if recipe.hard_weight or not recipe.unlabelled:
-            data = labelled
-        elif held_out:
-            data = select(data, ~torch.isin(data.index, held_out.index))
+    if recipe.labelled and (recipe.hard_weight or not recipe.unlabelled):
+        data = balanced(data, recipe.labelled, seed)
     return data, held_out
 
 
@@ -89,12 +83,11 @@ def of_classes(data: Images, classes: Iterable[int]) -> Images:
     return select(data, torch.isin(data.labels, classes)) if len(classes) else data
 
 
-def judged_images(recipe: Recipe, seed: int = 0) -> Images:
+def judged_images(recipe: Recipe) -> Images:
     """What a run is measured on: the test images or, for a choice, others it does not train on."""
     if recipe.judge == "test":
         return images_of(recipe.data, "test")
-    held_out = training_set(recipe, seed)[1]
-    return held_out if recipe.hold_out else images_of(recipe.data, "validation")
+    return training_set(recipe)[1] if recipe.hold_out else images_of(recipe.data, "validation")
 
 
 def answers_for(recipe: Recipe, net: nn.Module, data: Images, seed: int, device: str) -> Answers:
@@ -179,7 +172,7 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
         nothing = dict.fromkeys(("errors", "accuracy", "ece", "loss"))
         return {"seed": seed, "diverged": str(error), **nothing, "seconds": seconds}
     seconds = clock() - start
-    judged = judged_images(recipe, seed)
+    judged = judged_images(recipe)
     if recipe.verify:
         known = recipe.classes or without(*recipe.verify)
         strangers, judged = (of_classes(judged, c) for c in (recipe.verify, known))
@@ -288,14 +281,15 @@ def run_all(
 def answer_ahead(jobs: Iterable[tuple[Recipe, int]], device: str) -> None:
     """Fill the cache of answers with what these runs will ask named teachers, each thing once."""
     what = attrgetter(
-        "teacher", "twin", "data", "epochs", "views", "classes", "hold_out", "labelled", "judge"
+        *("teacher", "twin", "data", "epochs", "views", "classes", "hold_out", "judge"),
+        *("labelled", "unlabelled"),
     )
     asked = {(what(r), bool(r.hard_weight), seed): (r, seed) for r, seed in jobs}
     for recipe, seed in sorted(asked.values(), key=lambda job: -job[0].epochs):
         for name in names_of_teachers(recipe, seed):
             teacher = load_teacher(name)
             answers_for(recipe, teacher, training_set(recipe, seed)[0], seed, device)
-            answer(teacher, judged_images(recipe, seed), device=device)
+            answer(teacher, judged_images(recipe), device=device)
 
 
 def print_run(result: Mapping) -> None:

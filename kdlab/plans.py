@@ -218,8 +218,8 @@ def few_labels() -> dict[str, Space]:
 
 
 def fifth_held_out(recipe: Recipe) -> Recipe:
-    """A trial with few labels: a fifth of these labels judge, and its teacher has not seen them."""
-    kept = {"hold_out": recipe.labelled // 5}
+    """A trial with few labels: a fifth of them judge, and its teacher has not seen these."""
+    kept = {"hold_out": recipe.labelled // 5, "labelled": recipe.labelled * 4 // 5}
     teacher = recipe.teacher and recipe.teacher._replace(**kept)
     return recipe._replace(judge="validation", teacher=teacher, **kept)
 

@@ -32,7 +32,7 @@ class Recipe(NamedTuple):
     classes: tuple[int, ...] = ()  # train on images of these classes alone; (): of all
     verify: tuple[int, ...] = ()  # classes, none of those above, whose pairs are told apart
     start: str | Recipe = ""  # trained first: its weights are where this run begins
-    hold_out: int = 0  # training images kept for validation, of those that have labels
+    hold_out: int = 0  # training images kept for validation
     judge: str = "test"  # or "validation": what is held out, else CIFAR-10's second 10,000
     attacked: bool = False  # and whether PGD-20 attacks it there, too
     labelled: int = 0  # so many images have labels, and labels teach from these alone; 0: all have
