@@ -62,7 +62,7 @@ def _parts(test: ast.expr) -> ast.expr:
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
         lambdas = [ast.Lambda(_no_arguments(), _parts(one)) for one in test.values]
         return _call("both", *lambdas)
-    if isinstance(test, ast.Compare) and all(type(op) in ORDERS for op in test.ops):
+    if _is_ordered(test):
         sides, orders = [test.left, *test.comparators], [ORDERS[type(op)] for op in test.ops]
         compared = [
             ast.Lambda(_no_arguments(), _call("ordered", left, ast.Constant(order), right))
@@ -70,8 +70,10 @@ def _parts(test: ast.expr) -> ast.expr:
         ]
         return _call("both", *compared) if len(compared) > 1 else compared[0].body
     if isinstance(test, ast.Call) and isinstance(test.func, ast.Attribute):
-        inner = test.func.value
-        if test.func.attr == "all" and (isinstance(inner, ast.Compare) or _is_all(inner)):
+        inner = test.func.value  # `(a > b).all()`, or that in front of another `.all()`
+        while isinstance(inner, ast.Call) and getattr(inner.func, "attr", "") == "all":
+            inner = inner.func.value
+        if test.func.attr == "all" and _is_ordered(inner):
             return _parts(inner)
     if isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "all":
         if len(test.args) == 1 and isinstance(test.args[0], ast.GeneratorExp | ast.ListComp):
@@ -80,10 +82,9 @@ def _parts(test: ast.expr) -> ast.expr:
     return _call("plain", test)
 
 
-def _is_all(node: ast.expr) -> bool:
-    """`(a > b).all()` in front of another `.all()`."""
-    attribute = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    return attribute and node.func.attr == "all"
+def _is_ordered(node: ast.expr) -> bool:
+    """A comparison with <, <=, > or >= alone."""
+    return isinstance(node, ast.Compare) and all(type(op) in ORDERS for op in node.ops)
 
 
 def _no_arguments() -> ast.arguments:

@@ -30,6 +30,7 @@ def measure(source, monkeypatch, folder, **names):
         ("all(0 < x < 9 for x in [5, 2])", [(True, 0, 2, 2), (True, 5, 9, 4)]),
         ("(array > 1).all()", [(True, 1.5, 1, 0.5)]),
         ("(frame < 4).all().all()", [(True, 3, 4, 1)]),
+        ("(frame == frame).all().all()", [(True, None, None, None)]),
         ("tensor.mean() > 1", [(True, 2.5, 1, 1.5)]),
         ("'a' in 'abc'", [(True, None, None, None)]),
         ("not 'abc'", [(False, None, None, None)]),
