@@ -39,7 +39,7 @@ def arms_of(name: str) -> Arms:
     search: with what its record has chosen. ValueError lists the names."""
     if name not in EXPERIMENTS:
         raise ValueError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
-    _, arms, _, search = EXPERIMENTS[name]
+    _, arms, _, search, _ = EXPERIMENTS[name]
     return arms(chosen(search)) if search else dict(arms)
 
 
@@ -306,11 +306,12 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
     `run_all`'s workers, engine and address.
     """
     trials = arms_of(name)
-    title, _, spaces, _ = EXPERIMENTS[name]
+    title, _, spaces, _, families = EXPERIMENTS[name]
     record = {
         "name": name,
         "title": title,
         **records.stamp(f"run {name} --seeds {seeds} --device {device}", device),
+        **({"families": families} if families else {}),
         "settings": {},
         "runs": [],
     }

@@ -6,13 +6,15 @@ of that choice (arm of the search -> recipe), which `kdlab.experiments` reads fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from kdlab import recipes, tuning
 from kdlab.data import CIFAR_VIEWS, Views
 from kdlab.recipes import ALONE, FAST, FAST_10K, KD, PAIR, PUPIL, SMALL, TWIN_10K, Arms, Recipe
 from kdlab.tuning import Space, validated
+
+Families = Sequence[Sequence[tuple[str, str]]]  # Holm's correction counts the pairs of a family
 
 
 class Experiment(NamedTuple):
@@ -23,6 +25,7 @@ class Experiment(NamedTuple):
     arms: Arms | Callable[[Arms], Arms]  # or, of what the experiment `search` has chosen
     spaces: Mapping[str, Space] = {}  # of a search: its arms are drawn from these
     search: str = ""
+    families: Families = ()  # what is compared together; none: see `records.families`
 
 
 # what the board chooses from, an arm: its recipe, and the ranges of its settings. Every arm begins
@@ -90,6 +93,21 @@ LEADERBOARD: dict[str, Space] = {
 }
 
 
+# whichever of a pair is called control, it is compared in one family
+BOARD_FAMILIES: Families = (
+    [(arm, "labels") for arm in LEADERBOARD if arm != "labels"],
+    [(arm, "soft targets") for arm in LEADERBOARD if arm not in ("labels", "soft targets")],
+    [
+        ("soft targets, twice as long", "labels, twice as long"),
+        ("soft targets, twice as long", "contrastive"),
+        ("soft targets, equal seconds", "contrastive"),
+        ("labels, twice as long", "contrastive"),
+        ("switched teachers", "mean of teachers"),
+        ("switched teachers", "larger teacher"),
+    ],
+)
+
+
 def search(what: str, spaces: Mapping[str, Space], trials: int, hold_out: int = 0) -> Experiment:
     """A search: in its first round as many trials of every arm."""
     judges = f"{hold_out:,} held-out images" if hold_out else "10,000 images that no net has seen"
@@ -117,6 +135,21 @@ def patience(chosen: Arms) -> Arms:
         for arm, recipe in chosen.items()
         if recipe.hard_weight or epochs == 80
     }
+
+
+TAUGHT_OR_NOT = "labels", "soft targets"
+PATIENCE_FAMILIES: Families = (
+    [(f"soft targets, {n} epochs", f"labels, {n} epochs") for n in (20, 40, 80)],
+    [
+        *(
+            (f"{arm}, {2 * n} epochs", f"{arm}, {n} epochs")
+            for arm in TAUGHT_OR_NOT
+            for n in (20, 40)
+        ),
+        *((f"labels, {2 * n} epochs", f"soft targets, {n} epochs") for n in (20, 40)),
+        *(("label-free, T = 1, 80 epochs", f"{arm}, 80 epochs") for arm in TAUGHT_OR_NOT),
+    ],
+)
 
 
 # chapter 03: a student of each kind, at one budget of ten epochs; the random views are mirrors
@@ -375,11 +408,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         "32 k-parameter student on the whole of CIFAR-10, trained for 1, 2 and 4 times the epochs",
         patience,
         search="patience-tuning",
+        families=PATIENCE_FAMILIES,
     ),
     "leaderboard": Experiment(
         "Every method on one pair: 24 k-parameter student, 125 k-parameter teacher, 10,000 images",
         dict,
         search="leaderboard-tuning",
+        families=BOARD_FAMILIES,
     ),
     "learning-rate": Experiment(
         "The leaderboard's student under three learning rates, on labels and on soft targets",

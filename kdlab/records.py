@@ -10,6 +10,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from itertools import combinations
 from statistics import fmean
 from typing import NamedTuple
 
@@ -199,13 +200,17 @@ def difference(
 
 
 def summarise(
-    runs: Sequence[Mapping], metric: str = "accuracy", control: str | None = None
+    runs: Sequence[Mapping],
+    metric: str = "accuracy",
+    control: str | None = None,
+    record: Mapping | None = None,
 ) -> pd.DataFrame:
     """Per arm: n seeds, mean, std, and the difference to `control` (the first arm).
 
     It is paired over the seeds that both arms have, with a 95% Student's interval, its p value, and
-    the p value after Holm's correction over the table; `beyond` noise is what that leaves up to
-    0.05. Where runs have diverged, a column counts them: they have no value and enter no mean.
+    the p value after Holm's correction over the table or, in a `record`, over the family of the
+    pair; `beyond` noise is what that leaves up to 0.05. Where runs have diverged, a column counts
+    them: they have no value and enter no mean.
     ValueError where there is no run.
     """
     if not runs:
@@ -223,15 +228,19 @@ def summarise(
             rows.loc[arm, ["difference", "95% low", "95% high", "p"]] = (*gap[:3], gap.p)
     if "p" not in rows:
         return rows.round(2)
-    compared = rows["p"].notna()
-    rows.loc[compared, "Holm"] = holm(rows.loc[compared, "p"].tolist())
+    compared = list(rows.index[rows["p"].notna()])
+    table = [(arm, control) for arm in compared]
+    for pair in table:
+        family = family_of(record, *pair) if record else table
+        rows.loc[pair[0], "Holm"] = corrected(runs, family, metric)[frozenset(pair)]
     rows["beyond"] = rows["Holm"] <= BEYOND
     return rows.round({column: 2 for column in rows if column not in ("p", "Holm")})
 
 
-def table(name: str, metric: str = "accuracy") -> pd.DataFrame:
-    """The recorded experiment, summed up."""
-    return summarise(read(name)["runs"], metric)
+def table(name: str, metric: str = "accuracy", control: str | None = None) -> pd.DataFrame:
+    """The recorded experiment, summed up; its families of comparisons are those it declares."""
+    record = read(name)
+    return summarise(record["runs"], metric, control, record)
 
 
 # ---------------------------------------------------------------- comparisons
@@ -294,23 +303,22 @@ def compare(
     needed: str = "",
     records: Records = read,
 ) -> Comparison:
-    """Two arms of a record, as `difference` has them. The p value is corrected (Holm) over all that
-    the record compares in the same way."""
+    """Two arms of a record, as `difference` has them. The p value is corrected (Holm) over the
+    family of the pair, whichever of both is called control (see `family_of`)."""
     found = Comparison(name, arm, over, metric, None, needed)
     try:
-        runs = runs_of(records(name))
+        record = records(name)
     except FileNotFoundError:
         return found
+    runs = runs_of(record)
     if name == "deploy":  # a file was weighed and timed once: no seeds, no interval
         ours, theirs = by_seed(runs, arm, metric), by_seed(runs, over, of or metric)
         once = ours[0] - theirs[0] if ours and theirs else None
         return found if once is None else found._replace(gap=Paired(once, once, once, 1, 1))
     if not (gap := difference(runs, arm, over, metric, of)):
         return found
-    table = rivals(list(dict.fromkeys(r["arm"] for r in runs)), arm, over)
-    others = [difference(runs, *pair, metric, of) for pair in table if pair != (arm, over)]
-    corrected = holm([gap.p, *(other.p for other in others if other)])[0]
-    return found._replace(gap=gap, corrected=corrected)
+    known = corrected(runs, family_of(record | {"runs": runs}, arm, over), metric, of)
+    return found._replace(gap=gap, corrected=known[frozenset((arm, over))])
 
 
 def pairs_of(arms: Sequence[str]) -> list[tuple[str, str]]:
@@ -326,13 +334,31 @@ def pairs_of(arms: Sequence[str]) -> list[tuple[str, str]]:
     return [(arm, first[kind]) for arm, kind in kinds.items() if first[kind] != arm]
 
 
-def rivals(arms: Sequence[str], arm: str, over: str) -> list[tuple[str, str]]:
-    """What stands in one table with a comparison: all that the record compares or, where arms have
-    no kinds, every arm against the same control; an arm against itself (before and after) stands
-    with all others against themselves."""
+def families(record: Mapping) -> list[list[tuple[str, str]]]:
+    """What a record compares together: the families of pairs that its experiment declared, or one,
+    each arm with the control of its kind. The first is what the record is about."""
+    declared = [[tuple(pair) for pair in family] for family in record.get("families", ())]
+    return declared or [pairs_of(list(dict.fromkeys(r["arm"] for r in record["runs"])))]
+
+
+def family_of(record: Mapping, arm: str, over: str) -> list[tuple[str, str]]:
+    """The pairs over which a comparison is corrected, the same for (a, b) as for (b, a): the family
+    that has it; an arm against itself (before and after): all arms against themselves; a pair
+    that nobody declared is one of all pairs."""
+    arms = list(dict.fromkeys(r["arm"] for r in record["runs"]))
     if arm == over:
         return [(a, a) for a in arms]
-    return pairs_of(arms) if ": " in arm else [(a, over) for a in arms if a != over]
+    declared = (f for f in families(record) if (arm, over) in f or (over, arm) in f)
+    return next(declared, list(combinations(arms, 2)))
+
+
+def corrected(
+    runs: Sequence[Mapping], family: Sequence[tuple[str, str]], metric: str, of: str = ""
+) -> dict[frozenset[str], float]:
+    """The p value of each pair {arm, over} of a family after Holm's correction over the family."""
+    gaps = {frozenset(pair): difference(runs, *pair, metric, of) for pair in family}
+    known = {pair: gap.p for pair, gap in gaps.items() if gap}
+    return dict(zip(known, holm(list(known.values())), strict=True))
 
 
 def best_setting(name: str, arms: str = "", records: Records = read) -> tuple[str, str, int] | None:

@@ -19,7 +19,7 @@ from kdlab.words import say, wordbook
 PAGES = {"README.md": "en", "README.zh.md": "zh", "RESULTS.md": "en", "data/README.md": "en"}
 HEADLINES = {  # the key of its title -> record, control, arm, metric
     "few errors": ("trio", "labels", "distilled", "errors"),
-    "few labels": ("small-data", "CNN: 1000 labels", "CNN: teacher of 1000 labels", "accuracy"),
+    "few labels": ("ssld", "labels", "own teacher, all images", "accuracy"),
     "tuned": ("leaderboard", "labels", "soft targets", "accuracy"),
     "no teacher": ("leaderboard", "labels", "labels, twice as long", "accuracy"),
     "attacked": ("robust", "adversarial training", "soft targets", "robust"),

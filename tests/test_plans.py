@@ -31,6 +31,8 @@ def test_no_record_is_stale(name):
     settings = {arm: filled(known) for arm, known in record["settings"].items()}
     declared, settings = json.loads(json.dumps([declared, settings]))
     again = f"the record {name} is stale: `python -m kdlab run {name}`"
+    families = json.loads(json.dumps(EXPERIMENTS[name].families))
+    assert record.get("families", []) == families, again
     if EXPERIMENTS[name].spaces:  # what its later rounds try depends on the first
         assert all(settings[arm] == declared[arm] for arm in declared), again
         declared = settings
@@ -215,3 +217,11 @@ def test_with_few_labels_a_fifth_of_them_judges_and_nobody_has_seen_it():
         for part in told:
             assert not torch.isin(part.index, judges.index).any()
         assert len(told[-1].labels) == n * 4 // 5
+
+
+@pytest.mark.parametrize("name", [name for name, plan in EXPERIMENTS.items() if plan.families])
+def test_each_pair_stands_in_one_family_whichever_is_called_control(name):
+    arms = set(arms_of(name))
+    pairs = [frozenset(pair) for family in EXPERIMENTS[name].families for pair in family]
+    assert len(set(pairs)) == len(pairs)
+    assert all(len(pair) == 2 and pair <= arms for pair in pairs)

@@ -9,7 +9,7 @@ import pytest
 from kdlab import records
 from kdlab.files import ROOT
 from kdlab.plans import EXPERIMENTS
-from kdlab.records import commit, provenance, read, summarise, table, values
+from kdlab.records import commit, holm, provenance, read, summarise, table, values
 
 RECORDS = sorted((ROOT / "data" / "results").glob("*.json"))
 LABELS = {0: 70.0, 1: 72.0, 2: 71.0}  # an arm's accuracy by seed
@@ -118,3 +118,22 @@ def test_provenance_of_every_record(path):
     assert runs and all({"arm", "seed", "accuracy"} <= set(r) for r in runs)
     assert len({(r["arm"], r["seed"]) for r in runs}) == len(runs), "a run is there twice"
     assert all(math.isfinite(v) for r in runs for v in r.values() if isinstance(v, float))
+
+
+@pytest.mark.parametrize("name", ["leaderboard", "patience", "ssld", "small-data"])
+def test_a_verdict_is_the_same_whichever_arm_is_called_control(name):
+    arms = list(read(name)["settings"])
+    for arm, over in zip(arms, arms[1:] + arms[:1], strict=True):
+        one, other = records.compare(name, arm, over), records.compare(name, over, arm)
+        assert one.corrected == pytest.approx(other.corrected)
+        mirrored = {"better": "worse", "worse": "better"}
+        assert other.verdict == mirrored.get(one.verdict, one.verdict)
+
+
+def test_a_table_of_a_record_is_corrected_over_its_declared_families():
+    rows = table("leaderboard", control="contrastive")
+    for arm in ("labels", "soft targets", "labels, twice as long", "DKD"):
+        found = records.compare("leaderboard", arm, "contrastive")
+        assert rows.loc[arm, "Holm"] == pytest.approx(found.corrected)
+    planned = [records.compare("patience", *pair) for pair in records.families(read("patience"))[0]]
+    assert [c.corrected for c in planned] == pytest.approx(holm([c.gap.p for c in planned]))

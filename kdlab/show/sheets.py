@@ -13,7 +13,7 @@ import yaml
 
 from kdlab import records
 from kdlab.files import BUILD, EMBEDDED, NOTEBOOKS, write_text
-from kdlab.records import Comparison, Records, compare, judged_on, metric_of, pairs_of
+from kdlab.records import Comparison, Records, compare, judged_on, metric_of
 from kdlab.show import guide
 from kdlab.show.guide import evidence, rulebook
 from kdlab.show.page import Page
@@ -55,7 +55,7 @@ def differences(found: Records = records.read) -> dict[str, list[Comparison]]:
         if name == "deploy" or undertuned or judged_on(record) == {"validation"}:
             continue
         metric, arms = metric_of(record), list(dict.fromkeys(r["arm"] for r in record["runs"]))
-        pairs, of = pairs_of(arms), ""
+        pairs, of = records.families(record)[0], ""
         if metric == "unseen errors shifted":
             pairs, of = [(arm, arm) for arm in arms], "unseen errors"
         every = [compare(name, *pair, metric, of=of, records=found) for pair in pairs]
