@@ -5,17 +5,20 @@ An engine takes a function, argument tuples, a number of workers and where to fi
 """
 
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import torch
 
+MOST_ON_WINDOWS = 61  # a process there can't wait for more of them
 Finished = Iterator[tuple[tuple, object]]
 
 
 def local(call: Callable, jobs: Sequence[tuple], workers: int, address: str = "") -> Finished:
     """Processes of one thread each on this machine."""
     context = multiprocessing.get_context("spawn")
+    workers = min(workers, MOST_ON_WINDOWS) if sys.platform == "win32" else workers
     with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
         futures = {pool.submit(call, *job): job for job in jobs}
         try:

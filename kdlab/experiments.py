@@ -112,17 +112,21 @@ def teachers_of(recipe: Recipe, seed: int = 0, device: str = "cpu") -> list[nn.M
 
 def trained(recipe: Recipe, seed: int, device: str) -> nn.Module:
     """The net of a recipe, kept in the cache for the other runs that begin with it: it is known by
-    its recipe, its named teachers' weights, its seed, the machine and the code of this package."""
+    its recipe, its named teachers' weights, its seed, the machine and the code of this package.
+
+    Torch's generators are left as they were, so that no later draw depends on the cache.
+    """
     code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py")))
     made = json.dumps([settings_of(recipe), seed, describe(device)])
     weights = [card(name)["sha256"] for name in TEACHERS if f'"{name}"' in made]
     key = digest(code + f"{made} {weights}".encode())[:24]
     path = cache_dir() / "nets" / f"{key}.safetensors"
-    net = build(recipe.student, len(images_of(recipe.data).classes))
-    with suppress(SafetensorError, OSError, RuntimeError):
-        net.load_state_dict(load_file(path))
-        return net
-    net = train(recipe, seed, device)[0].cpu()
+    with torch.random.fork_rng([device] if device.startswith("cuda") else []):
+        net = build(recipe.student, len(images_of(recipe.data).classes))
+        with suppress(SafetensorError, OSError, RuntimeError):
+            net.load_state_dict(load_file(path))
+            return net
+        net = train(recipe, seed, device)[0].cpu()
     state = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     with suppress(OSError, SafetensorError):  # a full disk must not cost this run its result
         atomically(path, lambda target: save_file(state, target))

@@ -31,6 +31,12 @@ def autocast(device: str = "cpu") -> contextlib.AbstractContextManager:
     return torch.autocast(kind, torch.bfloat16, enabled=has_fast_bf16(kind))
 
 
+def arithmetic(device: str = "cpu") -> str:
+    """What nets compute in under `autocast`: "cpu bfloat16", "cpu float32", "cuda bfloat16"..."""
+    kind = torch.device(device).type
+    return f"{kind} {'bfloat16' if has_fast_bf16(kind) else 'float32'}"
+
+
 def cores() -> int:
     """Processors that this process may use: of its affinity, what a container's quota leaves."""
     every = os.cpu_count() or 1

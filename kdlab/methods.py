@@ -119,16 +119,19 @@ def objective(
     hard_weight: float = 1.0,
     weight: float = 1.0,
 ) -> Objective:
-    """An objective for `fit`: "" is labels and soft targets alone. ValueError lists the names."""
+    """An objective for `fit`: "" is labels and soft targets alone. ValueError lists the names, and
+    says where nothing has a weight."""
     base = None
     if soft_weight:
         base = distil(temperature, soft_weight, hard_weight)
     elif hard_weight:
         base = Combined(None, labels_only, hard_weight)
+    if method and method not in METHODS:
+        raise ValueError(f"no method {method!r}: there are {', '.join(METHODS)}")
+    if not base and not (method and weight):
+        raise ValueError("nothing is minimised: every part of this objective has the weight 0")
     if not method:
         return base
-    if method not in METHODS:
-        raise ValueError(f"no method {method!r}: there are {', '.join(METHODS)}")
     setting = Setting(student, teacher, data, temperature)
     return Combined(base, METHODS[method].make(setting), weight)
 

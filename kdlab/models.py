@@ -223,7 +223,7 @@ class FewBits(nn.Module):
 def rounded(weight: Tensor, bits: int) -> Tensor:
     """A weight [O, ...] on a symmetric grid of 2^bits - 1 values, up to the largest of each output
     channel, with the gradient of no rounding (straight-through, Bengio et al. 2013)."""
-    largest = weight.detach().abs().flatten(1).amax(dim=1)
+    largest = weight.detach().abs().flatten(1).amax(dim=1).clamp(min=1e-30)  # 0 stays 0, not 0 / 0
     step = (largest / (2 ** (bits - 1) - 1)).view(-1, *[1] * (weight.ndim - 1))
     return weight + ((weight / step).round() * step - weight).detach()
 

@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save, save_file
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from kdlab.data import NO_VIEWS, Images, Views, augment, normalise
 from kdlab.files import EMBEDDED, atomically, cache_dir, data_dir, digest, write_json
-from kdlab.machine import autocast
+from kdlab.machine import arithmetic, autocast
 from kdlab.models import build, forward
 
 
@@ -104,27 +105,56 @@ class Answers(NamedTuple):
 
     logits: Tensor  # float16 [E, N, K]; E is the views' period, if they have one
     index: Tensor  # int64 [N], sorted: which image each row answers for
-    key: dict[str, str]  # teacher digest, data, views and their period, view seed
+    pixels: Tensor  # int64 [N]: the `checksums` of these images
+    key: dict[str, str]  # teacher digest, data, views and their period, view seed, code, device
 
     def for_images(self, index: Tensor, epoch: int) -> Tensor:
         """Logits [len(index), K] for these images in this epoch. KeyError for a stranger."""
+        period = int(self.key["period"])
+        return self.logits[epoch % period if period else epoch][self.rows(index)]
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Where these images stand, int64 [len(index)]. KeyError for a stranger."""
         rows = torch.searchsorted(self.index, index).clamp(max=len(self.index) - 1)
         if not torch.equal(self.index[rows], index):
             raise KeyError("the cache holds no answer for some of these images")
-        period = int(self.key["period"])
-        return self.logits[epoch % period if period else epoch][rows]
+        return rows
 
 
-def answer_key(teacher: nn.Module, data: Images, views: Views, view_seed: int) -> dict[str, str]:
-    """What a cache of answers is for: any other teacher, data, view or seed is refused."""
+def answer_key(
+    teacher: nn.Module, data: Images, views: Views, view_seed: int, device: str = "cpu"
+) -> dict[str, str]:
+    """What a cache of answers is for: any other teacher, data, view or seed is refused, and so are
+    other code and another arithmetic."""
     order = data.index.argsort()
     return {
+        "code": _code(),
+        "arithmetic": arithmetic(device),
         "teacher": digest(repr(teacher).encode() + content(*teacher.state_dict().values())),
         "data": f"{data.name} {digest(content(data.index[order], data.images[order]))[:16]}",
         "views": name_views(views, view_seed),
         "period": str(views.period),
         "dtype": "float16",
     }
+
+
+@cache
+def _code() -> str:
+    """A digest of the code that draws views, computes logits and keeps them."""
+    files = (Path(__file__).with_name(name) for name in ("data.py", "models.py", "teachers.py"))
+    return digest(b"".join(file.read_bytes() for file in files))[:16]
+
+
+def checksums(images: Tensor) -> Tensor:
+    """A number for the pixels of each image, uint8 [N, C, H, W] -> int64 [N], on any device.
+
+    The pixels' sum, each times an odd number of its own, modulo 2^64: an image that differs in one
+    pixel always has another number, and one that differs in more all but surely (1 - 2^-56).
+    """
+    words = np.random.Philox(key=0).random_raw(images.shape[1:].numel()) | 1
+    weights = torch.from_numpy(words.view(np.int64)).to(images.device)
+    parts = images.flatten(1).split(50)  # as int64 all of CIFAR-10 would be 1.2 GB
+    return torch.cat([(part * weights).sum(dim=1) for part in parts])
 
 
 def name_views(views: Views, view_seed: int) -> str:
@@ -152,7 +182,7 @@ def answer(
     Answers for E epochs serve any run of at most E epochs on the same images and views.
     """
     freeze(teacher)
-    key = answer_key(teacher, data, views, view_seed)
+    key = answer_key(teacher, data, views, view_seed, device)
     epochs = min(epochs, views.period or epochs)
     path = cache_dir() / "answers" / f"{digest(repr(key).encode())[:24]}.safetensors"
     if keep and (known := _kept(path, key)) and len(known.logits) >= epochs:
@@ -167,21 +197,21 @@ def answer(
         parts = [answer_batch(teacher, normalise(part, data))[0] for part in seen.split(500)]
         logits.append(torch.cat(parts))
     teacher.to(home)
-    answers = Answers(torch.stack(logits).half().cpu(), index.cpu(), key)
+    tensors = {"logits": torch.stack(logits).half().cpu(), "index": index.cpu()}
+    tensors["pixels"] = checksums(images).cpu()
     if keep:
-        tensors = {"logits": answers.logits, "index": answers.index}
         about = {**key, "sha256": digest(content(*tensors.values()))}
         with suppress(OSError, SafetensorError):  # a full disk must not cost this run its result
             atomically(path, lambda target: save_file(tensors, target, metadata=about))
-    return answers
+    return Answers(**tensors, key=key)
 
 
 def _kept(path: Path, key: dict[str, str]) -> Answers | None:
     """Answers from disk if they are there, whole, and for this very key."""
     with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
-        logits, index = file.get_tensor("logits"), file.get_tensor("index")
-        if file.metadata() == {**key, "sha256": digest(content(logits, index))}:
-            return Answers(logits, index, key)
+        tensors = {name: file.get_tensor(name) for name in Answers._fields[:3]}
+        if file.metadata() == {**key, "sha256": digest(content(*tensors.values()))}:
+            return Answers(**tensors, key=key)
     return None
 
 
@@ -230,6 +260,10 @@ def _rows(
         raise ValueError(f"these answers are for {made}, not for {wanted}: ask the teacher again")
     if len(answers.logits) < min(epochs, views.period or epochs):
         raise ValueError(f"these answers cover {len(answers.logits)} epochs, not {epochs}")
-    here = Answers(answers.logits.to(device), answers.index.to(device), answers.key)
+    here = Answers(*(tensor.to(device) for tensor in answers[:3]), answers.key)
+    if not torch.equal(here.pixels[here.rows(data.index)], checksums(data.images)):
+        raise ValueError(
+            f"these answers are for other pixels of {data.name}: ask the teacher again"
+        )
     # one epoch at a time: float32 for 100 epochs of 50,000 images would be 200 MB
     return lru_cache(maxsize=1)(lambda epoch: here.for_images(data.index, epoch).float())

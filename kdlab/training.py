@@ -49,9 +49,9 @@ def fit(
     them stacked); either way it answers for the very views that the student sees (Beyer et al.
     2022). An objective that matches features names them in its `stages` and needs the net.
     `seed` orders the batches (and drives dropout), `view_seed` draws the views.
-    Raises ValueError for labels out of range, for a cache of another split, of other views or too
-    few epochs, or in place of a net; KeyError for one that lacks some of the images; and
-    FloatingPointError if the loss stops being a number.
+    Raises ValueError for labels out of range, for a cache of another split, of other pixels, other
+    views or too few epochs, or in place of a net; KeyError for one that lacks some of the images;
+    and FloatingPointError if the loss stops being a number.
     """
     check_labels(data.labels, len(data.labels), len(data.classes))
     torch.manual_seed(seed)
@@ -128,7 +128,8 @@ def make_schedule(optimizer: optim.Optimizer, name: str, steps: int) -> lr_sched
     """The learning rate: up to the optimizer's in the first quarter, then to zero; or constant."""
     if name == "one-cycle":
         top = optimizer.param_groups[0]["lr"]
-        fixed = {"pct_start": 0.25, "cycle_momentum": False}
+        quarter = 0.25 if steps != 3 else math.nextafter(0.25, 0)  # a rise of no step is 0 / 0
+        fixed = {"pct_start": quarter, "cycle_momentum": False}
         return lr_scheduler.OneCycleLR(optimizer, top, total_steps=steps + 1, **fixed)
     if name == "constant":
         return lr_scheduler.ConstantLR(optimizer, factor=1.0)

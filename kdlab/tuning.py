@@ -19,6 +19,7 @@ from kdlab.recipes import Arms, Recipe
 
 FINALISTS, FIRST_SEED = 3, 100  # final runs have seeds from 0
 PAST = (1.5, 2.2, 3.3, 5.0)  # of the range's end, where the best setting lies there
+BELOW = {"smoothing": 1.0}  # what a setting can't reach, however good its range's end is
 SHARE = "label_share"  # of the labels' term: the teacher's term has the rest
 
 
@@ -92,8 +93,8 @@ def scores(runs: Sequence[Mapping], arm: str, seeds: int = 1) -> dict[str, float
 
 def past_the_edge(spaces: Mapping[str, Space], trials: Arms, runs: Sequence[Mapping]) -> Arms:
     """The second round: for each setting of an arm's best trial that lies in the outermost of the
-    parts that its trials divide a range into, four more beyond that end, all else as there. Once,
-    and not for the label share, whose ends are its own."""
+    parts that its trials divide a range into, four more beyond that end, as far as the setting can
+    go, all else as there. Once, and not for the label share, whose ends are its own."""
     more: Arms = {}
     for arm, (_, ranges) in spaces.items():
         best = trials[next(iter(scores(runs, arm)))]
@@ -105,8 +106,10 @@ def past_the_edge(spaces: Mapping[str, Space], trials: Arms, runs: Sequence[Mapp
                 steps += [(name, low / factor) for factor in PAST]
             if place > 1 - 1 / tried:
                 steps += [(name, high * factor) for factor in PAST]
+        steps = [(name, float(f"{value:.2g}")) for name, value in steps]
+        steps = [(name, value) for name, value in steps if value < BELOW.get(name, math.inf)]
         for number, (name, value) in enumerate(steps, tried + 1):
-            more[f"{arm} #{number}"] = best._replace(**{name: float(f"{value:.2g}")})
+            more[f"{arm} #{number}"] = best._replace(**{name: value})
     return more
 
 

@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 from test_experiments import TAUGHT, TINY
 
-from kdlab import records
+from kdlab import engines, records
 from kdlab.engines import ENGINES
 from kdlab.experiments import run_all
 from kdlab.files import ROOT
@@ -34,6 +35,17 @@ def own_cache(tmp_path, monkeypatch):
     # other processes import this file and `test_experiments`
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+
+
+@pytest.mark.parametrize(("system", "most"), [("win32", 61), ("linux", 96)])
+def test_windows_has_no_more_workers_than_a_process_can_wait_for(monkeypatch, system, most):
+    asked = []
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(
+        engines, "ProcessPoolExecutor", lambda n, *_: asked.append(n) or ThreadPoolExecutor(1)
+    )
+    assert list(ENGINES["local"](square, [(3,)], 96)) == [((3,), 9)]
+    assert asked == [most]
 
 
 @needs_ray

@@ -147,6 +147,16 @@ def test_a_net_is_trained_anew_where_its_named_teacher_was(folder, monkeypatch):
     assert len(counted) == 2
 
 
+def test_what_is_drawn_after_a_trained_net_is_the_same_from_a_cold_or_a_warm_cache(folder):
+    torch.manual_seed(5)
+    expected, drawn = torch.rand(3), []
+    for _ in range(2):  # trained, then read
+        torch.manual_seed(5)
+        experiments.trained(TINY, 0, "cpu")
+        drawn.append(torch.rand(3))
+    assert all(torch.equal(numbers, expected) for numbers in drawn)
+
+
 def test_unseen_classes_are_unseen_and_judged_without_labels(folder, monkeypatch):
     recipe = TAUGHT._replace(classes=(7, 8), epochs=5, lr=3e-3)
     data, held_out = training_set(recipe._replace(hold_out=55_000))

@@ -120,11 +120,16 @@ def test_the_weights_are_of_the_parts(soft, hard, weight):
     batch = batch_for(v)
     weights = {"temperature": 3.0, "soft_weight": soft, "hard_weight": hard, "weight": weight}
     expected = hard * F.cross_entropy(z, batch.labels) + soft * soft_target_loss(z, v, 3.0)
-    if soft or hard:
-        assert torch.allclose(goal_of("", **weights)(z, batch), expected)
-    if soft or hard or weight:
-        whole = expected + weight * losses.logit_matching_loss(z, v)
-        assert torch.allclose(goal_of("logit matching", **weights)(z, batch), whole)
+    whole = expected + weight * losses.logit_matching_loss(z, v)
+    for method, loss, some in (
+        ("", expected, soft or hard),
+        ("logit matching", whole, soft or hard or weight),
+    ):
+        if some:
+            assert torch.allclose(goal_of(method, **weights)(z, batch), loss)
+            continue
+        with pytest.raises(ValueError, match="nothing is minimised: .* weight 0"):
+            goal_of(method, **weights)
 
 
 def test_a_weight_of_zero_drops_its_part():

@@ -66,6 +66,8 @@ def test_few_bits_are_a_grid_a_channel_and_leave_the_weights_trainable(bits):
     steps = coarse / (largest / top)[:, None, None, None]
     assert torch.allclose(steps, steps.round(), atol=1e-4) and int(steps.abs().max().round()) == top
     assert float((coarse - weight).abs().max()) <= float(largest.max()) / top / 2 + 1e-6
+    dead = torch.cat([torch.zeros_like(weight[:1]), weight[1:]])  # once it was not a number
+    assert torch.equal(rounded(dead, bits), torch.cat([dead[:1], coarse[1:]]))
     plain = build("cnn3-16").eval()
     plain.load_state_dict(net.net.state_dict())
     x = inputs("cnn3-16", 3)

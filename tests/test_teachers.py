@@ -4,7 +4,9 @@ import gc
 import json
 import math
 import os
+import shutil
 import weakref
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,13 @@ from helpers import DAMAGE, flip
 from test_training import images, same, state
 from torch import nn
 
-from kdlab import teachers
+from kdlab import machine, teachers
 from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Views, load, select
 from kdlab.files import EMBEDDED, atomically
 from kdlab.metrics import errors, parameters, predict
 from kdlab.models import build
 from kdlab.recipes import LADDER, STUDENTS, TEACHERS
-from kdlab.teachers import answer, answer_key, card, load_teacher, save_teacher
+from kdlab.teachers import answer, answer_key, card, checksums, load_teacher, save_teacher
 
 SHIPPED = sorted(f.stem for f in (EMBEDDED / "teachers").glob("*.safetensors"))
 STORED = [*SHIPPED, *(f.stem for f in (EMBEDDED / "students").glob("*.safetensors"))]
@@ -73,6 +75,44 @@ def test_anything_else_has_another_key():
     keys += [answer_key(net(), other, CIFAR_VIEWS, 0) for other in sets]
     keys += [answer_key(n, data, CIFAR_VIEWS, 0) for n in (net(1), nudged, buffer, *strides)]
     assert len({json.dumps(key) for key in keys}) == len(keys) == 13
+
+
+@pytest.mark.parametrize("name", ["data.py", "models.py", "teachers.py"])
+def test_answers_by_other_code_are_asked_again(tmp_path, monkeypatch, name):
+    """Once, with `augment` changed, the old views' logits came from the cache."""
+    teacher, edited, code = net(), tmp_path / "edited", teachers._code.__wrapped__
+    ask(teacher)
+    shutil.copytree(Path(teachers.__file__).parent, edited, ignore=lambda *_: {"__pycache__"})
+    monkeypatch.setattr(teachers, "__file__", str(edited / "teachers.py"))
+    for asked in (60, 120):  # a copy is the same code, an edited one is not
+        monkeypatch.setattr(teachers, "_code", cache(code))
+        ask(teacher)
+        assert teacher.asked == asked
+        (edited / name).write_text((edited / name).read_text("utf-8") + "# edited", "utf-8")
+
+
+def test_answers_of_another_arithmetic_have_another_key(monkeypatch):
+    """Those of a CPU once served a run on CUDA."""
+    keys = []
+    for fast in (True, False):
+        monkeypatch.setattr(machine, "has_fast_bf16", lambda device="cpu", f=fast: f)
+        keys += [answer_key(net(), images(20), NO_VIEWS, 0, device) for device in ("cpu", "cuda")]
+    told = [key.pop("arithmetic") for key in keys]
+    assert told == ["cpu bfloat16", "cuda bfloat16", "cpu float32", "cuda float32"]
+    assert keys == keys[:1] * 4
+
+
+def test_a_checksum_tells_images_apart_in_any_order():
+    whole = torch.randint(256, (50_000, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    whole = whole.byte()
+    sums = checksums(whole)
+    assert sums.dtype == torch.int64 and len(sums.unique()) == 50_000
+    assert torch.equal(checksums(whole[[7, 3]]), sums[[7, 3]])
+    one = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    others = torch.zeros(3073, 3 * 32 * 32, dtype=torch.uint8)
+    others[1:].fill_diagonal_(128)  # each pixel in turn by its highest bit
+    assert len(checksums(others.view(-1, 3, 32, 32)).unique()) == 3073
+    assert checksums(one)[0] == 0 and checksums(whole[:0]).shape == (0,)
 
 
 def test_order_and_view_seed_without_views_do_not_matter():

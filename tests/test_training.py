@@ -1,17 +1,18 @@
 """kdlab.training: the loop, guarded against what went wrong in other people's loops."""
 
 import copy
+import math
 
 import pytest
 import torch
-from torch import nn
+from torch import nn, optim
 
 from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Images, Views, augment, normalise, select
 from kdlab.losses import soft_target_loss
 from kdlab.methods import distil, labels_only
 from kdlab.metrics import predict
 from kdlab.teachers import answer
-from kdlab.training import Optimizer, fit, shuffled
+from kdlab.training import Optimizer, fit, make_optimizer, make_schedule, shuffled
 
 
 def images(n=30, seed=0, side=8, classes=4, channels=3):
@@ -141,12 +142,20 @@ def test_answers_of_the_whole_serve_a_subset_in_any_order(exact):
     assert spy.gap < 0.02
 
 
+def one_pixel_changed():
+    data = images()
+    data.images[3, 0, 0, 0] ^= 1
+    return data
+
+
 @pytest.mark.parametrize(("options", "sentence"), [
     ({"data": images()._replace(name="noise/test")}, "not for noise/test"),
     ({"views": NO_VIEWS}, "ask the teacher again"),
     ({"views": Views(4, False)}, "ask the teacher again"),
     ({"view_seed": 1}, "ask the teacher again"),
     ({"epochs": 4}, "cover 3 epochs, not 4"),
+    ({"data": images()._replace(images=255 - images().images)}, "for other pixels of noise/train"),
+    ({"data": select(one_pixel_changed(), torch.tensor([3, 0]))}, "for other pixels"),
 ])  # fmt: skip
 def test_answers_are_refused_for_anything_else(options, sentence):
     student, cached = net(), cached_answers(images())
@@ -215,6 +224,46 @@ def test_a_student_moves_towards_its_teacher():
     before = soft_target_loss(predict(student, data), answers, 2.0)
     train(student, distil(2.0), data, teacher=teacher, epochs=20, optimizer="adam", lr=1e-2)
     assert soft_target_loss(predict(student, data), answers, 2.0) < 0.5 * before
+
+
+def rates(steps):
+    """The learning rate of each step, where the optimizer's is 0.1."""
+    descent = make_optimizer(net(), labels_only, Optimizer(lr=0.1))
+    schedule, seen = make_schedule(descent, "one-cycle", steps), []
+    for _ in range(steps):
+        seen.append(descent.param_groups[0]["lr"])
+        descent.step()
+        schedule.step()
+    return seen
+
+
+def cycle(step, steps):
+    """Smith's cycle on a half cosine: 0.004 to 0.1 in the first quarter of steps + 1, then to 0."""
+    top = 0.25 * (steps + 1) - 1
+    rising = step <= top
+    share = step / top if rising else (step - top) / (steps - top)
+    start, end = (0.004, 0.1) if rising else (0.1, 4e-7)
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 5, 6, 7, 8, 40, 100])
+def test_the_rate_rises_for_a_quarter_and_falls_to_zero(steps):
+    assert rates(steps) == pytest.approx([cycle(n, steps) for n in range(steps)], rel=1e-6)
+    descent = optim.SGD(net().parameters(), 0.1)  # and to the last bit it is torch's own
+    plain = {"pct_start": 0.25, "cycle_momentum": False, "total_steps": steps + 1}
+    schedule = optim.lr_scheduler.OneCycleLR(descent, 0.1, **plain)
+    assert rates(steps)[0] == descent.param_groups[0]["lr"]
+    for rate in rates(steps)[1:]:
+        descent.step()
+        schedule.step()
+        assert rate == descent.param_groups[0]["lr"]
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_three_steps_train(epochs):
+    """The quarter ends with the first of them, where torch divided by zero."""
+    assert rates(3) == pytest.approx([0.1, 0.075, 0.025], rel=1e-3)
+    assert len(train(net(), data=images(24 // epochs), epochs=epochs)) == epochs
 
 
 def test_the_schedule_matters():

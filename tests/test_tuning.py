@@ -70,6 +70,20 @@ def test_a_best_trial_at_an_edge_gets_four_more_beyond_it():
     assert not any(trial.endswith(f"#{TRIALS + 5}") for trial in trials)
 
 
+def test_nothing_is_tried_that_a_setting_cannot_be():
+    """Smoothing beyond 1 is an error in torch, which ended the search."""
+    spaces = {"labels": Space(PAIR, {"smoothing": (0.01, 0.4), "lr": (0.05, 0.8)})}
+    trials = tuning.drawn(spaces, TRIALS)
+    best = {"smoothing": 0.4, "lr": 0.8}
+    trials["labels #1"] = PAIR._replace(**best)
+    runs = [{"arm": t, "seed": 100, "accuracy": 9.0 * (t == "labels #1")} for t in trials]
+    more = tuning.past_the_edge(spaces, trials, runs)
+    assert list(more) == [f"labels #{n}" for n in range(TRIALS + 1, TRIALS + 7)]
+    tried = [{name: getattr(r, name) for name in best} for r in more.values()]
+    beyond = [{"smoothing": s} for s in (0.6, 0.88)] + [{"lr": x} for x in (1.2, 1.8, 2.6, 4.0)]
+    assert tried == [best | other for other in beyond]
+
+
 def test_a_trial_that_diverged_is_the_worst_and_names_that_begin_alike_are_told_apart():
     found = {"labels #1": None, "labels #2": 10.0, "labels, twice as long #1": 60.0}
     runs = [{"arm": arm, "seed": 100, "accuracy": value} for arm, value in found.items()]

@@ -45,7 +45,6 @@ class TrainerPanel(ipywidgets.VBox):
     ) -> None:
         self.controls, self.begin, self.choices, self.draw = controls, begin, choices or {}, picture
         self.fixed, self.language = fixed, language or _language_switch()
-        self.__dict__.update(controls)
         self.status, self.message = ipywidgets.HTML(), ipywidgets.HTML()
         self.body, self.picture = ipywidgets.HTMLMath(layout=WIDE), ipywidgets.Image(layout=WIDE)
         self.body.add_class("jp-RenderedHTMLCommon")  # JupyterLab's look of tables and code
@@ -58,7 +57,8 @@ class TrainerPanel(ipywidgets.VBox):
         self.stop, self.restart = ipywidgets.Button(), ipywidgets.Button()
         self.stop.on_click(visibly(lambda _: self._show(self.sitting.throw(Stop()))))
         self.restart.on_click(self.changed)
-        for control in controls.values():
+        for name, control in controls.items():
+            setattr(self, name, control)
             control.style.description_width = "initial"
             control.observe(self.changed, names="value")
         self.language.observe(visibly(lambda _: self._render()), names="value")

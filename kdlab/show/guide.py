@@ -52,7 +52,7 @@ def line(found: Comparison, language: str | None = None) -> str:
 def short(found: Comparison, language: str | None = None, over: bool = True) -> str:
     """The arms (without `over`: the first) and their difference, and whether that is noise."""
     arms = f"{found.arm} − {found.over}: " if over else f"{found.arm}: "
-    arms *= found.arm != found.over
+    arms = "" if found.arm == found.over else arms
     noise = say("guide.noise", language) if found.verdict == "noise" else ""
     return f"{arms}{number(found, language)}{noise}"
 
