@@ -49,8 +49,8 @@ def atomically(path: Path, write: Callable[[str], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """A text file, atomically; gives back its path."""
-    atomically(path, lambda target: Path(target).write_text(text, "utf-8"))
+    """A text file, atomically, with the same bytes on every system; gives back its path."""
+    atomically(path, lambda target: Path(target).write_bytes(text.encode()))
     return path
 
 

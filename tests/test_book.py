@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -10,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from kdlab import records
 from kdlab.desk import course
-from kdlab.files import NOTEBOOKS, ROOT
+from kdlab.files import NOTEBOOKS, ROOT, write_text
 from kdlab.interview import bank
 from kdlab.methods import METHODS
 from kdlab.publish.book import build, chapters, links, pages, tables
@@ -175,3 +176,67 @@ def test_without_its_builder_the_last_book_stays(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"Python 3\.11"):
         build.write_book(tmp_path / "book")
     assert (tmp_path / "book/index.html").read_text() == "the last one"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A builder that makes a book of one page at once."""
+
+    def run(here):
+        for name in ("index.html", "en/first.html"):
+            write_text(here / "site" / name, "new")
+
+    monkeypatch.setattr(build, "check_builder", lambda: None)
+    monkeypatch.setattr(build, "write_sources", lambda *_: None)
+    monkeypatch.setattr(build, "run_sphinx", run)
+
+
+def held(folder):
+    return {p.relative_to(folder).as_posix(): p.read_text() for p in build.leaves(folder)}
+
+
+@pytest.mark.parametrize("foreign", ["thesis.tex", ".git/HEAD", "index.html"])
+def test_a_folder_that_is_no_book_stays_as_it_is(tmp_path, quick, foreign):
+    folder = tmp_path / "mine"
+    write_text(folder / foreign, "my own")
+    with pytest.raises(ValueError, match=r"holds .*, which is not of a book .* stays as it is"):
+        build.write_book(folder)
+    assert held(tmp_path) == {f"mine/{foreign}": "my own"}
+
+
+def test_a_book_takes_the_place_of_a_book_alone(tmp_path, quick):
+    folder = tmp_path / "book"
+    folder.mkdir()
+    for _ in range(2):  # an empty folder, then a book
+        assert build.write_book(folder).read_text() == "new"
+    (folder / "CNAME").write_text("my own")
+    with pytest.raises(ValueError, match="holds CNAME"):
+        build.write_book(folder)
+    assert held(folder)["CNAME"] == "my own" and [p.name for p in tmp_path.iterdir()] == ["book"]
+
+
+def test_where_the_swap_fails_the_last_book_is_back(tmp_path, quick, monkeypatch):
+    folder, rename = tmp_path / "book", Path.rename
+    build.write_book(folder)
+    (folder / "index.html").write_text("the last one")
+
+    def fails(path, target):
+        if path.name == "site":
+            raise OSError("disk")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(OSError, match="disk"):
+        build.write_book(folder)
+    assert (folder / "index.html").read_text() == "the last one"
+
+
+def test_a_text_has_the_same_bytes_on_every_system(tmp_path, monkeypatch):
+    """As on Windows, where a text file opened without `newline` turns each line's end."""
+    plain = Path.write_text
+
+    def windows(path, text, *given, newline="\r\n", **options):
+        return plain(path, text, *given, newline=newline, **options)
+
+    monkeypatch.setattr(Path, "write_text", windows)
+    assert write_text(tmp_path / "a.txt", "一\nb\n").read_bytes() == "一\nb\n".encode()

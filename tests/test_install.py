@@ -58,3 +58,19 @@ def test_an_old_python_is_told_what_to_do(monkeypatch):
     monkeypatch.setattr(install.sys, "version_info", (3, 9))
     with pytest.raises(SystemExit, match="needs Python 3.10"):
         install.main([])
+
+
+def test_an_environment_that_is_there_is_never_deleted(place, monkeypatch):
+    monkeypatch.setattr(install, "PYTHON", place / ".venv" / "python")
+    (place / "requirements.txt").touch()
+    (place / ".venv" / "mine.txt").write_text("mine")
+    with pytest.raises(SystemExit, match="stays as it is: .* `make clean`"):
+        install.main([])
+    (place / ".venv" / "python").symlink_to(sys.executable)
+    tried = []
+    monkeypatch.setattr(install.subprocess, "call", lambda *_, **__: 1)  # no pip
+    monkeypatch.setattr(install, "step", lambda words, *ways: tried.append(ways))
+    with pytest.raises(SystemExit, match="stays as it is"):
+        install.main([])
+    assert tried == [([install.PYTHON, "-m", "ensurepip"],)]
+    assert (place / ".venv" / "mine.txt").read_text() == "mine"

@@ -140,3 +140,26 @@ def test_a_task_may_sleep_compute_and_say_only_so_much():
         assert limited(endless, 1, 100) == {"error": "no answer within 1 s"}
     assert limited(lambda: "x" * 10**7, 1, 100)["error"].startswith("no answer of at most")
     assert limited(lambda: [None, 1.5, "a"], 1, 100) == [None, 1.5, "a"]
+
+
+def test_of_several_files_the_learners_own_is_scored(tmp_path):
+    (tmp_path / "ada").mkdir()
+    for words in ("objective", "objective.mine", "objective.new", "objective_old"):
+        (tmp_path / "ada" / f"02_{words}.ipynb").touch()
+    [(_, _, path)] = scores.collect(tmp_path, [CHAPTER])
+    assert path.name == CHAPTER.name
+    path.unlink()
+    assert scores.handed_in(path.parent, CHAPTER).name == "02_objective_old.ipynb"
+    (path.parent / "02_b.ipynb").touch()
+    with pytest.raises(ValueError, match=r"02_b.ipynb and 02_objective_old.ipynb: name the one"):
+        scores.collect(tmp_path, [CHAPTER])
+
+
+def test_a_file_that_holds_no_scores_is_not_overwritten(tmp_path, scored):
+    to = tmp_path / "grades.csv"
+    to.write_text("learner,grade\nada,1\n")
+    (tmp_path / "learners").mkdir()
+    with pytest.raises(ValueError, match="grades.csv is no file of scores and stays as it is"):
+        scores.score(tmp_path / "learners", [CHAPTER], to)
+    assert to.read_text() == "learner,grade\nada,1\n"
+    scores.check_target(scored[1])

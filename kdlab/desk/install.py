@@ -20,6 +20,10 @@ FAILED = (
     "kdlab: the set-up stopped (the reason stands above, all of it in build/setup.log); "
     "is this machine online? Nothing is lost: run the same command again."
 )
+UNFIT = (
+    "kdlab: .venv is there, but has no Python with pip; it stays as it is: move it away, or delete "
+    "it and build/ with `make clean`, then run the same command again."
+)
 
 
 def step(words: str, *ways: list) -> bool:
@@ -89,10 +93,13 @@ def main(wanted: list) -> None:
         steps = {"the book's builder": ["-e", ".[book]"]}
     alive = [PYTHON, "-m", "pip", "--version"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    if not PYTHON.is_file() or subprocess.call(alive, **quiet):
-        shutil.rmtree(VENV, ignore_errors=True)
+    if not VENV.is_dir() or not any(VENV.iterdir()):
         print("kdlab: setting up .venv, once; what pip or uv say goes to build/setup.log")
         step("a Python environment", *venv_commands()) or fail()
+    elif not PYTHON.is_file():
+        sys.exit(UNFIT)
+    elif subprocess.call(alive, **quiet):  # uv, for one, makes an environment without pip
+        step("pip for .venv", [PYTHON, "-m", "ensurepip"]) or sys.exit(UNFIT)
     for words, packages in steps.items():
         step(words, *([*way, *packages] for way in installers())) or fail()
     for oracle in ORACLES if "test" in wanted else ():

@@ -24,6 +24,7 @@ from kdlab.publish.confined import CLOCK, limited
 from kdlab.publish.handouts import check_of
 
 SETUP = 600  # seconds for importing the course and running a chapter's set-up
+COLUMNS = "learner", "chapter", "exercise", "passed", "message", "seconds"
 Verdict = tuple[str, str, float]  # passed ("yes", "no", "not done"), message, seconds
 
 
@@ -33,18 +34,20 @@ def score(
     """Score `folder`/LEARNER/NN_words.ipynb, or `folder`/LEARNER.ipynb of the only chapter.
 
     The rows, which `to` then holds as CSV. Two notebooks at once; for one check a learner's code
-    has `seconds` of processor time and `memory` MB. OSError where nothing can limit it.
+    has `seconds` of processor time and `memory` MB. OSError where nothing can limit it, ValueError
+    where `to` is a file of another kind or a learner has handed in two files of a chapter.
     """
     if not hasattr(os, "fork"):
         raise OSError("Windows cannot limit what a learner's code takes; score under Linux or WSL")
-    jobs, columns = collect(folder, chapters), ("exercise", "passed", "message", "seconds")
+    check_target(to)
+    jobs = collect(folder, chapters)
     with ThreadPoolExecutor(2) as pool:
         found = pool.map(lambda job: _score_apart(*job[1:], seconds, memory), jobs)
         rows = [
-            {"learner": one_line(learner), "chapter": chapter.name[:2]}
-            | dict(zip(columns, (n, passed, one_line(message), round(took, 1)), strict=True))
-            for (learner, chapter, _), verdicts in zip(jobs, found, strict=True)
+            dict(zip(COLUMNS, (one_line(who), chapter.name[:2], n, passed, *told), strict=True))
+            for (who, chapter, _), verdicts in zip(jobs, found, strict=True)
             for n, (passed, message, took) in enumerate(verdicts, 1)
+            for told in [(one_line(message), round(took, 1))]
         ]
     write_csv(to, rows)
     return rows
@@ -55,8 +58,7 @@ def collect(folder: Path, chapters: Sequence[Path]) -> list[tuple[str, Path, Pat
     chapters, jobs = [path for path in chapters if exercises(path)], []
     for there in sorted(folder.glob("[!.]*")):
         if there.is_dir():
-            handed = {path.name[:2]: path for path in sorted(there.glob("[0-9][0-9]_*.ipynb"))}
-            jobs += [(there.name, path, handed.get(path.name[:2])) for path in chapters]
+            jobs += [(there.name, path, handed_in(there, path)) for path in chapters]
         elif there.suffix == ".ipynb":
             if len(chapters) != 1:
                 raise ValueError(f"say with --chapter NN of which chapter {there.name} is")
@@ -65,6 +67,29 @@ def collect(folder: Path, chapters: Sequence[Path]) -> list[tuple[str, Path, Pat
     if not begun:
         raise ValueError(f"no LEARNER.ipynb and no LEARNER/NN_words.ipynb to score in {folder}")
     return [job for job in jobs if job[1] in begun]
+
+
+def handed_in(folder: Path, chapter: Path) -> Path | None:
+    """A learner's file of a chapter: that of its name, or else the only one of its number.
+
+    NN_words.mine.ipynb and .new.ipynb lie beside a learner's file and are none. ValueError for two.
+    """
+    found = [p for p in sorted(folder.glob(f"{chapter.name[:2]}_*.ipynb")) if "." not in p.stem]
+    if folder / chapter.name in found:
+        return folder / chapter.name
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise ValueError(f"{folder} holds {names}: name the one to score {chapter.name}")
+    return found[0] if found else None
+
+
+def check_target(to: Path) -> None:
+    """ValueError where `to` is there and does not begin like a file of `score`."""
+    if to.exists():
+        with contextlib.suppress(OSError), to.open(encoding="utf-8-sig", errors="replace") as file:
+            if file.readline().split(",") == [*COLUMNS[:-1], f"{COLUMNS[-1]}\n"]:
+                return
+        raise ValueError(f"{to} is no file of scores and stays as it is: name another with --to")
 
 
 def code_of(path: Path) -> list[tuple[str, str, list[str]]]:

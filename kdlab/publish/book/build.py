@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,22 +21,59 @@ from kdlab.words import LANGUAGES
 
 HERE = Path(__file__).parent
 NEEDED = "sphinx", "myst_nb", "pydata_sphinx_theme"
+MARKER = ".kdlab-book"  # in every book, with the names of its files
 LINKED = re.compile(r"\.\./source/([\w./-]+?)\.html")
 
 
 def write_book(folder: Path) -> Path:
-    """Build both editions in `folder`, which changes only if all went well; its first page."""
+    """Build both editions in `folder`, which changes only if all went well; its first page.
+
+    ValueError where `folder` holds anything that no earlier call has written.
+    """
     check_builder()
+    check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".book-") as temporary:
         here = Path(temporary)
         for language in LANGUAGES:
             write_sources(here / "sources" / language, language)
         run_sphinx(here)
-        if folder.exists():
-            folder.rename(here / "last")
-        (here / "site").rename(folder)
+        names = sorted(path.relative_to(here / "site").as_posix() for path in leaves(here / "site"))
+        write_text(here / "site" / MARKER, "\n".join(names) + "\n")
+        check_folder(folder)  # again: building takes minutes
+        swap(here / "site", folder, here / "last")
     return folder / "index.html"
+
+
+def leaves(folder: Path) -> Iterator[Path]:
+    """All within a folder, links too, but for the folders in it and what macOS leaves there."""
+    for path in folder.rglob("*"):
+        if path.name != ".DS_Store" and (path.is_symlink() or not path.is_dir()):
+            yield path
+
+
+def check_folder(folder: Path) -> None:
+    """ValueError unless a book may take the place of `folder`: absent, empty, or a book alone."""
+    told = "and stays as it is: name an empty or a new folder, or move what is there"
+    if folder.is_symlink() or folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is no folder {told}")
+    marker = folder / MARKER
+    ours = {MARKER, *(marker.read_text("utf-8").splitlines() if marker.is_file() else ())}
+    for path in leaves(folder):
+        if (name := path.relative_to(folder).as_posix()) not in ours:
+            raise ValueError(f"{folder} holds {name}, which is not of a book by kdlab, {told}")
+
+
+def swap(made: Path, folder: Path, last: Path) -> None:
+    """Put `made` where `folder` is, and that at `last`; where it fails, `folder` is back."""
+    if folder.exists():
+        folder.rename(last)
+    try:
+        made.rename(folder)
+    except BaseException:
+        if last.exists():
+            last.rename(folder)
+        raise
 
 
 def check_builder() -> None:
