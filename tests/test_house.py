@@ -2,7 +2,6 @@
 
 import ast
 import re
-from collections import Counter
 from functools import cache
 
 from kdlab.files import ROOT
@@ -50,16 +49,3 @@ def test_imports_lead_to_what_the_readme_names_before():
         if order.index(room[other]) > order.index(room[module])
     }
     assert not wrong
-
-
-def test_a_public_name_stands_in_one_module_alone():
-    """But for the folder that a module lies in, the root, and commands, called as what they do."""
-    names = Counter()
-    for module in TREES.keys() - {"kdlab.__main__"}:
-        body = TREES[module].body
-        named = {node.name for node in body if hasattr(node, "name")}
-        for node in body:
-            targets = getattr(node, "targets", [getattr(node, "target", None)])
-            named |= {target.id for target in targets if isinstance(target, ast.Name)}
-        names.update(name for name in named if not name.startswith("_"))
-    assert {name for name, count in names.items() if count > 1} == {"HERE", "ROOT"}
