@@ -1,4 +1,4 @@
-"""The house: short modules, a public name for one thing, imports downhill over eight floors."""
+"""The house: imports run downhill over eight floors, never in a circle."""
 
 import ast
 import re
