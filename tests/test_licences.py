@@ -19,3 +19,14 @@ def test_the_data_readme_names_pictures_and_scripts_that_exist():
     text = (ROOT / "data/README.md").read_text("utf-8")
     names = re.findall(r"`(results/[\w.-]+\.png)`", text)
     assert names and all((ROOT / "data" / name).exists() for name in names)
+
+
+def test_the_fonts_come_with_their_whole_licence():
+    folder = ROOT / "kdlab/publish/vendor/fonts"
+    text = (folder / "OFL.txt").read_text("utf-8")
+    assert "Design Science, Inc." in text and "Khan Academy" in text
+    for told in ("SIL OPEN FONT LICENSE Version 1.1", "5) The Font Software", "DISCLAIMER"):
+        assert told in text
+    names = " ".join(text.partition("\n\n")[0].split()).partition("Reserved Font Name ")[2]
+    fonts = {path.name.split("-")[0] for path in folder.glob("*.woff2")}
+    assert {*names.rstrip(".").split(", ")} == fonts
