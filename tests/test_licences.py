@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from kdlab.files import ROOT
 
 LICENSE = " ".join((ROOT / "LICENSE").read_text("utf-8").split())
@@ -30,3 +32,15 @@ def test_the_fonts_come_with_their_whole_licence():
     names = " ".join(text.partition("\n\n")[0].split()).partition("Reserved Font Name ")[2]
     fonts = {path.name.split("-")[0] for path in folder.glob("*.woff2")}
     assert {*names.rstrip(".").split(", ")} == fonts
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ("README.md", ("CC BY-SA 3.0", "CIFAR-10 pictures have no stated licence")),
+        ("README.zh.md", ("CC BY-SA 3.0", "CIFAR-10 图片没有声明许可证")),
+    ],
+)
+def test_both_front_pages_say_what_holds_for_the_images(page, told):
+    (line,) = (row for row in (ROOT / page).read_text("utf-8").splitlines() if "CC BY 4.0" in row)
+    assert all(words in line for words in told) and "(LICENSE)" in line
