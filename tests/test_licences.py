@@ -4,8 +4,12 @@ import re
 
 import pytest
 
+from kdlab.desk.course import find
 from kdlab.files import ROOT
+from kdlab.publish import decks
+from kdlab.publish.book import build
 
+VENDOR = ROOT / "kdlab/publish/vendor"
 LICENSE = " ".join((ROOT / "LICENSE").read_text("utf-8").split())
 
 
@@ -24,7 +28,7 @@ def test_the_data_readme_names_pictures_and_scripts_that_exist():
 
 
 def test_the_fonts_come_with_their_whole_licence():
-    folder = ROOT / "kdlab/publish/vendor/fonts"
+    folder = VENDOR / "fonts"
     text = (folder / "OFL.txt").read_text("utf-8")
     assert "Design Science, Inc." in text and "Khan Academy" in text
     for told in ("SIL OPEN FONT LICENSE Version 1.1", "5) The Font Software", "DISCLAIMER"):
@@ -44,3 +48,18 @@ def test_the_fonts_come_with_their_whole_licence():
 def test_both_front_pages_say_what_holds_for_the_images(page, told):
     (line,) = (row for row in (ROOT / page).read_text("utf-8").splitlines() if "CC BY 4.0" in row)
     assert all(words in line for words in told) and "(LICENSE)" in line
+
+
+def test_a_deck_carries_the_licences_of_all_that_it_carries():
+    head = decks.make_deck(find(["01"])[0], "en").partition("<style>")[0]
+    (comment,) = re.findall("<!--(.*?)-->", head, re.DOTALL)
+    texts = [path.read_text("utf-8").strip() for path in VENDOR.glob("LICENSE.*.txt")]
+    texts.append((VENDOR / "fonts/OFL.txt").read_text("utf-8").strip())
+    assert len(texts) == 4 and all(text in comment for text in texts)
+    assert head.endswith("</title>\n") and not re.search("--!?>", decks.notices())
+
+
+def test_a_book_carries_the_licences_of_katex_and_its_fonts(tmp_path):
+    build.copy_katex(tmp_path)
+    for name in ("LICENSE.katex.txt", "fonts/OFL.txt"):
+        assert (tmp_path / name).read_bytes() == (VENDOR / name).read_bytes()
