@@ -2,8 +2,14 @@
 
 import re
 
-from kdlab.files import ROOT
+import pytest
 
+from kdlab.desk.course import find
+from kdlab.files import ROOT
+from kdlab.publish import decks
+from kdlab.publish.book import build
+
+VENDOR = ROOT / "kdlab/publish/vendor"
 LICENSE = " ".join((ROOT / "LICENSE").read_text("utf-8").split())
 
 
@@ -19,3 +25,41 @@ def test_the_data_readme_names_pictures_and_scripts_that_exist():
     text = (ROOT / "data/README.md").read_text("utf-8")
     names = re.findall(r"`(results/[\w.-]+\.png)`", text)
     assert names and all((ROOT / "data" / name).exists() for name in names)
+
+
+def test_the_fonts_come_with_their_whole_licence():
+    folder = VENDOR / "fonts"
+    text = (folder / "OFL.txt").read_text("utf-8")
+    assert "Design Science, Inc." in text and "Khan Academy" in text
+    for told in ("SIL OPEN FONT LICENSE Version 1.1", "5) The Font Software", "DISCLAIMER"):
+        assert told in text
+    names = " ".join(text.partition("\n\n")[0].split()).partition("Reserved Font Name ")[2]
+    fonts = {path.name.split("-")[0] for path in folder.glob("*.woff2")}
+    assert {*names.rstrip(".").split(", ")} == fonts
+
+
+@pytest.mark.parametrize(
+    ("page", "told"),
+    [
+        ("README.md", ("CC BY-SA 3.0", "CIFAR-10 pictures have no stated licence")),
+        ("README.zh.md", ("CC BY-SA 3.0", "CIFAR-10 图片没有声明许可证")),
+    ],
+)
+def test_both_front_pages_say_what_holds_for_the_images(page, told):
+    (line,) = (row for row in (ROOT / page).read_text("utf-8").splitlines() if "CC BY 4.0" in row)
+    assert all(words in line for words in told) and "(LICENSE)" in line
+
+
+def test_a_deck_carries_the_licences_of_all_that_it_carries():
+    head = decks.make_deck(find(["01"])[0], "en").partition("<style>")[0]
+    (comment,) = re.findall("<!--(.*?)-->", head, re.DOTALL)
+    texts = [path.read_text("utf-8").strip() for path in VENDOR.glob("LICENSE.*.txt")]
+    texts.append((VENDOR / "fonts/OFL.txt").read_text("utf-8").strip())
+    assert len(texts) == 4 and all(text in comment for text in texts)
+    assert head.endswith("</title>\n") and not re.search("--!?>", decks.notices())
+
+
+def test_a_book_carries_the_licences_of_katex_and_its_fonts(tmp_path):
+    build.copy_katex(tmp_path)
+    for name in ("LICENSE.katex.txt", "fonts/OFL.txt"):
+        assert (tmp_path / name).read_bytes() == (VENDOR / name).read_bytes()

@@ -97,7 +97,15 @@ def make_deck(chapter: Path, language: str) -> str:
     made = [make_slide(slide, cells, language) for slide in slides]
     template = jinja2.Template((HERE / "deck.html.jinja").read_text("utf-8"), trim_blocks=True)
     scripts = [vendored(name) for name in ("katex.min.js", "reveal.js", "notes.js")]
-    return template.render(slides=made, language=language, css=style(), scripts=scripts)
+    given = {"css": style(), "scripts": scripts, "notices": notices()}
+    return template.render(slides=made, language=language, **given)
+
+
+def notices() -> str:
+    """The licences of all that travels within a deck, as they lie in the vendor folder."""
+    folder = HERE / "vendor"
+    files = [*sorted(folder.glob("LICENSE.*.txt")), folder / "fonts" / "OFL.txt"]
+    return "\n\n".join(f"{path.name}\n\n{path.read_text('utf-8').strip()}" for path in files)
 
 
 def vendored(name: str) -> str:

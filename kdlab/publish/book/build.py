@@ -95,14 +95,20 @@ def write_sources(folder: Path, language: str) -> None:
     others |= {f"source/{file}": source_page(file, language) for file in {*files}}
     for name, text in others.items():
         write_text(folder / f"{name}.md", text)
-    static, vendor = folder / "_static", HERE.parent / "vendor"
-    shutil.copytree(vendor / "fonts", static / "fonts")
-    files = [vendor / name for name in ("katex.min.js", "katex.min.css")]
-    for file in [*files, HERE / "book.css", HERE / "book.js"]:
-        shutil.copy(file, static)
-    sheets.write_sheets(static)
+    copy_katex(folder / "_static")
+    for file in (HERE / "book.css", HERE / "book.js"):
+        shutil.copy(file, folder / "_static")
+    sheets.write_sheets(folder / "_static")
     for place in (folder, folder / "_extra"):  # pictures for Sphinx, records as they are
         shutil.copytree(results_dir(), place / "data" / "results")
+
+
+def copy_katex(static: Path) -> None:
+    """KaTeX and its fonts, each with its licence."""
+    vendor = HERE.parent / "vendor"
+    shutil.copytree(vendor / "fonts", static / "fonts")
+    for name in ("katex.min.js", "katex.min.css", "LICENSE.katex.txt"):
+        shutil.copy(vendor / name, static)
 
 
 def run_sphinx(here: Path) -> None:
