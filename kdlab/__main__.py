@@ -181,8 +181,9 @@ def serve(
             raise ValueError(made.stderr.strip().splitlines()[-1])
         model = [Path(line) for line in made.stdout.splitlines()]
     app = service.create_app(service.Service(model, service.read_shadows(shadow or [])))
-    address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{listening.getsockname()[1]}"
-    typer.echo(f"open {address}")  # who comes before the service runs waits for it
+    typer.echo(
+        f"open {service.url_of(listening)}"
+    )  # who comes before the service runs waits for it
     service.serve(app, listening)
 
 

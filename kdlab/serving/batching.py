@@ -36,8 +36,8 @@ class Batcher:
             if not batch:  # all of them have gone
                 continue
             self.sizes.observe(len(batch))
-            pixels = np.stack([pixels for pixels, _ in batch])
-            try:
+            try:  # images of two shapes fail here, too, and must not end the work
+                pixels = np.stack([pixels for pixels, _ in batch])
                 logits = await loop.run_in_executor(self.pool, runtime.infer, self.session, pixels)
             except Exception as error:  # whatever it is, it belongs to these requests alone
                 logits = [error] * len(batch)

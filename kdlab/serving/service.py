@@ -25,6 +25,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from kdlab.serving import images, runtime
 from kdlab.serving.batching import Batcher
@@ -85,7 +86,11 @@ class Failure(BaseModel):
 
 
 class Service:
-    """Exported models, each with its queue, and those that answer in the shadow of another."""
+    """Exported models, each with its queue, and those that answer in the shadow of another.
+
+    An int8 file is called NAME-int8, so it stands beside its float32 form. ValueError where two
+    files have one name, or a shadow is not there or takes images of another shape.
+    """
 
     def __init__(
         self, paths: list[Path], shadows: Shadows | None = None, limits: Limits = LIMITS
@@ -97,7 +102,9 @@ class Service:
         for path in paths:
             session = runtime.open_model(path)
             about = runtime.metadata(session) | {"bytes": path.stat().st_size}
-            name = about["name"]
+            name = about["name"] = about["name"] + "-int8" * about.get("int8", False)
+            if name in self.paths:
+                raise ValueError(f"two models are called {name}: {self.paths[name]} and {path}")
             self.paths[name], self.about[name] = path, about
             self.batchers[name] = Batcher(
                 session, self.pool, limits.batch, BATCH_SIZES.labels(name)
@@ -105,6 +112,10 @@ class Service:
         named = {*self.shadows, *(shadow for shadow, _ in self.shadows.values())}
         if unknown := ", ".join(sorted(named - set(self.about))):
             raise ValueError(f"no model {unknown}: there are {', '.join(self.about)}")
+        for name, (shadow, _) in self.shadows.items():
+            takes, other = self.about[name]["shape"], self.about[shadow]["shape"]
+            if takes != other:
+                raise ValueError(f"{name} takes images of {takes}, its shadow {shadow} of {other}")
 
     @asynccontextmanager
     async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
@@ -162,7 +173,7 @@ class Service:
 def create_app(service: Service) -> FastAPI:
     """The HTTP side of a service: its API, its page, its models as files."""
     app = FastAPI(title="kdlab", version="1", lifespan=service.lifespan, docs_url=None)
-    for kind in (HTTPException, RequestValidationError, Exception):
+    for kind in (HTTPException, RequestValidationError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, refuse)
     Name = Literal[tuple(service.batchers)]
     content = dict.fromkeys(images.FORMATS, {"schema": {"type": "string", "format": "binary"}})
@@ -221,6 +232,8 @@ async def refuse(request: Request, error: Exception) -> Response:
     elif isinstance(error, RequestValidationError):
         first = error.errors()[0]
         status, told = 422, f"{first['loc'][-1]}: {first['msg']}"
+    elif isinstance(error, ClientDisconnect):  # nobody reads the answer; nginx's number counts it
+        status, told = 499, "the client hung up"
     REQUESTS.labels("/predict" if request.url.path == "/predict" else "other", status).inc()
     return JSONResponse({"error": told}, status, headers)
 
@@ -257,6 +270,13 @@ def listen(host: str, port: int) -> socket.socket:
     # what it accepts inherits this: without it Nagle's algorithm costs 40 ms an answer
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
+
+
+def url_of(listening: socket.socket) -> str:
+    """The URL at which a browser on this machine reaches a listening socket."""
+    host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def serve(app: FastAPI, listening: socket.socket) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -147,12 +148,20 @@ def serving(
     """A service in a process of its own: (its address, the process). It ends with the block."""
     command = [sys.executable, "-m", "kdlab", "serve", f"--port={port}", *options]
     command += [f"--model={path}" for path in models]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=environment(OMP_NUM_THREADS="1"), **pipes) as process:
+    one = environment(OMP_NUM_THREADS="1")
+    # its complaints go to a file: a pipe that nobody reads is full one day, and the service stops
+    with (
+        TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command, env=one, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
         try:
             line = next((line for line in process.stdout if "http://" in line), "")
             if not line:
-                raise RuntimeError(f"the service did not start: {process.stderr.read().strip()}")
+                process.wait()
+                errors.seek(0)
+                raise RuntimeError(f"the service did not start: {errors.read().strip()}")
             yield line.split()[-1], process
         finally:
             process.terminate()
