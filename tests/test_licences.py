@@ -5,11 +5,24 @@ import re
 import pytest
 
 from kdlab.desk.course import find
-from kdlab.files import ROOT
+from kdlab.files import ROOT, digest
 from kdlab.publish import decks
 from kdlab.publish.book import build
 
 VENDOR = ROOT / "kdlab/publish/vendor"
+OWN = {  # what lies beside the vendored files
+    "kdlab/publish/vendor": {"README.md"},
+    "kdlab/serving/web": {"README.md", *"docs.html docs.js index.html page.css page.js".split()}
+    | {"samples.png"},  # CIFAR-10: its README says so
+    "tests/browser/vendor": {"README.md"},
+}
+ROW = re.compile(r"\| `([^`]+)` \| (\S+ [\d.]+) \| (\S+) \| \[(\S+)\]\(\4\) \| `([0-9a-f]{64})` \|")
+SAYS = {  # by these words a text is known
+    "MIT": "Permission is hereby granted, free of charge, to any person obtaining a copy of this",
+    "ISC": "ISC License",
+    "OFL-1.1": "SIL OPEN FONT LICENSE Version 1.1",
+    "MPL-2.0": "Mozilla Public License, version 2.0",
+}
 LICENSE = " ".join((ROOT / "LICENSE").read_text("utf-8").split())
 
 
@@ -63,3 +76,18 @@ def test_a_book_carries_the_licences_of_katex_and_its_fonts(tmp_path):
     build.copy_katex(tmp_path)
     for name in ("LICENSE.katex.txt", "fonts/OFL.txt"):
         assert (tmp_path / name).read_bytes() == (VENDOR / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_each_vendored_file_has_its_row_its_digest_and_its_licence(name):
+    folder = ROOT / name
+    _, _, table = (folder / "README.md").read_text("utf-8").partition("|---|---|---|---|---|\n")
+    lines = table.partition("\n\n")[0].splitlines()
+    rows = [ROW.fullmatch(line).groups() for line in lines]
+    assert len({*rows}) == len(rows) > 0
+    for file, _, licence, text, sha in rows:
+        assert digest((folder / file).read_bytes()) == sha, file
+        assert SAYS[licence] in " ".join((folder / text).read_text("utf-8").split()), file
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    listed = {row[0] for row in rows} | {row[3] for row in rows}
+    assert listed | OWN[name] == there - {".DS_Store"} and not listed & OWN[name]
