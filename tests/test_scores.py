@@ -1,9 +1,14 @@
 """Scores of twelve learners, of whom six misbehave: each misdeed costs its own row, not the run."""
 
 import csv
+import ctypes
+import os
+import sqlite3
+import sys
 import time
 
 import pytest
+import torch
 from nbformat.v4 import new_code_cell
 from test_notebooks import read, tagged
 
@@ -163,3 +168,58 @@ def test_a_file_that_holds_no_scores_is_not_overwritten(tmp_path, scored):
         scores.score(tmp_path / "learners", [CHAPTER], to)
     assert to.read_text() == "learner,grade\nada,1\n"
     scores.check_target(scored[1])
+
+
+def test_half_an_answer_ends_its_own_process_alone(monkeypatch):
+    monkeypatch.setattr("kdlab.publish.confined.CLOCK", 2)
+
+    def half():
+        os.write(sys._getframe(1).f_locals["there"].fileno(), b"\0\0")
+        time.sleep(60)
+
+    assert limited(half, 1, 100) == {"error": "no answer within 1 s"}
+    assert limited(lambda: [1], 1, 100) == [1]
+
+
+def test_what_a_solution_may_need_of_libraries_works():
+    """They ask for a temporary folder and call C by ctypes, both when they are first imported."""
+
+    def honest():
+        x = torch.ones(2, requires_grad=True)
+        x.sum().backward()
+        torch.optim.SGD([x], 0.5).step()
+        return [*x.tolist(), x.detach().numpy().ctypes.data > 0]
+
+    assert limited(honest, 20, 2000) == [0.5, 0.5, True]
+
+
+def by_torch(path):
+    torch.save(torch.zeros(3), path)
+
+
+def by_sqlite(path):
+    sqlite3.connect(path).execute("create table t (x)")
+
+
+def by_ctypes(path):
+    libc = ctypes.CDLL(None)
+    libc.unlink(str(path).encode())
+
+
+@pytest.mark.parametrize("way", [by_torch, by_sqlite, by_ctypes])
+def test_what_is_written_in_c_stays_as_well(tmp_path, way):
+    """The pipe and this file stay open, reading works; what was there keeps its bytes."""
+    path = tmp_path / "new"
+    told = limited(lambda: way(path), 5, 500)
+    assert told["error"].startswith("no answer before") and not (
+        path.exists() and path.read_bytes()
+    )
+    if way is not by_sqlite:
+        path.write_bytes(b"mine")
+        limited(lambda: way(path), 5, 500)
+        # only Landlock keeps torch from emptying a file
+        assert path.read_bytes() == b"mine" or way is by_torch and not has_landlock()
+
+
+def has_landlock():
+    return sys.platform == "linux" and ctypes.CDLL(None).syscall(444, None, 0, 1) > 0

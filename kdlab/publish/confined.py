@@ -1,21 +1,27 @@
 """Run a task in a fork with limits of time and memory, where it may not act: only data comes back.
 
 Walls against accidents and mischief, not against an attack: the fork has the rights of its user.
-Linux and macOS (which does not limit memory); Windows has no fork.
+Linux and macOS (which does not limit memory); Windows has no fork. Python's own ways to write are
+refused, and no file can grow. Where Linux has Landlock, C code cannot open, make or delete a file
+either. Elsewhere remains: C code (`torch.save` to a path, say) may empty or delete a file.
 """
 
 import contextlib
+import ctypes
 import json
 import multiprocessing
 import os
 import signal
 import sys
+import tempfile
+import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 MOST = 1_000_000  # bytes of what may come back
 CLOCK = 10  # seconds by the clock for each of processor time: a machine may be busy
-ACTS = ("os.", "shutil.", "subprocess.", "socket.", "pty.")  # events of Python's audit, but for
+# events of Python's audit, but for the harmless ones
+ACTS = ("os.", "shutil.", "subprocess.", "socket.", "pty.", "ctypes.", "sqlite3.")
 HARMLESS = {"os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.putenv", "os.unsetenv"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
@@ -30,18 +36,26 @@ def limited(task: Callable[[], dict], seconds: int, memory: int) -> dict:
     child = multiprocessing.get_context("fork").Process(**limits)
     child.start()
     there.close()
-    late = not here.poll(CLOCK * seconds)
+    late = threading.Event()
+
+    def end() -> None:  # also of a read that waits for the rest of what was begun
+        late.set()
+        child.kill()
+
+    clock = threading.Timer(CLOCK * seconds, end)
+    clock.start()
     try:
-        return json.loads("" if late else here.recv_bytes(MOST))
+        return json.loads(here.recv_bytes(MOST))
     except (EOFError, OSError, ValueError, RecursionError):
-        child.join(0 if late else 1)
+        child.join(1)
         how = f"before its process ended with code {child.exitcode}"
-        if late or child.exitcode == -signal.SIGXCPU:
+        if late.is_set() or child.exitcode == -signal.SIGXCPU:
             how = f"within {seconds} s"
         elif child.exitcode is None:
             how = f"of at most {MOST} bytes"
         return {"error": f"no answer {how}"}
     finally:
+        clock.cancel()
         child.kill()
         child.join()
 
@@ -55,12 +69,29 @@ def _confined(task: Callable[[], dict], there: Connection, seconds: int, memory:
     sys.stdout = sys.stderr = quiet = open(os.devnull, "w")
     for standard in range(3):
         os.dup2(quiet.fileno(), standard)
+    tempfile.gettempdir()  # found by writing, then known: torch.optim asks for it
     space = psutil.Process().memory_info().vms + memory * 10**6
-    for name, most in {"AS": space, "CPU": seconds, "CORE": 0}.items():
+    for name, most in {"AS": space, "CPU": seconds, "CORE": 0, "FSIZE": 0}.items():
         with contextlib.suppress(ValueError, OSError):  # macOS does not limit memory
-            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most + 1))
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most + (name == "CPU")))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write is an error, not the end
+    _close_files()
     sys.addaudithook(_refuse)
     there.send_bytes(json.dumps(task()).encode())
+
+
+def _close_files() -> None:
+    """Where Linux has Landlock, no file can be opened for writing, made or deleted, by C neither.
+
+    It binds this process and its children for good; elsewhere nothing happens.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if sys.platform != "linux" or (version := libc.syscall(444, None, 0, 1)) < 1:
+        return
+    writes = 0b1_1111_1111_0010 | (version > 1) << 13 | (version > 2) << 14  # linux/landlock.h
+    rules = libc.syscall(444, ctypes.byref(ctypes.c_uint64(writes)), 8, 0)
+    libc.prctl(38, 1, 0, 0, 0)  # no new privileges, without which it is refused
+    libc.syscall(446, rules, 0)
 
 
 def _refuse(event: str, given: tuple) -> None:
