@@ -48,6 +48,16 @@ def atomically(path: Path, write: Callable[[str], object]) -> None:
         raise
 
 
+def keep(path: Path) -> Path:
+    """Copy a file beside itself, NAME.txt as NAME.mine.txt, then .mine-2 and so on; where it is."""
+    words = "mine", *(f"mine-{number}" for number in range(2, 1000))
+    free = (path.with_name(f"{path.stem}.{word}{path.suffix}") for word in words)
+    mine = next(there for there in free if not there.exists())
+    content = path.read_bytes()
+    atomically(mine, lambda target: Path(target).write_bytes(content))
+    return mine
+
+
 def write_text(path: Path, text: str) -> Path:
     """A text file, atomically, with the same bytes on every system; gives back its path."""
     atomically(path, lambda target: Path(target).write_bytes(text.encode()))

@@ -105,6 +105,17 @@ def test_a_chapter_that_is_not_handed_out_is_linked_in_the_course(tmp_path):
     assert links and all((students / link).samefile(CHAPTERS[1]) for link in links)
 
 
+def test_an_edited_handout_is_kept_and_an_unedited_one_is_replaced(tmp_path, capsys):
+    students, solutions = handouts.write_handouts(course.find(["02"]), tmp_path)
+    mine = students / "02_objective.ipynb"
+    mine.write_text("edited")
+    handouts.write_handouts(course.find(["02"]), tmp_path)
+    kept = students / "02_objective.mine.ipynb"
+    assert kept.read_text() == "edited" and kept.name in capsys.readouterr().out
+    assert {path.name for path in students.glob("*.ipynb")} == {mine.name, kept.name}
+    assert len([*solutions.glob("*.ipynb")]) == 1 and read(mine).cells
+
+
 def test_a_stub_without_a_solution_is_named():
     with pytest.raises(ValueError, match="exercise ex-1 has no solution in <details> below it"):
         handouts.handout(exercise("check_f(f)"), solved=False)

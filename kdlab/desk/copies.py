@@ -45,13 +45,9 @@ def original(path: Path) -> bytes:
 def put_back(path: Path, given: bytes) -> Path | None:
     """Write what the course gave; where `path` differed, what was there is kept, where is returned.
 
-    01_principle.ipynb is kept as 01_principle.mine.ipynb, then .mine-2 and so on.
+    How it is named: see `files.keep`.
     """
-    written, mine = path.read_bytes() if path.is_file() else given, None
-    if written != given:
-        words = "mine", *(f"mine-{number}" for number in range(2, 1000))
-        mine = next(p for word in words if not (p := _beside(path, word)).exists())
-        _write(mine, written)
+    mine = files.keep(path) if path.is_file() and path.read_bytes() != given else None
     _write(path, given)
     return mine
 

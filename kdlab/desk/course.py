@@ -7,9 +7,11 @@ import ast
 import base64
 import copy
 import io
+import json
 import os
 import re
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -37,6 +39,8 @@ INLINE = "module://matplotlib_inline.backend_inline"  # where a kernel draws
 LINK = re.compile(  # to a file of the course, in Markdown, in HTML, in a notebook's JSON
     r"""(?:(?<=\]\()|(?<=src=")|(?<=href=")|(?<=src=\\")|(?<=href=\\"))(?!\w+:|//|#)[^\s)"#\\]+"""
 )
+LONG = 80  # bytes: a socket's path has at most 103, and "/tmp12345678/k-5" comes on top
+WRITTEN = ".kdlab-written.json"  # in a folder: digests of the notebooks written into it
 WIDGET = "application/vnd.jupyter.widget-view+json"
 READING = {"word": 0.4, "line": 4, "figure": 45, "table": 30}  # of a first reading
 SECTIONS = {
@@ -79,9 +83,19 @@ def find(wanted: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Path]:
 
 
 class _ThisInterpreter(AsyncKernelManager):
-    """Every kernel name means the Python that runs this."""
+    """Every kernel name means the Python that runs this; the kernel is no port on the network.
+
+    It listens on sockets in a folder of its own, so that no two kernels race for a port. On
+    Windows, or where temporary folders have names too long for a socket, it listens on ports.
+    """
 
     kernel_spec = property(lambda self: KernelSpec(**get_kernel_dict()))
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        if os.name == "posix" and len(os.fsencode(tempfile.gettempdir())) < LONG:
+            self._sockets = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+            self.transport, self.ip = "ipc", f"{self._sockets.name}/k"
 
 
 def run_notebook(
@@ -259,6 +273,22 @@ def save(notebook: NotebookNode, path: Path) -> None:
     files.write_text(path, nbformat.writes(notebook).rstrip() + "\n")
 
 
+def save_beside(notebook: NotebookNode, path: Path) -> None:
+    """`save`, but what kdlab did not write there is kept as NAME.mine.ipynb, which is told.
+
+    What it wrote is known by its digest, kept in the folder. In build/ it replaces anything.
+    """
+    if path.resolve().is_relative_to(files.BUILD):
+        save(notebook, path)
+    else:
+        record = path.parent / WRITTEN
+        digests = json.loads(record.read_text("utf-8")) if record.is_file() else {}
+        if path.is_file() and files.digest(path.read_bytes()) != digests.get(path.name):
+            print(f"kdlab did not write {path}: it is kept as {files.keep(path).name}")
+        save(notebook, path)
+        files.write_json(record, digests | {path.name: files.digest(path.read_bytes())})
+
+
 def run_chapters(paths: Sequence[Path], *, build: Path, write: bool = False) -> list[Chapter]:
     """Run the chapters one after another, a progress line each; all run, whatever fails.
 
@@ -272,7 +302,7 @@ def run_chapters(paths: Sequence[Path], *, build: Path, write: bool = False) -> 
         other = path.parent / "zh" / path.name
         shown = {} if write and other.exists() else None
         notebook, chapter = run_notebook(path, chinese=shown, **newcomer)
-        save(notebook, build / path.name)
+        save_beside(notebook, build / path.name)
         if write and chapter.error is None:
             editions = {path: clean(notebook)}
             if shown is not None:

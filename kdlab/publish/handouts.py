@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import nbformat
 from nbformat import NotebookNode
 
-from kdlab.desk.course import LINK, save
+from kdlab.desk.course import LINK, save_beside
 from kdlab.interview.bank import CORNER, chapter_bank, laid_out
 from kdlab.words import text
 
@@ -28,7 +28,10 @@ ANSWERS = re.compile(r"\binterview\.(seed_question|corner)\((\d+)\)|\btrainer\.m
 
 
 def write_handouts(chapters: Sequence[Path], folder: Path) -> list[Path]:
-    """Write the chapters into `folder`/students and `folder`/solutions: these two folders."""
+    """Write the chapters into `folder`/students and `folder`/solutions: these two folders.
+
+    A notebook there that was not written by this, or was edited since, is kept beside it.
+    """
     there = [folder / "students", folder / "solutions"]
     names = {path.name for path in chapters}
     for path in chapters:
@@ -38,7 +41,7 @@ def write_handouts(chapters: Sequence[Path], folder: Path) -> list[Path]:
             for cell in made.cells:
                 if cell.cell_type == "markdown":
                     rebase(cell, path.parent, target, names)
-            save(made, target / path.name)
+            save_beside(made, target / path.name)
     return there
 
 
