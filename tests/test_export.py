@@ -69,9 +69,10 @@ def test_int8_is_smaller_and_nearly_the_same(exported, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["small.onnx"]  # nothing is left over
 
 
-def test_int8_products_do_not_overflow_on_older_processors(exported):
-    options = runtime.open_model(exported[1]).get_session_options()
-    assert options.get_session_config_entry("session.x64quantprecision") == "1"
+def test_int8_products_can_be_kept_from_overflowing_on_older_processors(exported):
+    for exact in (False, True):
+        options = runtime.open_model(exported[1], exact=exact).get_session_options()
+        assert options.get_session_config_entry("session.x64quantprecision") == str(int(exact))
 
 
 def test_a_missing_or_damaged_model_is_one_sentence(exported, tmp_path):

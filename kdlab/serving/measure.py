@@ -39,7 +39,7 @@ def measure_accuracy(name: str, test: Images, paths: Mapping[str, Path]) -> dict
     """Accuracy (%) of torch, of "float32" and of "int8", and how far float32 is from torch."""
     logits = {"torch": predict(load_teacher(name), test)}
     for form, path in paths.items():
-        session = runtime.open_model(path, threads=2)
+        session = runtime.open_model(path, threads=2, exact=True)
         logits[form] = torch.from_numpy(runtime.infer(session, test.images.numpy()))
     right = {form: round(accuracy(z, test.labels), 2) for form, z in logits.items()}
     return {

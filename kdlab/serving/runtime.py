@@ -16,14 +16,18 @@ from onnxruntime import InferenceSession, SessionOptions
 from kdlab.files import environment
 
 
-def open_model(path: Path | str, threads: int = 1, arena: bool = True) -> InferenceSession:
+def open_model(
+    path: Path | str, threads: int = 1, arena: bool = True, exact: bool = False
+) -> InferenceSession:
     """A session that uses so many threads; ValueError says how to replace a file that is damaged.
-    Without the `arena` memory is asked for piece by piece: slower, and less of it."""
+
+    Without the `arena` memory is asked for piece by piece: slower, and less of it. `exact`: sums of
+    int8 products never overflow, as they may where a processor has AVX2 and no VNNI; slower.
+    """
     options = SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.enable_cpu_mem_arena = options.enable_mem_pattern = arena
-    # without it int8 products overflow where a processor has AVX2 and no VNNI: other answers there
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    options.add_session_config_entry("session.x64quantprecision", str(int(exact)))
     options.log_severity_level = 4  # a failure is raised, not logged as well
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle means idle
     if not Path(path).is_file():
