@@ -230,6 +230,16 @@ def gain(chosen: Arms) -> Arms:
     return chosen | longer | {"teacher of 50k": strong}
 
 
+GAIN_FAMILIES: Families = (
+    [
+        ("teacher of 10k", "labels"),
+        ("teacher of 10k, twice as long", "labels, twice as long"),
+        ("teacher of 10k", "labels, twice as long"),
+        ("teacher of 50k", "labels"),
+    ],
+)
+
+
 # README's row of few labels: views and updates are alike in every arm, and so are the labels that
 # anybody has had, the teacher and the choice of settings (on a fifth of them) among them
 ENOUGH = KINDS["CNN"]._replace(epochs=19, views=CIFAR_VIEWS)  # 1,500 updates
@@ -248,6 +258,16 @@ def few_labels() -> dict[str, Space]:
         spaces[f"{n} labels: teacher, same images"] = Space(same, HEAT)
         spaces[f"{n} labels: teacher, all images"] = Space(ENOUGH._replace(**taught), HEAT)
     return spaces
+
+
+FEW_FAMILIES: Families = tuple(  # the teacher's images, at each number of labels
+    [
+        (f"{n} labels: teacher, same images", f"{n} labels: labels"),
+        (f"{n} labels: teacher, all images", f"{n} labels: labels"),
+        (f"{n} labels: teacher, all images", f"{n} labels: teacher, same images"),
+    ]
+    for n in SHARES[:-1]
+)
 
 
 def fifth_held_out(recipe: Recipe) -> Recipe:
@@ -379,6 +399,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "A 78 k-parameter student on the embedded 10,000 CIFAR-10 images, each arm tuned",
         gain,
         search="cifar-gain-tuning",
+        families=GAIN_FAMILIES,
     ),
     "few-labels-tuning": Experiment(
         "Settings with few labels, judged on a fifth of these",
@@ -389,6 +410,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "10,000 images of which 100, 300 or 1,000 are labelled: labels, and a teacher of the same",
         dict,
         search="few-labels-tuning",
+        families=FEW_FAMILIES,
     ),
     "temperature-weight": Experiment(
         "Temperature and soft weight, judged on 2,000 validation images",
