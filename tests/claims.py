@@ -75,6 +75,10 @@ def _parts(test: ast.expr) -> ast.expr:
             inner = inner.func.value
         if test.func.attr == "all" and _is_ordered(inner):
             return _parts(inner)
+    if isinstance(test, ast.Call) and len(test.args) > 2:  # holds(what, value, ">", bound)
+        *_, value, sign, bound = test.args
+        if isinstance(sign, ast.Constant) and sign.value in ORDERS.values():
+            return _call("told", test, value, sign, bound)
     if isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id == "all":
         if len(test.args) == 1 and isinstance(test.args[0], ast.GeneratorExp | ast.ListComp):
             every = test.args[0]
@@ -106,6 +110,12 @@ def claim(cell: str, number: int, text: str, parts: Callable[[], list]) -> None:
 def plain(condition: object) -> list[tuple]:
     """A condition without numbers: it holds or not."""
     return [(bool(condition), None, None, None)]
+
+
+def told(condition: object, left: object, order: str, right: object) -> list[tuple]:
+    """A function that compared these two, and said so."""
+    (holds, *compared), *_ = ordered(left, order, right)
+    return [(holds and bool(condition), *compared)]
 
 
 def both(*conditions: Callable[[], list]) -> list[tuple]:
