@@ -24,6 +24,7 @@ from kdlab.machine import describe
 SIGN = dict.fromkeys(("accuracy", "robust", "agreement", "as start", "tar"), 1)  # more is better
 SIGN |= dict.fromkeys(("ece", "errors", "unseen errors shifted", "seconds", "kB", "ms"), -1)
 BEYOND = 0.05  # a difference of at most this p value, after Holm's correction, is beyond noise
+VIEWS_BY_SEED = "2026-11-25"  # a record of a day before has the same random views in every run
 Records = Callable[[str], dict]  # where a function finds a record by its name: `read`, or another
 
 
@@ -88,8 +89,17 @@ def commit() -> str:
 def provenance(name: str) -> str:
     """One line under a recorded table: command, machine, seeds, date, commit."""
     r = read(name)
-    seeds = len({run["seed"] for run in r["runs"]})
-    return f"`{r['command']}` · {chip(r)} · {seeds} seeds · {r['date']} · commit {r['commit']}"
+    seeds = f"{len({run['seed'] for run in r['runs']})} seeds"
+    seeds += " (the same random views in each)" * same_views(r)
+    return f"`{r['command']}` · {chip(r)} · {seeds} · {r['date']} · commit {r['commit']}"
+
+
+def same_views(record: Mapping) -> bool:
+    """Whether the seed of a run left its random views as they were: then no interval has what they
+    would vary."""
+    recipes = [s for s in record.get("settings", {}).values() if isinstance(s, dict)]
+    random = any(any(s.get("views", [])[:2]) for s in recipes)
+    return record["date"] < VIEWS_BY_SEED and random
 
 
 def chip(record: Mapping) -> str:

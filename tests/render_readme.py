@@ -54,10 +54,11 @@ def headlines(language: str) -> str:
     """Five results, each with its control and its interval."""
     lines, known = [say("readme.headlines", language)], wordbook()["readme"]
     for key, (name, control, arm, metric) in HEADLINES.items():
-        digits, runs = 1 if metric == "errors" else 2, records.read(name)["runs"]
+        digits, record = 1 if metric == "errors" else 2, records.read(name)
+        runs = record["runs"]
         found = {a: spread(records.values(runs, a, metric), digits) for a in (control, arm)}
         cells = [f"{known.get(a, {}).get(language, a)}: {said}" for a, said in found.items()]
-        seeds = len(records.values(runs, arm, metric))
+        seeds = f"{len(records.values(runs, arm, metric))}{records.same_views(record) * '*'}"
         gap = interval(name, control, arm, metric, digits)
         if language == "zh":
             cells = [cell.replace(": ", "：") for cell in cells]

@@ -106,6 +106,13 @@ def test_table_of_every_record(name):
     assert "\n" not in line
 
 
+def test_provenance_says_where_the_seed_did_not_draw_the_views():
+    same = {name for name in records.names() if "the same random views" in provenance(name)}
+    assert {"cifar-gain", "capacity-gap", "learning-rate", "ssld", "verification", "robust"} <= same
+    assert not same & {"leaderboard", "patience", "few-labels-tuning"}  # later ones draw them
+    assert "trio" not in same and "deploy" not in same  # no random views
+
+
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_provenance_of_every_record(path):
     record = read(path.stem)
