@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import cache, partial
@@ -302,11 +303,13 @@ def print_run(result: Mapping) -> None:
     print(f"{result['arm']}, seed {result['seed']}: {told}, {result['seconds']:.0f} s", flush=True)
 
 
-def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
+def run(name: str, *, seeds: int = 3, device: str = "cpu", more: bool = False, **where) -> dict:
     """Run an experiment and record it, run by run: after an interruption, only the rest is run.
 
     A search goes on with new seeds of `kdlab.tuning`; other experiments have seeds from 0. Runs of
-    an arm's other settings, of another machine or of other code are run anew. `where` are
+    an arm's other settings, of another machine or of other code are run anew; with `more`, finished
+    seeds of another machine or other code are kept, and the record says how they were made
+    ("earlier"). A pair of arms is compared within a seed, so always on one machine. `where` are
     `run_all`'s workers, engine and address.
     """
     trials = arms_of(name)
@@ -314,13 +317,22 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
     record = {
         "name": name,
         "title": title,
-        **records.stamp(f"run {name} --seeds {seeds} --device {device}", device),
+        **records.stamp(f"run {name} --seeds {seeds} --device {device}" + " --more" * more, device),
         **({"families": families} if families else {}),
         "settings": {},
         "runs": [],
     }
     old = records.read(name) if name in records.names() else {}
     same = all(old.get(key) == record[key] for key in ("machine", "commit"))
+    earlier = old.get("earlier", []) if same or more else []
+    if more and old and not same:
+        old = whole_seeds(old)
+        made = {key: old[key] for key in ("command", "commit", "date", "machine")}
+        before = {seed for part in earlier for seed in part["seeds"]}
+        new = sorted({r["seed"] for r in old["runs"]} - before)
+        earlier = [*earlier, made | {"seeds": new}] if new else earlier
+    if earlier:
+        record["earlier"] = earlier
 
     def keep(result: dict) -> None:
         order = list(record["settings"])
@@ -332,12 +344,20 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", **where) -> dict:
     for arms, new_seeds in rounds(trials, spaces, seeds, record["runs"]):
         settings = json.loads(json.dumps({arm: settings_of(r) for arm, r in arms.items()}))
         record["settings"] |= settings
-        known = {a for a, s in settings.items() if same and old["settings"].get(a) == s}
+        kept = old["settings"] if same or more and old else {}
+        known = {a for a, s in settings.items() if a in kept and s | kept[a] == s}
         done = {(r["arm"], r["seed"]): r for r in record["runs"]}
         done |= {(r["arm"], r["seed"]): r for r in old.get("runs", ()) if r["arm"] in known}
         record["runs"][:] = done.values()
         run_all(arms, new_seeds, device=device, skip=done, report=keep, **where)
     return records.read(name)
+
+
+def whole_seeds(record: dict) -> dict:
+    """A record without the seeds that some of its arms have not run."""
+    arms = Counter(run["seed"] for run in record["runs"])
+    whole = {seed for seed, n in arms.items() if n == len(record["settings"])}
+    return record | {"runs": [run for run in record["runs"] if run["seed"] in whole]}
 
 
 def rounds(

@@ -91,7 +91,11 @@ def provenance(name: str) -> str:
     r = read(name)
     seeds = f"{len({run['seed'] for run in r['runs']})} seeds"
     seeds += " (the same random views in each)" * same_views(r)
-    return f"`{r['command']}` · {chip(r)} · {seeds} · {r['date']} · commit {r['commit']}"
+    line = f"`{r['command']}` · {chip(r)} · {seeds} · {r['date']} · commit {r['commit']}"
+    for part in r.get("earlier", ()):
+        which = ", ".join(map(str, part["seeds"]))
+        line += f"; seeds {which}: {chip(part)} · {part['date']} · commit {part['commit']}"
+    return line
 
 
 def same_views(record: Mapping) -> bool:

@@ -220,6 +220,23 @@ def test_another_setting_machine_or_commit_begins_anew(fake, monkeypatch, place,
     assert len(run("fake", seeds=1)["runs"]) == len(fake) == 2
 
 
+def test_more_seeds_of_another_machine_stand_beside_the_first(fake, folder, monkeypatch):
+    first = run("fake", seeds=2)
+    cut = first | {"runs": first["runs"][:3]}  # seed 1 has run one arm of two
+    (folder / "fake.json").write_text(json.dumps(cut), "utf-8")
+    fake.clear()
+    monkeypatch.setattr(records, "commit", lambda: "ba9876543210")
+    record = run("fake", seeds=3, more=True)
+    assert {seed for _, seed in fake} == {1, 2} and len(fake) == 4 and len(record["runs"]) == 6
+    (earlier,) = record["earlier"]
+    assert earlier["seeds"] == [0] and earlier["commit"] == first["commit"] != record["commit"]
+    assert "seeds 0: " in records.provenance("fake") and first["commit"] in records.provenance(
+        "fake"
+    )
+    fake.clear()
+    assert run("fake", seeds=3) == record and not fake  # an interruption loses none of it
+
+
 def test_a_search_is_recorded_round_by_round_and_taken_up_again(fake, folder, monkeypatch):
     spaces = {"one": Space(MLP, {"lr": (0.1, 10.0)}), "two": Space(PAIR, {"lr": (0.1, 10.0)})}
     search = Experiment("Made up", tuning.drawn(spaces, trials=4), spaces)
