@@ -129,14 +129,16 @@ def run(
     workers: Annotated[Number, Option(min=1, help="processes at once; default: one a core")] = None,
     engine: Annotated[str, Option(help="local, or ray for several machines")] = "local",
     address: Annotated[str, Option(help="a Ray cluster; default: one on this machine")] = "",
-    more: Annotated[bool, Option("--more", help="keep seeds of other machines or code")] = False,
+    keep_seeds: Annotated[
+        bool, Option("--keep-seeds", help="keep finished seeds of another machine or other code")
+    ] = False,
 ) -> None:
     """Run an experiment, record it in data/results, and print its table."""
     check_device(device)
     from kdlab import experiments, records
 
-    where = {"workers": workers, "engine": engine, "address": address, "more": more}
-    experiments.run(experiment, seeds=seeds, device=device, **where)
+    where = {"workers": workers, "engine": engine, "address": address}
+    experiments.run(experiment, seeds=seeds, device=device, keep_seeds=keep_seeds, **where)
     typer.echo(records.table(experiment).to_string())
 
 

@@ -303,29 +303,32 @@ def print_run(result: Mapping) -> None:
     print(f"{result['arm']}, seed {result['seed']}: {told}, {result['seconds']:.0f} s", flush=True)
 
 
-def run(name: str, *, seeds: int = 3, device: str = "cpu", more: bool = False, **where) -> dict:
+def run(
+    name: str, *, seeds: int = 3, device: str = "cpu", keep_seeds: bool = False, **where
+) -> dict:
     """Run an experiment and record it, run by run: after an interruption, only the rest is run.
 
     A search goes on with new seeds of `kdlab.tuning`; other experiments have seeds from 0. Runs of
-    an arm's other settings, of another machine or of other code are run anew; with `more`, finished
-    seeds of another machine or other code are kept, and the record says how they were made
+    an arm's other settings, of another machine or of other code are run anew; with `keep_seeds`,
+    seeds that all arms have finished there are kept, and the record says how they were made
     ("earlier"). A pair of arms is compared within a seed, so always on one machine. `where` are
     `run_all`'s workers, engine and address.
     """
     trials = arms_of(name)
     title, _, spaces, _, families = EXPERIMENTS[name]
+    made_by = f"run {name} --seeds {seeds} --device {device}" + " --keep-seeds" * keep_seeds
     record = {
         "name": name,
         "title": title,
-        **records.stamp(f"run {name} --seeds {seeds} --device {device}" + " --more" * more, device),
+        **records.stamp(made_by, device),
         **({"families": families} if families else {}),
         "settings": {},
         "runs": [],
     }
     old = records.read(name) if name in records.names() else {}
     same = all(old.get(key) == record[key] for key in ("machine", "commit"))
-    earlier = old.get("earlier", []) if same or more else []
-    if more and old and not same:
+    earlier = old.get("earlier", []) if same or keep_seeds else []
+    if keep_seeds and old and not same:
         old = whole_seeds(old)
         made = {key: old[key] for key in ("command", "commit", "date", "machine")}
         before = {seed for part in earlier for seed in part["seeds"]}
@@ -344,7 +347,7 @@ def run(name: str, *, seeds: int = 3, device: str = "cpu", more: bool = False, *
     for arms, new_seeds in rounds(trials, spaces, seeds, record["runs"]):
         settings = json.loads(json.dumps({arm: settings_of(r) for arm, r in arms.items()}))
         record["settings"] |= settings
-        kept = old["settings"] if same or more and old else {}
+        kept = old["settings"] if old and (same or keep_seeds) else {}
         known = {a for a, s in settings.items() if a in kept and s | kept[a] == s}
         done = {(r["arm"], r["seed"]): r for r in record["runs"]}
         done |= {(r["arm"], r["seed"]): r for r in old.get("runs", ()) if r["arm"] in known}

@@ -240,7 +240,7 @@ GAIN_FAMILIES: Families = (
 )
 
 
-# README's row of few labels: views and updates are alike in every arm, and so are the labels that
+# few labels: views and updates are alike in every arm, and so are the labels that
 # anybody has had, the teacher and the choice of settings (on a fifth of them) among them
 ENOUGH = KINDS["CNN"]._replace(epochs=19, views=CIFAR_VIEWS)  # 1,500 updates
 TEACHER_ENOUGH = recipes.NARROW._replace(epochs=19, lr=0.1)

@@ -99,11 +99,12 @@ def provenance(name: str) -> str:
 
 
 def same_views(record: Mapping) -> bool:
-    """Whether the seed of a run left its random views as they were: then no interval has what they
-    would vary."""
+    """Whether the seeds, or the earlier ones, all had one set of random views: then no interval has
+    what views would vary."""
     recipes = [s for s in record.get("settings", {}).values() if isinstance(s, dict)]
     random = any(any(s.get("views", [])[:2]) for s in recipes)
-    return record["date"] < VIEWS_BY_SEED and random
+    dates = [part["date"] for part in (record, *record.get("earlier", ()))]
+    return min(dates) < VIEWS_BY_SEED and random
 
 
 def chip(record: Mapping) -> str:

@@ -35,6 +35,8 @@ def measure(source, monkeypatch, folder, **names):
         ("'a' in 'abc'", [(True, None, None, None)]),
         ("not 'abc'", [(False, None, None, None)]),
         ("2 == 2", [(True, None, None, None)]),
+        ("holds('loss', 2, '<', 5)", [(True, 2, 5, 3)]),
+        ("holds('loss', 7, '<', 5)", [(False, 7, 5, -2)]),
     ],
 )
 def test_an_assert_is_measured_and_the_cell_goes_on(test, found, monkeypatch, tmp_path):
@@ -43,6 +45,7 @@ def test_an_assert_is_measured_and_the_cell_goes_on(test, found, monkeypatch, tm
 
     names = {"array": np.array([1.5, 3]), "tensor": torch.tensor([2.0, 3.0])}
     names["frame"] = pd.DataFrame({"a": [1, 2], "b": [2, 3]})
+    names["holds"] = lambda what, value, sign, bound: value < bound
     names["after"] = after = []
     rows = measure(f"assert {test}, 'told'\nafter.append(1)", monkeypatch, tmp_path, **names)
     assert [tuple(row.values()) for row in rows] == found and after == [1]
