@@ -37,13 +37,13 @@ clean:
 .venv/learner.stamp: requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || \
 	{ echo "kdlab: no $(PYTHON) here; say which Python with: make PYTHON=/path/to/python3.11 lab" >&2; exit 1; }
-	@$(PYTHON) kdlab/desk/install.py
+	@$(PYTHON) kdlab/apps/classroom/install.py
 	@touch $@
 
 .venv/test.stamp: .venv/learner.stamp
-	@$(PYTHON) kdlab/desk/install.py test
+	@$(PYTHON) kdlab/apps/classroom/install.py test
 	@touch $@
 
 .venv/book.stamp: .venv/learner.stamp
-	@$(PYTHON) kdlab/desk/install.py book
+	@$(PYTHON) kdlab/apps/classroom/install.py book
 	@touch $@

@@ -64,8 +64,8 @@ def lab(
     copy: Annotated[Folder, Option(help="work in a copy of the chapters, in this folder")] = None,
 ) -> None:
     """Open the course in JupyterLab, at 00_start_here; with --copy, leave the clone as it is."""
-    from kdlab.desk import copies
-    from kdlab.desk.course import INLINE
+    from kdlab.apps.classroom import copies
+    from kdlab.apps.classroom.runner import INLINE
 
     root = copy.expanduser().resolve() if copy else files.ROOT
     told = copies.update(root) if copy else {}
@@ -91,7 +91,7 @@ def course(
     build: Annotated[Folder, Option(help="where the executed notebooks go")] = None,
 ) -> None:
     """Run chapters from top to bottom and print what each showed."""
-    from kdlab.desk import course as runner
+    from kdlab.apps.classroom import runner
 
     paths = runner.find(chapters or [], notebooks or files.NOTEBOOKS)
     build = build or files.BUILD / "notebooks"
@@ -116,7 +116,7 @@ def data(name: Annotated[str, Argument(help="cifar10")]) -> None:
 def train(teacher: Name, device: Device = "cpu") -> None:
     """Train a teacher by its recipe and write its weights and its card."""
     check_device(device)
-    from kdlab import experiments
+    from kdlab.lab import experiments
 
     typer.echo(f"{teacher} is in {experiments.train_teacher(teacher, device=device)}")
 
@@ -135,11 +135,11 @@ def run(
 ) -> None:
     """Run an experiment, record it in data/results, and print its table."""
     check_device(device)
-    from kdlab import experiments, records
+    from kdlab.lab import experiments, results
 
     where = {"workers": workers, "engine": engine, "address": address}
     experiments.run(experiment, seeds=seeds, device=device, keep_seeds=keep_seeds, **where)
-    typer.echo(records.table(experiment).to_string())
+    typer.echo(results.table(experiment).to_string())
 
 
 @app.command()
@@ -149,7 +149,7 @@ def bench(
     record: Record = False,
 ) -> None:
     """A plain distillation loop against kdlab, side by side on the same work."""
-    from kdlab.desk.bench import run_bench
+    from kdlab.apps.bench import run_bench
 
     run_bench(epochs=epochs, seeds=seeds, record=record)
 
@@ -161,7 +161,7 @@ def deploy(
     soak: Annotated[float, Option(help="seconds of load at 80% of the highest rate")] = 60.0,
 ) -> None:
     """Export the deployed models to ONNX and int8, then measure size, latency, memory and load."""
-    from kdlab.serving.measure import measure_deployment
+    from kdlab.apps.serving.benchmark import measure_deployment
 
     measure_deployment(record=record, seconds=seconds, soak=soak)
 
@@ -174,11 +174,11 @@ def serve(
     shadow: Annotated[Words, Option(help="NAME:SHADOW:SHARE:IMAGES, a model in shadow")] = None,
 ) -> None:
     """Serve the page (draw a digit) and the models over HTTP, on this machine alone."""
-    from kdlab.serving import service
+    from kdlab.apps.serving import service
 
     listening = service.listen(host, port)
     if not model:
-        command = [sys.executable, "-m", "kdlab.serving.export"]
+        command = [sys.executable, "-m", "kdlab.apps.serving.export"]
         made = subprocess.run(command, capture_output=True, text=True)  # torch stays over there
         if made.returncode:
             raise ValueError(made.stderr.strip().splitlines()[-1])
@@ -193,9 +193,9 @@ def serve(
 @app.command()
 def sheet(folder: Annotated[Folder, Argument(help="where to; default: build")] = None) -> None:
     """Write the cheat sheet, one page in English and one in Chinese, to be printed."""
-    from kdlab.show import sheets
+    from kdlab.apps.chapters import cheat_sheet
 
-    for path in sheets.write_sheets(folder or files.BUILD):
+    for path in cheat_sheet.write_sheets(folder or files.BUILD):
         typer.echo(f"The cheat sheet is in {path}: open it in a browser and print it")
 
 
@@ -216,7 +216,7 @@ def quiz(
     seed: Annotated[Number, Option(help="the same mock interview again")] = None,
 ) -> None:
     """Interview questions by spaced repetition, a mock interview, a plan for tonight."""
-    from kdlab.interview import bank, quiz, sessions, trainer
+    from kdlab.apps.interview import bank, quiz, scheduling, sessions
 
     where = {"chapters": chapter or (), "topics": topic or (), "words": " ".join(words or [])}
     seed = time_ns() if seed is None else seed
@@ -226,7 +226,7 @@ def quiz(
         sitting = sessions.evening_sitting(hours, chapter or ())
     elif mode == "mock":
         levels = dict.fromkeys(level, 1) if level else None
-        sitting = sessions.mock_sitting(trainer.mock(minutes, levels=levels, seed=seed, **where))
+        sitting = sessions.mock_sitting(scheduling.mock(minutes, levels=levels, seed=seed, **where))
     elif mode == "choice":
         sitting = sessions.choice_sitting(bank.find_items(levels=level or (), **where), seed)
     elif mode == "find":
@@ -245,7 +245,7 @@ def export(
     folder: Annotated[Folder, Option(help="default: build")] = None,
 ) -> None:
     """Write the interview bank as an Anki deck, a printable booklet, CSV or JSON."""
-    from kdlab.interview import exports
+    from kdlab.apps.interview import exports
 
     paths = exports.write_bank(form, language, folder)
     typer.echo("\n".join(map(str, paths)))
@@ -259,8 +259,8 @@ def handout(
     to: Annotated[Folder, Option(help="default: build/handouts")] = None,
 ) -> None:
     """Write chapters without solutions, answers and outputs; beside them a set that has all."""
-    from kdlab.desk.course import find
-    from kdlab.publish.handouts import write_handouts
+    from kdlab.apps.classroom.handouts import write_handouts
+    from kdlab.apps.classroom.runner import find
 
     for folder in write_handouts(find(chapters or []), to or files.BUILD / "handouts"):
         typer.echo(f"The {folder.name}' set is in {folder}")
@@ -275,11 +275,11 @@ def score(
     to: Annotated[Path | None, Option(help="the CSV file; default: build/scores.csv")] = None,
 ) -> None:
     """Score collected handouts by the course's checks. This runs the learners' code: see README."""
-    from kdlab.desk.course import find
-    from kdlab.publish import scores
+    from kdlab.apps.classroom import grading
+    from kdlab.apps.classroom.runner import find
 
     to, limits = to or files.BUILD / "scores.csv", {"seconds": seconds, "memory": memory}
-    rows = scores.score(folder, find(chapter or []), to, **limits)
+    rows = grading.score(folder, find(chapter or []), to, **limits)
     for learner in dict.fromkeys(row["learner"] for row in rows):
         passed = [row["passed"] == "yes" for row in rows if row["learner"] == learner]
         typer.echo(f"{learner:<24} {sum(passed)} of {len(passed)}")
@@ -294,8 +294,8 @@ def deck(
     mark: Annotated[bool, Option("--mark", help="write slide types into the notebooks")] = False,
 ) -> None:
     """Write the lecture of each chapter as slides: one file, which needs no network."""
-    from kdlab.desk.course import find
-    from kdlab.publish import decks, lectures
+    from kdlab.apps.classroom import decks, lectures
+    from kdlab.apps.classroom.runner import find
 
     for path in find(chapters):
         if mark:
@@ -313,7 +313,7 @@ def fresh(
     copy: Annotated[Folder, Option(help="in the working copy that `lab --copy` made")] = None,
 ) -> None:
     """Put a chapter back as it was; what you wrote is kept beside it as NN_words.mine.ipynb."""
-    from kdlab.desk import copies
+    from kdlab.apps.classroom import copies
 
     root = copy.expanduser().resolve() if copy else files.ROOT
     if copy and not (root / copies.GIVEN).is_file():
@@ -328,7 +328,7 @@ def fresh(
 @app.command()
 def book(to: Annotated[Folder, Option(help="default: build/book")] = None) -> None:
     """Build the course as a static site in both languages, from its saved outputs."""
-    from kdlab.publish.book.build import write_book
+    from kdlab.apps.classroom.book.build import write_book
 
     first = write_book((to or files.BUILD / "book").resolve())
     typer.echo(f"The book is in {first}: open it in a browser")

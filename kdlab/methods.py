@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from kdlab import losses, robust
 from kdlab.data import Images
-from kdlab.machine import autocast
-from kdlab.models import channels, forward
+from kdlab.models import autocast, channels, forward
 
 EMBEDDING = "flatten"  # the stage in front of the classifier, [B, D]; `mlp` has none
 

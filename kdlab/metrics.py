@@ -27,7 +27,7 @@ def predict(model: nn.Module, data: Images, batch_size: int = 1000) -> Tensor:
     return torch.cat(logits)
 
 
-def right(logits: Tensor, labels: Tensor) -> Tensor:
+def correct(logits: Tensor, labels: Tensor) -> Tensor:
     """Which images have their largest logit at the label, bool [N]."""
     if logits.shape[:1] != labels.shape:
         raise ValueError(f"{len(logits)} predictions but {tuple(labels.shape)} labels")
@@ -36,7 +36,7 @@ def right(logits: Tensor, labels: Tensor) -> Tensor:
 
 def errors(logits: Tensor, labels: Tensor) -> int:
     """Number of images whose largest logit is not the label's."""
-    return int((~right(logits, labels)).sum())
+    return int((~correct(logits, labels)).sum())
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -53,7 +53,7 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -
     """ECE in percent: mean |confidence - accuracy| over equal bins (Guo et al. 2017, eq. 3)."""
     confidence = soften(logits, 1.0).max(dim=1).values
     which = (confidence * bins).long().clamp(max=bins - 1)
-    gap = torch.zeros(bins).index_add_(0, which, confidence - right(logits, labels).float())
+    gap = torch.zeros(bins).index_add_(0, which, confidence - correct(logits, labels).float())
     return 100 * float(gap.abs().sum() / len(labels))
 
 
@@ -114,7 +114,7 @@ def roc(genuine: Tensor, impostor: Tensor, fars: Sequence[float]) -> list[float]
     return [tar_at_far(genuine, impostor, far) for far in fars]
 
 
-def roc_area(genuine: Tensor, impostor: Tensor) -> float:
+def auroc(genuine: Tensor, impostor: Tensor) -> float:
     """The area under the ROC curve: how often a genuine pair scores above an impostor, ties half
     (Mann & Whitney 1947)."""
     ordered = impostor.sort().values

@@ -5,9 +5,10 @@ named stages ("stage1", "stage2", ..., "flatten" for the embedding), so that `fo
 feature method needs without a change to the net.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cache, partial
 from itertools import pairwise
 
 import torch
@@ -258,6 +259,32 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "vit-64-apart": partial(TokenVit, 64, 2, apart=True),
     **{f"cnn3-16-{bits}bit": partial(FewBits, "cnn3-16", bits) for bits in (4, 2)},
 }
+
+
+@cache
+def has_fast_bf16(device: str = "cpu") -> bool:
+    """True where bfloat16 has its own instructions: elsewhere it is slower than float32.
+
+    KDLAB_BFLOAT16=off answers False everywhere, so that one machine can show both arithmetics.
+    """
+    if os.environ.get("KDLAB_BFLOAT16") == "off":
+        return False
+    if device != "cpu":
+        return torch.cuda.is_bf16_supported()
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
+
+
+def autocast(device: str = "cpu") -> AbstractContextManager:
+    """bfloat16 matrix products where they pay, plain float32 elsewhere."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=has_fast_bf16(kind))
+
+
+def arithmetic(device: str = "cpu") -> str:
+    """What nets compute in under `autocast`: "cpu bfloat16", "cpu float32", "cuda bfloat16"..."""
+    kind = torch.device(device).type
+    return f"{kind} {'bfloat16' if has_fast_bf16(kind) else 'float32'}"
 
 
 @contextmanager

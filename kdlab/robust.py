@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from kdlab.data import Images
 from kdlab.losses import soft_target_loss
-from kdlab.machine import autocast
-from kdlab.models import evaluating
+from kdlab.models import autocast, evaluating
 
 EPSILON = 8 / 255  # of the CIFAR-10 literature
 

@@ -10,12 +10,11 @@ from torch import Tensor, nn, optim
 from torch.optim import lr_scheduler
 
 from kdlab.data import NO_VIEWS, Images, Views, augment, normalise
+from kdlab.logit_cache import CachedLogits, logit_source
 from kdlab.losses import check_labels
-from kdlab.machine import autocast
 from kdlab.methods import Batch, Objective
 from kdlab.metrics import accuracy, predict
-from kdlab.models import forward
-from kdlab.teachers import Answers, answering
+from kdlab.models import autocast, forward
 
 
 class Optimizer(NamedTuple):
@@ -33,7 +32,7 @@ def fit(
     objective: Objective,
     *,
     epochs: int,
-    teacher: nn.Module | Answers | Sequence[Answers] | None = None,
+    teacher: nn.Module | CachedLogits | Sequence[CachedLogits] | None = None,
     views: Views = NO_VIEWS,
     view_seed: int = 0,
     seed: int = 0,
@@ -61,7 +60,7 @@ def fit(
     net = teacher if isinstance(teacher, nn.Module) else None
     stages = getattr(objective, "stages", ())
     data = data._replace(**{k: getattr(data, k).to(device) for k in ("images", "labels", "index")})
-    answers = answering(teacher, data, views, view_seed, epochs, device, stages)
+    answers = logit_source(teacher, data, views, view_seed, epochs, device, stages)
     steps = math.ceil(len(data.labels) / batch_size)
     descent = make_optimizer(student, objective, optimizer)
     rate = make_schedule(descent, optimizer.schedule, epochs * steps)

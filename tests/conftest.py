@@ -20,13 +20,13 @@ settings.load_profile("kdlab")
 @pytest.fixture
 def exact(monkeypatch):
     """float32 everywhere, so that curves can be compared closely on any processor."""
-    monkeypatch.setattr("kdlab.machine.has_fast_bf16", lambda device="cpu": False)
+    monkeypatch.setattr("kdlab.models.has_fast_bf16", lambda device="cpu": False)
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Records and caches of this test alone."""
-    monkeypatch.setattr("kdlab.records.results_dir", lambda: tmp_path / "results")
+    monkeypatch.setattr("kdlab.lab.results.results_dir", lambda: tmp_path / "results")
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
     return tmp_path / "results"
 
@@ -41,14 +41,14 @@ def file(tmp_path, monkeypatch):
 
 @pytest.fixture
 def at(monkeypatch):
-    """Sets the clock of `kdlab.interview.progress`."""
-    return lambda moment: monkeypatch.setattr("kdlab.interview.progress.now", lambda: moment)
+    """Sets the clock of `kdlab.apps.interview.progress`."""
+    return lambda moment: monkeypatch.setattr("kdlab.apps.interview.progress.now", lambda: moment)
 
 
 @pytest.fixture(scope="session")
 def chromium():
     """The browser; `$KDLAB_BROWSER` names another than those on the path."""
-    from kdlab.interview import exports
+    from kdlab.apps.interview import exports
 
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not (path := exports.browser()):

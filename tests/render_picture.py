@@ -11,12 +11,13 @@ from typing import NamedTuple
 import torch
 from PIL import Image, PngImagePlugin
 
-from kdlab import data, records, teachers
-from kdlab.desk.course import fewer_colours
+from kdlab import data, teachers
+from kdlab.apps.chapters.style import COLOURS, PIXELS, chinese_font, figure, pixels_of
+from kdlab.apps.classroom.runner import fewer_colours
+from kdlab.apps.i18n import translate
 from kdlab.files import ROOT
+from kdlab.lab import results, stats
 from kdlab.losses import soften
-from kdlab.show.style import COLOURS, PIXELS, chinese_font, figure, pixels_of
-from kdlab.words import say
 
 RECORD, ARM, CONTROL = "leaderboard", "soft targets", "labels"  # both tuned
 IMAGE, SHOWN = 85, 4  # a training image that shows the idea well; so many classes
@@ -31,12 +32,12 @@ class Story(NamedTuple):
     temperature: float
     control: float
     arm: float
-    gap: records.Paired
+    gap: stats.Paired
 
 
 def story() -> Story:
     """From the record, its teacher and the data of the clone."""
-    record = records.read(RECORD)
+    record = results.read(RECORD)
     settings, runs = record["settings"][ARM], record["runs"]
     images = data.load(settings["data"])
     teacher, shown = teachers.load_teacher(settings["teacher"]), images.images[IMAGE : IMAGE + 1]
@@ -44,14 +45,14 @@ def story() -> Story:
         logits = teacher(data.normalise(shown, images))[0].float()
     soft = soften(logits, settings["temperature"])
     order = soft.argsort(descending=True)[:SHOWN].tolist()
-    means = (statistics.fmean(records.values(runs, arm)) for arm in (CONTROL, ARM))
-    gap = records.compare(RECORD, ARM, CONTROL).gap
+    means = (statistics.fmean(stats.values(runs, arm)) for arm in (CONTROL, ARM))
+    gap = results.compare(RECORD, ARM, CONTROL).gap
     answer = {images.classes[k]: soft[k].item() for k in order}
     return Story(shown[0], answer, settings["temperature"], *means, gap)
 
 
 def named(name: str, language: str) -> str:
-    return say(f"panel.{name}", language)
+    return translate(f"panel.{name}", language)
 
 
 def describe(told: Story, language: str) -> str:
@@ -60,7 +61,7 @@ def describe(told: Story, language: str) -> str:
     gap, told = told.gap, told._asdict() | {"name": named(next(iter(told.answer)), language)}
     told |= {"gap": gap.mean, "low": gap.low, "high": gap.high, "seeds": gap.pairs}
     told["answer"] = ("、" if language == "zh" else ", ").join(shares)
-    return say("picture.alt", language, **told)
+    return translate("picture.alt", language, **told)
 
 
 def draw(told: Story, language: str) -> bytes:
@@ -74,7 +75,7 @@ def draw(told: Story, language: str) -> bytes:
         drawing.text(x, y, text, **font | {"color": colour, **more})
 
     for x, head in {0.015: "label", 0.3: "teacher", 0.67: "student"}.items():
-        write(x, 0.9, say(f"picture.{head}", language), fontweight="bold")
+        write(x, 0.9, translate(f"picture.{head}", language), fontweight="bold")
     photo = drawing.add_axes((0.015, 0.2, 0.252, 0.63), anchor="NW")
     photo.imshow(pixels_of(told.image), **PIXELS)
     photo.set_axis_off()
@@ -89,15 +90,15 @@ def draw(told: Story, language: str) -> bytes:
     bars.set(xlim=(0, max(shares) * 1.6), ylim=(len(rows) - 0.5, -0.5), xticks=())
     bars.grid(visible=False)
     bars.spines[:].set_visible(False)
-    write(0.3, 0.07, say("picture.soft", language, t=told.temperature), "0.4")
+    write(0.3, 0.07, translate("picture.soft", language, t=told.temperature), "0.4")
 
     gap, number = told.gap, {"fontsize": 44, "fontweight": "bold"}
     for n, (arm, role) in enumerate({"control": "student", "arm": "distilled"}.items()):
-        write(0.67, 0.76 - 0.265 * n, say(f"picture.{arm}", language), "0.4")
+        write(0.67, 0.76 - 0.265 * n, translate(f"picture.{arm}", language), "0.4")
         value = f"{getattr(told, arm):.1f}%"
         write(0.67, 0.635 - 0.265 * n, value, COLOURS[role], **number)
-    write(0.67, 0.19, say("picture.gain", language, gap=gap.mean), fontweight="bold")
-    write(0.67, 0.07, say("picture.interval", language, low=gap.low, high=gap.high), "0.4")
+    write(0.67, 0.19, translate("picture.gain", language, gap=gap.mean), fontweight="bold")
+    write(0.67, 0.07, translate("picture.interval", language, low=gap.low, high=gap.high), "0.4")
 
     out, about = io.BytesIO(), PngImagePlugin.PngInfo()
     about.add_itxt("Description", describe(told, language))

@@ -11,10 +11,11 @@ import statistics
 import nbformat
 import render_picture
 
-from kdlab import metrics, plans, records, teachers
-from kdlab.desk.course import find
+from kdlab import metrics, teachers
+from kdlab.apps.classroom.runner import find
+from kdlab.apps.i18n import translate, wordbook
 from kdlab.files import NOTEBOOKS, ROOT
-from kdlab.words import say, wordbook
+from kdlab.lab import catalogue, results, stats
 
 PAGES = {"README.md": "en", "README.zh.md": "zh", "RESULTS.md": "en", "data/README.md": "en"}
 HEADLINES = {  # the key of its title -> record, control, arm, metric
@@ -33,7 +34,7 @@ METRICS = {  # of records that are about another one than accuracy, or errors on
 
 def chapters(language: str) -> str:
     """The chapter map: titles, promises and times from the notebooks."""
-    lines = [say("readme.chapters", language)]
+    lines = [translate("readme.chapters", language)]
     for path in find():
         cells = nbformat.read(path, as_version=4).cells
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
@@ -45,26 +46,26 @@ def chapters(language: str) -> str:
             continue
         if (NOTEBOOKS / language / path.name).is_file():
             link = f"notebooks/{language}/{path.name}"
-        time = re.sub("[a-z]+", lambda word: say(f"readme.{word[0]}", language), time)
+        time = re.sub("[a-z]+", lambda word: translate(f"readme.{word[0]}", language), time)
         lines.append(f"| {number} | [{title.split(' · ')[-1]}]({link}) | {time} |")
     return "\n".join(lines)
 
 
 def headlines(language: str) -> str:
     """Five results, each with its control and its interval."""
-    lines, known = [say("readme.headlines", language)], wordbook()["readme"]
+    lines, known = [translate("readme.headlines", language)], wordbook()["readme"]
     for key, (name, control, arm, metric) in HEADLINES.items():
-        digits, record = 1 if metric == "errors" else 2, records.read(name)
+        digits, record = 1 if metric == "errors" else 2, results.read(name)
         runs = record["runs"]
-        found = {a: spread(records.values(runs, a, metric), digits) for a in (control, arm)}
+        found = {a: spread(stats.values(runs, a, metric), digits) for a in (control, arm)}
         cells = [f"{known.get(a, {}).get(language, a)}: {said}" for a, said in found.items()]
-        seeds = f"{len(records.values(runs, arm, metric))}{records.same_views(record) * '*'}"
+        seeds = f"{len(stats.values(runs, arm, metric))}{results.same_views(record) * '*'}"
         gap = interval(name, control, arm, metric, digits)
         if language == "zh":
             cells = [cell.replace(": ", "：") for cell in cells]
             for en, zh in ((" (", "（"), (" to ", " 到 "), (")", "）"), (", noise", "，噪声")):
                 gap = gap.replace(en, zh)
-        title = say(f"readme.{key}", language)
+        title = translate(f"readme.{key}", language)
         lines.append(f"| {title} | {cells[0]} | {cells[1]} | {gap} | {seeds} |")
     return "\n".join(lines)
 
@@ -74,7 +75,7 @@ def interval(name: str, control: str, arm: str, metric: str, digits: int, of: st
 
     `of` is the metric of the control where it is another one (before and after).
     """
-    found = records.compare(name, arm, control, metric, of=of)
+    found = results.compare(name, arm, control, metric, of=of)
     if not (gap := found.gap):
         return ""
     told = f"{gap.mean:+.{digits}f} ({gap.low:+.{digits}f} to {gap.high:+.{digits}f})"
@@ -90,18 +91,18 @@ def spread(numbers: list[float], digits: int) -> str:
 
 def in_order() -> list[str]:
     """Every record: of the declared experiments in their order, then the others."""
-    return sorted(there := records.names(), key=[*plans.EXPERIMENTS, *there].index)
+    return sorted(there := results.names(), key=[*catalogue.EXPERIMENTS, *there].index)
 
 
-def results(language: str) -> str:
+def results_table(language: str) -> str:
     """One row an arm of each record, against its control."""
     columns = "experiment", "control", "arm", "difference, paired (95% interval)", "seeds"
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for name in in_order():
-        declared = name in (*plans.EXPERIMENTS, "bench")
+        declared = name in (*catalogue.EXPERIMENTS, "bench")
         if not declared or name.endswith("-tuning"):  # one chose something, and concludes nothing
             continue
-        record = records.read(name)
+        record = results.read(name)
         runs = record["runs"]
         if any("unseen" in run for run in runs):
             lines += unseen(record)
@@ -111,7 +112,7 @@ def results(language: str) -> str:
             metric, unit, digits = "errors", "test errors", 1
         title = f"{record['title']} ({unit})"
         for control, arm in compared(name, runs, metric):
-            base, mine = (records.values(runs, a, metric) for a in (control, arm))
+            base, mine = (stats.values(runs, a, metric) for a in (control, arm))
             gap = interval(name, control, arm, metric, digits)
             lines.append(
                 f"| {title} | {control}: {spread(base, digits)} "
@@ -129,7 +130,7 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
     if name == "small-data":
         steps = "1000 labels", "teacher of 1000 labels", "label-free"
         pairs = zip(steps, steps[1:], strict=False)
-        return [(f"{kind}: {a}", f"{kind}: {b}") for a, b in pairs for kind in plans.FEW]
+        return [(f"{kind}: {a}", f"{kind}: {b}") for a, b in pairs for kind in catalogue.FEW]
     if name == "learning-rate":
         return [(f"labels, lr {lr}", f"soft targets, lr {lr}") for lr in ("0.1", "0.2", "0.4")]
     if name == "patience":
@@ -142,7 +143,7 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
     control, *others = dict.fromkeys(run["arm"] for run in runs)
 
     def best(arms: list[str]) -> str:
-        return max(arms, key=lambda a: statistics.mean(records.values(runs, a, metric)))
+        return max(arms, key=lambda a: statistics.mean(stats.values(runs, a, metric)))
 
     if name == "robust":
         control, others = "adversarial training", ["labels", "soft targets", "ARD", "RSLAD"]
@@ -158,9 +159,9 @@ def unseen(record: dict) -> list[str]:
     """Rows of the digits that a student never saw: wrong before and after the shift."""
     lines, runs, metrics = [], record["runs"], ("unseen errors", "unseen errors shifted")
     for arm in dict.fromkeys(run["arm"] for run in runs):
-        before, after = (records.values(runs, arm, metric) for metric in metrics)
+        before, after = (stats.values(runs, arm, metric) for metric in metrics)
         gap = interval(record["name"], arm, arm, metrics[1], 1, of=metrics[0])
-        total = records.values(runs, arm, "unseen")[0]
+        total = stats.values(runs, arm, "unseen")[0]
         lines.append(
             f"| {record['title']} (errors on the {total:,} unseen test images) "
             f"| {arm}: {spread(before, 1)} "
@@ -172,7 +173,7 @@ def unseen(record: dict) -> list[str]:
 def provenance(language: str) -> str:
     """Where each record came from."""
     return "\n".join(
-        f"- `{name}.json`: {records.provenance(name).replace(' 1 seeds ', ' 1 seed ')}"
+        f"- `{name}.json`: {results.provenance(name).replace(' 1 seeds ', ' 1 seed ')}"
         for name in in_order()
     )
 
@@ -202,7 +203,7 @@ def picture(language: str) -> str:
 
 
 BLOCKS = {"picture": picture, "chapters": chapters, "headlines": headlines}
-BLOCKS |= {"results": results, "records": provenance, "teachers": teacher_table}
+BLOCKS |= {"results": results_table, "records": provenance, "teachers": teacher_table}
 
 
 def render(text: str, language: str = "en") -> str:

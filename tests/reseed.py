@@ -22,8 +22,9 @@ import nbformat
 import pandas as pd
 from nbclient import NotebookClient
 
-from kdlab import files, records
-from kdlab.desk import course
+from kdlab import files
+from kdlab.apps.classroom import runner
+from kdlab.lab import results
 
 RUNS = files.BUILD / "reseeding"
 SHIFTS = range(10, 101, 10)
@@ -51,7 +52,7 @@ def run(path: Path, shift: int, bfloat16: bool) -> Path:
         "KDLAB_BFLOAT16": "" if bfloat16 else "off",
         "KDLAB_CACHE": str(files.BUILD / "reseeding-cache" / kind),
         "KDLAB_PROGRESS": str(RUNS / "no-answers-yet.sqlite3"),
-        "MPLBACKEND": course.INLINE,
+        "MPLBACKEND": runner.INLINE,
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(files.ROOT), str(files.ROOT / "tests")]),
     }
@@ -59,7 +60,7 @@ def run(path: Path, shift: int, bfloat16: bool) -> Path:
         notebook,
         timeout=3600,
         allow_errors=True,
-        kernel_manager_class=course._ThisInterpreter,
+        kernel_manager_class=runner._ThisInterpreter,
         extra_arguments=["--IPKernelApp.log_level=40"],
         resources={"metadata": {"path": str(path.parent)}},
     )
@@ -156,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jobs = [
         (path, shift, position % 2 == 0)
         for position, shift in enumerate(options.shifts)
-        for path in course.find(options.chapters)
+        for path in runner.find(options.chapters)
     ]
     done = []
     with ProcessPoolExecutor(options.workers) as pool:
@@ -170,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(weak(rows).drop(columns=["slack", "std"]).round(3).to_string(index=False))
     if options.record:
         words = " ".join(["tests/reseed.py", *options.chapters, "--record"])
-        how = records.stamp("") | {"command": f"python {words}"}
+        how = results.stamp("") | {"command": f"python {words}"}
         files.write_csv(files.results_dir() / "reseeding.csv", rows.round(6).to_dict("records"))
         files.write_text(files.results_dir() / "reseeding.md", page(rows, found, how))
     return int(bool((rows["held"] < rows["runs"]).any()))

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 
 import nbformat
 
-from kdlab.desk import editions
-from kdlab.desk.editions import changed_alone, seal, sealed
+from kdlab.apps.classroom import translations
+from kdlab.apps.classroom.translations import changed_alone, seal, sealed
+from kdlab.apps.i18n import LANGUAGES
+from kdlab.apps.interview import bank
 from kdlab.files import NOTEBOOKS, write_json
-from kdlab.interview import bank
-from kdlab.words import LANGUAGES
 
 Seals = dict[str, str]  # {"dark-knowledge/short": "<hash of en> <hash of zh>"}
 
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     if trouble := stale(old, new, same):
         raise SystemExit("nothing sealed\n" + "\n".join(trouble))
     changed = sum(old.get(name) != seal for name, seal in new.items())
-    write_json(editions.SEALS, new)
+    write_json(translations.SEALS, new)
     print(f"{len(new)} texts: {changed} sealed anew, {len(old.keys() - new.keys())} gone")
 
 

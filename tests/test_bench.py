@@ -2,9 +2,9 @@
 
 import torch
 
-from kdlab import records
+from kdlab.apps import bench
 from kdlab.data import load, normalise
-from kdlab.desk import bench
+from kdlab.lab import results
 from kdlab.metrics import parameters
 
 
@@ -22,7 +22,7 @@ def test_both_sides_see_the_same_pixels():
 
 def test_both_sides_run_and_the_table_is_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path))
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
+    monkeypatch.setattr(results, "results_dir", lambda: tmp_path)
     bench.train_shared_teacher(tmp_path / "bench" / "teacher-256.safetensors", 256, 1)
     result = bench.run_bench(epochs=1, images=256, record=True)
     assert [run["arm"] for run in result["runs"]] == ["plain loop", "kdlab"]

@@ -9,13 +9,13 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from kdlab import records
-from kdlab.desk import course
+from kdlab.apps.classroom import runner
+from kdlab.apps.classroom.book import build, chapters, links, pages, tables
+from kdlab.apps.i18n import LANGUAGES
+from kdlab.apps.interview import bank
 from kdlab.files import NOTEBOOKS, ROOT, write_text
-from kdlab.interview import bank
+from kdlab.lab import results
 from kdlab.methods import METHODS
-from kdlab.publish.book import build, chapters, links, pages, tables
-from kdlab.words import LANGUAGES
 
 MARK = re.compile(r"^% kd:(\[.*\])$", re.MULTILINE)
 FIRST = NOTEBOOKS / "01_principle.ipynb"
@@ -114,7 +114,7 @@ def test_a_stale_edition_is_named_and_a_missing_one_told(tmp_path):
 
 @pytest.fixture(scope="module", params=LANGUAGES)
 def made(request):
-    found = pages.pages(request.param, [path.stem for path in course.find()])
+    found = pages.pages(request.param, [path.stem for path in runner.find()])
     return request.param, {name: links.relink(text) for name, text in found}
 
 
@@ -123,7 +123,7 @@ def test_every_item_method_and_record_has_its_place(made):
     asked = [name for page in found if page.startswith("bank/") for name in ids(found[page])]
     assert sorted(set(asked) - {"bank"}) == sorted(bank.items())
     assert len([page for page in found if page.startswith("methods/")]) == len(METHODS) + 2
-    assert {f"records/{name}" for name in records.names()} < found.keys()
+    assert {f"records/{name}" for name in results.names()} < found.keys()
     assert {"guide/sheet", "guide/glossary", "guide/lecturers"} < found.keys()
 
 
@@ -149,19 +149,21 @@ def test_every_method_is_checked_somewhere(made):
 
 
 def test_a_record_says_how_it_was_made(made):
-    page, record = made[1]["records/leaderboard"], records.read("leaderboard")
-    for told in (record["command"], record["commit"], record["date"], records.chip(record), "±"):
+    page, record = made[1]["records/leaderboard"], results.read("leaderboard")
+    for told in (record["command"], record["commit"], record["date"], results.chip(record), "±"):
         assert told in page
 
 
 def test_a_source_page_has_every_line():
-    page = pages.source_page("kdlab/words.py", "en")
-    lines = (ROOT / "kdlab/words.py").read_text(encoding="utf-8").splitlines()
+    page = pages.source_page("kdlab/apps/i18n.py", "en")
+    lines = (ROOT / "kdlab/apps/i18n.py").read_text(encoding="utf-8").splitlines()
     assert page.count('id="L-') == len(lines) and "nosearch: true" in page
 
 
 def test_search_splits_both_languages():
-    hooks = pytest.importorskip("kdlab.publish.book.hooks", reason="the builder is not installed")
+    hooks = pytest.importorskip(
+        "kdlab.apps.classroom.book.hooks", reason="the builder is not installed"
+    )
     pieces = hooks.Search({}).split("暗知识 is dark_knowledge，温 T2")
     assert pieces == ["暗知", "知识", "is", "dark_knowledge", "温", "T2"]
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from kdlab import metrics
+from kdlab.apps.chapters import exercises
 from kdlab.files import NOTEBOOKS
-from kdlab.show import checks
 
 
 def text_kl(p, q, length):
@@ -30,7 +30,7 @@ def stub(*case, **options):
     raise NotImplementedError
 
 
-CHECKS = {name[6:]: check for name, check in vars(checks).items() if name.startswith("check_")}
+CHECKS = {name[6:]: check for name, check in vars(exercises).items() if name.startswith("check_")}
 
 
 def mistakes(name, check):
@@ -101,5 +101,5 @@ def test_a_function_that_changes_its_input_spoils_nothing(capsys):
         return found
 
     for _ in range(2):
-        checks.check_tar_at_far(careless)
+        exercises.check_tar_at_far(careless)
         assert "passed" in capsys.readouterr().out

@@ -13,11 +13,11 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from kdlab import experiments
 from kdlab.__main__ import app
-from kdlab.desk import course
+from kdlab.apps.classroom import runner
+from kdlab.apps.i18n import LANGUAGES, translate
 from kdlab.files import ROOT
-from kdlab.words import LANGUAGES, say
+from kdlab.lab import experiments
 
 
 def write_chapter(folder: Path, name: str, *sources: str) -> Path:
@@ -75,8 +75,8 @@ def test_kernels_share_no_ports_and_leave_nothing_behind(tmp_path, monkeypatch):
     for folder, transport in ((tmp_path / ("x" * 90), "tcp"), (Path("/tmp"), "ipc")):
         folder.mkdir(exist_ok=True)
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
-        assert course._ThisInterpreter().transport == transport
-    one, two = course._ThisInterpreter(), course._ThisInterpreter()
+        assert runner._ThisInterpreter().transport == transport
+    one, two = runner._ThisInterpreter(), runner._ThisInterpreter()
     folders = [Path(manager.ip).parent for manager in (one, two)]
     assert folders[0] != folders[1] and all(folder.is_dir() for folder in folders)
     assert len(f"{one.ip}-5".encode()) <= 103
@@ -84,7 +84,7 @@ def test_kernels_share_no_ports_and_leave_nothing_behind(tmp_path, monkeypatch):
     code += "\nprint('Headline:', App.instance().transport)"
     path = write_chapter(tmp_path, "01_ipc.ipynb", code)
     before = {*Path("/tmp").glob("tmp*/k-*")}
-    assert course.run_notebook(path)[1].headline == "ipc"
+    assert runner.run_notebook(path)[1].headline == "ipc"
     assert not {*Path("/tmp").glob("tmp*/k-*")} - before
 
 
@@ -100,9 +100,9 @@ def test_write_cleans_what_it_commits(toy_run):
     nbformat.validate(notebook)
     assert [c.execution_count for c in notebook.cells if c.cell_type == "code"] == [1, 2, 3, 4, 5]
     here = str(ROOT), sys.prefix
-    for unwanted in ("noise", course.WIDGET, '"widgets"', *here, " at 0x", "<module"):
+    for unwanted in ("noise", runner.WIDGET, '"widgets"', *here, " at 0x", "<module"):
         assert unwanted not in text, unwanted
-    assert say("panel.plain", "en") in text
+    assert translate("panel.plain", "en") in text
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     figure = notebook.cells[1].outputs[-1]
     assert figure.metadata["image/png"]["alt"] == "The line rises."
@@ -115,16 +115,16 @@ def test_a_notebook_that_kdlab_did_not_write_is_kept_where_executed_ones_go(tmp_
     build.mkdir()
     (build / path.name).write_text("a learner's")
     for _ in range(2):  # the second time it replaces its own
-        course.run_chapters([path], build=build)
+        runner.run_chapters([path], build=build)
     kept = build / "01_toy.mine.ipynb"
     assert {*build.glob("*.ipynb")} == {build / path.name, kept}
     assert kept.read_text() == "a learner's"
 
 
 def test_a_large_notebook_is_not_written(tmp_path):
-    path = write_chapter(tmp_path, "01_large.ipynb", f"print('x' * {course.MAX_BYTES})")
+    path = write_chapter(tmp_path, "01_large.ipynb", f"print('x' * {runner.MAX_BYTES})")
     before = path.read_bytes()
-    [chapter] = course.run_chapters([path], build=tmp_path / "build", write=True)
+    [chapter] = runner.run_chapters([path], build=tmp_path / "build", write=True)
     assert "more than 600" in chapter.error and path.read_bytes() == before
 
 
@@ -134,7 +134,7 @@ def test_a_large_notebook_is_not_written(tmp_path):
 )
 def test_a_cell_that_takes_too_long_or_kills_its_kernel_ends_its_chapter(tmp_path, code, told):
     path = write_chapter(tmp_path, "01_ends.ipynb", f"import os; {code}")
-    _, chapter = course.run_notebook(path, timeout=5)
+    _, chapter = runner.run_notebook(path, timeout=5)
     assert "01_ends.ipynb, code cell 1" in chapter.error and told in chapter.error
     assert chapter.seconds < 40
 
@@ -143,9 +143,9 @@ def test_chapters_are_found_by_number_or_words_and_appendices_come_last(tmp_path
     names = ["A1_museum", "01_principle", "00_start_here"]
     museum, first, start = (write_chapter(tmp_path, f"{name}.ipynb") for name in names)
     for word in ("1", "01", "principle", "01_principle", "01_principle.ipynb"):
-        assert course.find([word], tmp_path) == [first], word
-    assert course.find(["A1"], tmp_path) == [museum]
-    assert course.find([], tmp_path) == [start, first, museum]
+        assert runner.find([word], tmp_path) == [first], word
+    assert runner.find(["A1"], tmp_path) == [museum]
+    assert runner.find([], tmp_path) == [start, first, museum]
 
 
 MISTAKES = {
@@ -195,8 +195,10 @@ HEAVY = "torch genanki fsrs pandas rich ipywidgets latex2mathml matplotlib pylat
     ("modules", "without"),
     [
         ("kdlab, kdlab.__main__", HEAVY),
-        ("kdlab.interview.exports, kdlab.interview.quiz, kdlab.interview.sessions", HEAVY),
-        ("kdlab.desk.course, kdlab.serving.service, kdlab.serving.traffic", ["torch"]),
+        ("kdlab.apps.interview.exports, kdlab.apps.interview.quiz", HEAVY),
+        ("kdlab.apps.interview.sessions", HEAVY),
+        ("kdlab.apps.classroom.runner, kdlab.apps.serving.service", ["torch"]),
+        ("kdlab.apps.serving.load_test", ["torch"]),
     ],
 )
 def test_what_is_large_is_imported_when_it_is_needed(modules, without):
@@ -210,7 +212,7 @@ def test_what_the_package_raises_is_one_sentence_and_a_bug_keeps_its_traceback(m
         __module__ = "kdlab.data"
 
     def fails(error):
-        monkeypatch.setattr(course, "find", Mock(side_effect=error))
+        monkeypatch.setattr(runner, "find", Mock(side_effect=error))
         return CliRunner().invoke(app, ["course"])
 
     for error in (ValueError("so"), FileNotFoundError("so"), DataError("so")):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from kdlab import files
 from kdlab.__main__ import app
-from kdlab.desk import copies
+from kdlab.apps.classroom import copies
 from kdlab.files import ROOT, environment
 
 NAMES = "00_start_here.ipynb", "01_principle.ipynb", "02_objective.ipynb"

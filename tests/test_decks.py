@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from kdlab.desk.course import find
+from kdlab.apps.chapters.panels.base import MIME
+from kdlab.apps.classroom import decks, lectures
+from kdlab.apps.classroom.runner import find
+from kdlab.apps.i18n import LANGUAGES
 from kdlab.files import ROOT
-from kdlab.publish import decks, lectures
-from kdlab.show.panels.base import MIME
-from kdlab.words import LANGUAGES
 
 PLANNED = [path.stem for path in sorted(lectures.PLANS.glob("*.yaml"))]
 OUTSIDE = re.compile(r"""(?:src|href)=["']?https?:|url\(["']?(?!data:)|@import""")

@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from kdlab.show import diagrams
-from kdlab.show.style import COLOURS
-from kdlab.words import LANGUAGES
+from kdlab.apps.chapters import diagrams
+from kdlab.apps.chapters.style import COLOURS
+from kdlab.apps.i18n import LANGUAGES
 
 
 @pytest.fixture(params=itertools.product(diagrams.described(), LANGUAGES), ids="-".join)

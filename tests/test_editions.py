@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from kdlab.desk import course, editions
+from kdlab.apps.classroom import runner, translations
 from kdlab.files import NOTEBOOKS
 
 CHINESE = sorted((NOTEBOOKS / "zh").glob("*.ipynb"))
@@ -34,7 +34,7 @@ def exact(text):
 
 @each_chapter
 def test_every_cell_has_its_chinese(path):
-    assert list(editions.unlike(*editions_of(path), path.stem)) == []
+    assert list(translations.unlike(*editions_of(path), path.stem)) == []
 
 
 @each_chapter
@@ -77,7 +77,7 @@ def test_punctuation_is_full_width_beside_chinese(path):
 
 def test_one_execution_shows_both_languages(tmp_path):
     sources = {
-        "setup": "import random\nfrom kdlab.words import say\nruns = []",
+        "setup": "import random\nfrom kdlab.apps.i18n import say\nruns = []",
         "train": "runs.append(random.random())\nprint(len(runs))",
         "verdict": "found = say('verdict.better')\nr = random.random()\nprint(found, r)",
         "other": "print('better' in found, len(runs))",
@@ -88,7 +88,7 @@ def test_one_execution_shows_both_languages(tmp_path):
     cells.append(new_markdown_cell("Done.", id="end"))
     nbformat.write(new_notebook(cells=cells), tmp_path / "01_two.ipynb")
     shown = {}
-    ran, chapter = course.run_notebook(tmp_path / "01_two.ipynb", chinese=shown)
+    ran, chapter = runner.run_notebook(tmp_path / "01_two.ipynb", chinese=shown)
     assert chapter.error is None
     said = {c.id: c.outputs[0].text.split() for c in ran.cells if c.get("outputs")}
     again = {name: outputs[0].text.split() for name, outputs in shown.items()}
@@ -97,29 +97,29 @@ def test_one_execution_shows_both_languages(tmp_path):
     assert said["verdict"][-1] == again["verdict"][-1]  # the same draw
     assert said["other"] == ["True", "1"] and again["other"] == ["False", "1"]
     chinese = new_notebook(cells=[new_markdown_cell("完。", id="end")])
-    made = editions.chinese_edition(ran, chinese, shown)
+    made = translations.chinese_edition(ran, chinese, shown)
     assert [cell.source for cell in made.cells] == [*sources.values(), "完。"]
-    assert list(editions.unlike(ran, made)) == []
-    assert list(editions.unlike(ran, chinese))[0] == "setup: missing"
+    assert list(translations.unlike(ran, made)) == []
+    assert list(translations.unlike(ran, chinese))[0] == "setup: missing"
     assert [cell.execution_count for cell in made.cells[:-1]] == [1, 2, 3, 4, 5, 6]
 
 
 def test_an_english_text_that_changed_alone_makes_its_chinese_stale(tmp_path, monkeypatch):
-    monkeypatch.setattr(editions, "SEALS", tmp_path / "seals.json")
-    before = {"01_two#end": editions.seal({"en": "Done.", "zh": "完。"})}
-    editions.SEALS.write_text(json.dumps(before))
+    monkeypatch.setattr(translations, "SEALS", tmp_path / "seals.json")
+    before = {"01_two#end": translations.seal({"en": "Done.", "zh": "完。"})}
+    translations.SEALS.write_text(json.dumps(before))
 
     def told(english, chinese):
         both = [new_notebook(cells=[new_markdown_cell(x, id="end")]) for x in (english, chinese)]
-        return list(editions.unlike(*both, "01_two"))
+        return list(translations.unlike(*both, "01_two"))
 
     assert told("Not done.", "完。") == ["end: its English has changed since"]
     assert told("Do\nne.", "完。") == told("Done.", "完了。") == told("Not done.", "没完。") == []
 
 
 def test_words_in_a_cell_that_trains_are_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(editions, "MOST_SECONDS", 0)
-    cell = new_code_cell("from kdlab.words import say\nsay('verdict.better')", id="slow")
+    monkeypatch.setattr(translations, "MOST_SECONDS", 0)
+    cell = new_code_cell("from kdlab.apps.i18n import say\nsay('verdict.better')", id="slow")
     nbformat.write(new_notebook(cells=[cell]), tmp_path / "01_slow.ipynb")
-    _, chapter = course.run_notebook(tmp_path / "01_slow.ipynb", chinese={})
+    _, chapter = runner.run_notebook(tmp_path / "01_slow.ipynb", chinese={})
     assert "cell slow took 0 s once more for its words" in chapter.error

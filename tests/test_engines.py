@@ -1,4 +1,4 @@
-"""kdlab.engines: the same results from processes and from Ray; a killed worker or caller."""
+"""kdlab.lab.executors: the same results from processes and from Ray; a killed worker or caller."""
 
 import importlib.util
 import json
@@ -12,10 +12,10 @@ from functools import partial
 import pytest
 from test_experiments import TAUGHT, TINY
 
-from kdlab import engines, records
-from kdlab.engines import ENGINES
-from kdlab.experiments import run_all
 from kdlab.files import ROOT
+from kdlab.lab import executors, stats
+from kdlab.lab.executors import ENGINES
+from kdlab.lab.experiments import run_all
 
 NO_RAY = importlib.util.find_spec("ray") is None
 needs_ray = pytest.mark.skipif(NO_RAY, reason="Ray is not installed (it is optional)")
@@ -42,7 +42,7 @@ def test_windows_has_no_more_workers_than_a_process_can_wait_for(monkeypatch, sy
     asked = []
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(
-        engines, "ProcessPoolExecutor", lambda n, *_: asked.append(n) or ThreadPoolExecutor(1)
+        executors, "ProcessPoolExecutor", lambda n, *_: asked.append(n) or ThreadPoolExecutor(1)
     )
     assert list(ENGINES["local"](square, [(3,)], 96)) == [((3,), 9)]
     assert asked == [most]
@@ -100,4 +100,4 @@ if __name__ == "__main__":
     runs = json.loads(record.read_text())["runs"]
     assert len(runs) == 4 and len(said.splitlines()) == 4 - len(kept)
     assert all(run in runs for run in kept), "a finished run was done again"
-    assert records.summarise(runs, "errors").loc["one", "seeds"] == 2
+    assert stats.summarise(runs, "errors").loc["one", "seeds"] == 2

@@ -1,4 +1,4 @@
-"""kdlab.experiments: many runs, their record, and every record that the clone ships."""
+"""kdlab.lab.experiments: many runs, their record, and every record that the clone ships."""
 
 import errno
 import json
@@ -11,12 +11,12 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from kdlab import engines, experiments, records, tuning
 from kdlab.data import Views, load, select
-from kdlab.experiments import arms_of, execute, run, run_all, train, training_set
-from kdlab.plans import EXPERIMENTS, Experiment, Space
-from kdlab.recipes import KD, MLP, PAIR, Recipe
-from kdlab.records import read
+from kdlab.lab import executors, experiments, results, search
+from kdlab.lab.catalogue import EXPERIMENTS, Experiment, Space
+from kdlab.lab.configs import KD, MLP, PAIR, Recipe
+from kdlab.lab.experiments import arms_of, execute, run, run_all, train, training_set
+from kdlab.lab.results import read
 from kdlab.sources import DataError
 
 TINY = Recipe(  # 200 images, one epoch: real data and a real teacher, in a second
@@ -40,8 +40,8 @@ def fake(folder, monkeypatch):
 
     arms = {"one": MLP._replace(lr=1.0), "two": MLP._replace(lr=2.0)}
     monkeypatch.setattr(experiments, "execute", execute)
-    monkeypatch.setattr(engines, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
-    monkeypatch.setattr(records, "commit", lambda: "0123456789ab")
+    monkeypatch.setattr(executors, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(results, "commit", lambda: "0123456789ab")
     monkeypatch.setitem(EXPERIMENTS, "fake", Experiment("Made up", arms))
     return calls
 
@@ -225,12 +225,12 @@ def test_more_seeds_of_another_machine_stand_beside_the_first(fake, folder, monk
     cut = first | {"runs": first["runs"][:3]}  # seed 1 has run one arm of two
     (folder / "fake.json").write_text(json.dumps(cut), "utf-8")
     fake.clear()
-    monkeypatch.setattr(records, "commit", lambda: "ba9876543210")
+    monkeypatch.setattr(results, "commit", lambda: "ba9876543210")
     record = run("fake", seeds=3, keep_seeds=True)
     assert {seed for _, seed in fake} == {1, 2} and len(fake) == 4 and len(record["runs"]) == 6
     (earlier,) = record["earlier"]
     assert earlier["seeds"] == [0] and earlier["commit"] == first["commit"] != record["commit"]
-    assert f"; seeds 0: {records.chip(first)}" in records.provenance("fake")
+    assert f"; seeds 0: {results.chip(first)}" in results.provenance("fake")
     fake.clear()
     assert (
         run("fake", seeds=3, keep_seeds=True) == record and not fake
@@ -239,8 +239,8 @@ def test_more_seeds_of_another_machine_stand_beside_the_first(fake, folder, monk
 
 def test_a_search_is_recorded_round_by_round_and_taken_up_again(fake, folder, monkeypatch):
     spaces = {"one": Space(MLP, {"lr": (0.1, 10.0)}), "two": Space(PAIR, {"lr": (0.1, 10.0)})}
-    search = Experiment("Made up", tuning.drawn(spaces, trials=4), spaces)
-    monkeypatch.setitem(EXPERIMENTS, "fake", search)
+    made_up = Experiment("Made up", search.drawn(spaces, trials=4), spaces)
+    monkeypatch.setitem(EXPERIMENTS, "fake", made_up)
     whole = run("fake", seeds=3)
     counts = Counter(r["seed"] for r in whole["runs"])  # of both arms: 4 trials, the best of which
     assert counts == {100: 2 * (4 + 4), 101: 2 * 3, 102: 2 * 3}  # is the smallest, so 4 beyond it

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from kdlab.apps.serving import export, runtime
+from kdlab.apps.serving.shadow import Agreement
 from kdlab.data import normalise
-from kdlab.experiments import STUDENTS
+from kdlab.lab.experiments import STUDENTS
 from kdlab.losses import soften
 from kdlab.models import MODELS, build
-from kdlab.serving import export, runtime
-from kdlab.serving.rollout import Agreement
 from kdlab.sources import SOURCES
 from kdlab.teachers import card
 

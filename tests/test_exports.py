@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from kdlab.__main__ import app
-from kdlab.interview import bank, exports
-from kdlab.words import LANGUAGES
+from kdlab.apps.i18n import LANGUAGES
+from kdlab.apps.interview import bank, exports
 
 HAN = re.compile("[\u4e00-\u9fff]")
 ITEMS = bank.items()

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from PIL import Image
 from test_panels import CLASSES, CURVE, MODELS, attacks, few_labels
 
-from kdlab.records import summarise
-from kdlab.show import figures, panels, style
+from kdlab.apps.chapters import figures, panels, style
+from kdlab.lab.stats import summarise
 
 NETS = "teacher", "student", "distilled"
 DRAW = torch.Generator().manual_seed(0)

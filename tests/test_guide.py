@@ -8,11 +8,11 @@ from unittest.mock import Mock
 import pytest
 from seal_translations import texts
 
-from kdlab import recipes, records
-from kdlab.show import guide
-from kdlab.words import say
+from kdlab.apps.chapters import decision_guide
+from kdlab.apps.i18n import translate
+from kdlab.lab import configs, results, stats
 
-BOOK = guide.rulebook()
+BOOK = decision_guide.rulebook()
 RULES = {rule["id"]: rule for rule in BOOK["rules"]}
 
 
@@ -28,14 +28,14 @@ def record(**arms):
 
 def compared(record, arm="b", over="a", name="by-hand", **more):
     spec = {"record": name, "arm": arm, "over": over, **more}
-    return guide.evidence(spec, lambda name: record)
+    return decision_guide.evidence(spec, lambda name: record)
 
 
 def board(change):
     """Finds the records, the leaderboard with its runs changed."""
 
     def find(name):
-        record = records.read(name)
+        record = results.read(name)
         return record | {"runs": change(record["runs"])} if name == "leaderboard" else record
 
     return find
@@ -46,16 +46,18 @@ nothing = Mock(side_effect=FileNotFoundError)
 
 
 def test_all_evidence_is_recorded_and_none_contradicts_a_rule():
-    assert guide.missing() == [], "make the records, or name arms and metrics that they have"
-    assert guide.contradictions() == []
-    metrics = {found.metric for advice in guide.every_rule() for found in advice.evidence}
-    assert metrics <= set(records.SIGN)
+    assert decision_guide.missing() == [], (
+        "make the records, or name arms and metrics that they have"
+    )
+    assert decision_guide.contradictions() == []
+    metrics = {found.metric for advice in decision_guide.every_rule() for found in advice.evidence}
+    assert metrics <= set(stats.SIGN)
 
 
 def test_every_combination_of_constraints_gets_advice():
-    for combination in itertools.product(*guide.choices().values()):
-        asked = dict(zip(guide.choices(), combination, strict=True))
-        assert any(guide.fires(rule, asked) for rule in BOOK["rules"]), asked
+    for combination in itertools.product(*decision_guide.choices().values()):
+        asked = dict(zip(decision_guide.choices(), combination, strict=True))
+        assert any(decision_guide.fires(rule, asked) for rule in BOOK["rules"]), asked
 
 
 def test_rules_are_well_formed_and_named_once():
@@ -65,7 +67,7 @@ def test_rules_are_well_formed_and_named_once():
     for name, rule in RULES.items():
         assert needed <= set(rule) <= parts, name
         for constraint, allowed in rule["when"].items():
-            assert set(allowed) < set(guide.choices()[constraint]), name
+            assert set(allowed) < set(decision_guide.choices()[constraint]), name
         assert {s["is"].removeprefix("not ") for s in rule.get("needs", ())} <= verdicts, name
 
 
@@ -76,7 +78,7 @@ def test_no_result_is_typed_into_the_rulebook():
 
 def test_the_first_setting_is_that_of_the_course():
     said = RULES["soft-targets"]["start"]["en"]
-    t, soft, hard = recipes.KD.values()
+    t, soft, hard = configs.KD.values()
     assert f"T = {t:g}, soft weight {soft}" in said and f"hard weight {hard}" in said
 
 
@@ -100,7 +102,9 @@ def test_before_and_after_of_one_arm():
 def test_what_can_not_be_compared_is_missing(by_hand):
     found = compared(by_hand)
     assert found.verdict == "missing" and found.holds
-    assert "not recorded" in guide.line(found) and "还没有记录" in guide.line(found, "zh")
+    assert "not recorded" in decision_guide.line(found) and "还没有记录" in decision_guide.line(
+        found, "zh"
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,51 +122,55 @@ def test_a_file_that_was_measured_once_has_no_interval():
     model |= {"float32": form | {"bytes": 4000}, "int8": form | {"bytes": 1000}}
     more = {"name": "deploy", "metric": "kB", "is": "better"}
     found = compared({"runs": [model]}, "net int8", "net", **more)
-    assert guide.number(found) == "-3.00 kB" and found.verdict == "better" and found.holds
-    assert "measured once" in guide.line(found) and found.strength != found.strength
+    assert decision_guide.number(found) == "-3.00 kB" and found.verdict == "better" and found.holds
+    assert "measured once" in decision_guide.line(found) and found.strength != found.strength
 
 
 def test_numbers_in_both_languages():
     found = compared(FOUR)
-    assert re.fullmatch(r"\+3\.03 points \(\+2\.\d\d to \+3\.\d\d\)", guide.number(found))
-    assert re.fullmatch(r"\+3\.03 个百分点（\+2\.\d\d 至 \+3\.\d\d）", guide.number(found, "zh"))
-    assert guide.short(found).startswith("b − a: +3.03") and "noise" not in guide.short(found)
+    assert re.fullmatch(r"\+3\.03 points \(\+2\.\d\d to \+3\.\d\d\)", decision_guide.number(found))
+    assert re.fullmatch(
+        r"\+3\.03 个百分点（\+2\.\d\d 至 \+3\.\d\d）", decision_guide.number(found, "zh")
+    )
+    assert decision_guide.short(found).startswith(
+        "b − a: +3.03"
+    ) and "noise" not in decision_guide.short(found)
 
 
 def test_a_record_that_says_the_opposite_withholds_the_advice():
     swap = {"labels": "soft targets", "soft targets": "labels"}
     swapped = board(lambda runs: [r | {"arm": swap.get(r["arm"], r["arm"])} for r in runs])
-    first = guide.recommend(records=swapped)[0]
+    first = decision_guide.recommend(records=swapped)[0]
     assert first.rule["id"] == "soft-targets" and first.status == "withheld"
-    assert say("guide.withheld", "en") in first.page()
-    assert any("soft-targets" in sentence for sentence in guide.contradictions(swapped))
+    assert translate("guide.withheld", "en") in first.page()
+    assert any("soft-targets" in sentence for sentence in decision_guide.contradictions(swapped))
 
 
 @pytest.mark.parametrize(("seeds", "status"), [(1, "open"), (2, "withheld"), (10, "supported")])
 def test_too_few_seeds_withhold_the_advice_and_none_leave_it_open(seeds, status):
     fewer = board(lambda runs: [run for run in runs if run["seed"] < seeds])
-    assert guide.recommend(records=fewer)[0].status == status
+    assert decision_guide.recommend(records=fewer)[0].status == status
 
 
 def test_what_chapter_09_measures_live_is_called_so():
-    live = [advice for advice in guide.every_rule() if advice.rule.get("live")]
+    live = [advice for advice in decision_guide.every_rule() if advice.rule.get("live")]
     assert {a.rule["id"] for a in live} >= {"wrong-labels", "long-tail"}
     for advice in live:
         assert advice.status == "live" and not advice.evidence and advice.first is None
         assert advice.rule["shown_in"].startswith("09_")
-        assert say("guide.live", "zh") in advice.page("zh")
+        assert translate("guide.live", "zh") in advice.page("zh")
 
 
 def test_a_larger_teacher_is_not_called_supported_by_its_assistant():
-    assert guide.weigh(RULES["choose-the-teacher"]).status == "unproven"
+    assert decision_guide.weigh(RULES["choose-the-teacher"]).status == "unproven"
 
 
 def test_without_records_advice_is_open_and_says_so():
-    advice = guide.recommend(records=nothing)
+    advice = decision_guide.recommend(records=nothing)
     assert {a.status for a in advice} == {"open"}
     assert "not recorded yet" in advice.page().markdown
-    assert "cifar-gain: python -m kdlab run cifar-gain" in guide.missing(nothing)
-    assert guide.contradictions(nothing) == []
+    assert "cifar-gain: python -m kdlab run cifar-gain" in decision_guide.missing(nothing)
+    assert decision_guide.contradictions(nothing) == []
 
 
 def test_a_verdict_counts_what_the_record_compares():
@@ -180,20 +188,20 @@ def test_a_verdict_counts_what_the_record_compares():
 
 
 def test_advice_without_experiments_or_without_a_gain_says_so():
-    (advice,) = guide.recommend(labels="none", unlabelled="yes", teacher="top-1")
+    (advice,) = decision_guide.recommend(labels="none", unlabelled="yes", teacher="top-1")
     assert advice.status == "argued" and advice.first is None
     for hard, status in (([71, 70, 73], "unproven"), ([73, 74, 75.1], "supported")):
         arms = {"labels": [70, 71, 72], "soft targets": [73, 74.1, 75], "hard distillation": hard}
-        advice = guide.weigh(RULES["top-1-only"], Mock(return_value=record(**arms)))
+        advice = decision_guide.weigh(RULES["top-1-only"], Mock(return_value=record(**arms)))
         assert advice.status == status
-        assert (say("guide.unproven", "zh") in advice.page("zh")) == (status == "unproven")
+        assert (translate("guide.unproven", "zh") in advice.page("zh")) == (status == "unproven")
 
 
 def test_candidates_are_chosen_by_the_record():
     arms = {"soft targets": [70, 71, 72], "DKD": [73, 74.1, 75], "DIST": [66, 67, 68.1]}
     arms |= {"logit matching": [71, 70, 73]}
-    advice = guide.weigh(RULES["other-logit-losses"], lambda name: record(**arms))
-    told = guide.ranking(advice.among)
+    advice = decision_guide.weigh(RULES["other-logit-losses"], lambda name: record(**arms))
+    told = decision_guide.ranking(advice.among)
     noise = "within noise: logit matching .*worse, beyond noise: DIST "
     assert re.search(rf"better, beyond noise: DKD \+3\.03.*{noise}", told)
     assert "logit standardisation" not in told  # it has no runs
@@ -202,15 +210,15 @@ def test_candidates_are_chosen_by_the_record():
 
 def test_the_best_setting_is_that_of_the_validation_images():
     by_hand = record(**{"x w=1": [70, 71], "x w=2": [72, 73], "other": [90, 90]})
-    assert records.best_setting("tuning", "x", lambda name: by_hand) == ("tuning", "x w=2", 2)
+    assert results.best_setting("tuning", "x", lambda name: by_hand) == ("tuning", "x w=2", 2)
     numbered = record(**{"x #1": [70, 71], "x #2": [72, 73]})
     for lr, setting in zip((0.1, 0.2), numbered["settings"].values(), strict=True):
         setting |= {"lr": lr, "temperature": 4.0}
-    assert records.best_setting("tuning", "x", lambda name: numbered)[1] == "lr 0.2"
+    assert results.best_setting("tuning", "x", lambda name: numbered)[1] == "lr 0.2"
     by_hand["settings"]["x w=1"]["judge"] = "test"
     with pytest.raises(ValueError, match="judged on test images"):
-        records.best_setting("tuning", "x", lambda name: by_hand)
-    assert records.best_setting("tuning", "x", nothing) is None
+        results.best_setting("tuning", "x", lambda name: by_hand)
+    assert results.best_setting("tuning", "x", nothing) is None
 
 
 @pytest.mark.parametrize(
@@ -220,12 +228,12 @@ def test_the_best_setting_is_that_of_the_validation_images():
 )  # fmt: skip
 def test_a_wrong_constraint_is_one_clear_sentence(asked, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
-        guide.recommend(**asked)
+        decision_guide.recommend(**asked)
 
 
 def test_a_page_in_each_language():
-    advice = guide.recommend()
+    advice = decision_guide.recommend()
     assert "**1.** **Plain soft targets first" in advice.page().markdown
     assert "先做最普通的软目标蒸馏" in advice.page("zh").markdown
     assert repr(advice).startswith("soft-targets: ")
-    assert json.dumps(guide.row(advice[0]))  # plain values for a figure
+    assert json.dumps(decision_guide.row(advice[0]))  # plain values for a figure

@@ -11,12 +11,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from test_notebooks import of_kind, read, relative_links, resolves
 
-from kdlab.desk import course
-from kdlab.interview import bank
-from kdlab.publish import handouts, scores
+from kdlab.apps.classroom import grading, handouts, runner
+from kdlab.apps.interview import bank
 
-CHAPTERS = course.find()
-WITH_EXERCISES = [path for path in CHAPTERS if scores.exercises(path)]
+CHAPTERS = runner.find()
+WITH_EXERCISES = [path for path in CHAPTERS if grading.exercises(path)]
 by_name = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 by_exercises = pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
 
@@ -68,7 +67,7 @@ def test_the_students_set_asks_what_the_chapter_answers(path, folder):
 def test_the_solutions_set_has_every_stub_filled_and_all_outputs(path, folder):
     solved, chapter = code(folder / "solutions" / path.name), code(path)
     assert solved.keys() == chapter.keys()
-    stubs = scores.exercises(path)
+    stubs = grading.exercises(path)
     for name, cell in solved.items():
         if name in stubs:
             assert not cell.outputs and "NotImplementedError" not in cell.source
@@ -100,16 +99,16 @@ def test_links_and_pictures_work_from_the_new_place(path, kind, folder):
 
 
 def test_a_chapter_that_is_not_handed_out_is_linked_in_the_course(tmp_path):
-    students, _ = handouts.write_handouts(course.find(["02"]), tmp_path / "a" / "b")
+    students, _ = handouts.write_handouts(runner.find(["02"]), tmp_path / "a" / "b")
     links = re.findall(r"\]\(([^)\s]*01_principle.ipynb)", words(students / "02_objective.ipynb"))
     assert links and all((students / link).samefile(CHAPTERS[1]) for link in links)
 
 
 def test_an_edited_handout_is_kept_and_an_unedited_one_is_replaced(tmp_path, capsys):
-    students, solutions = handouts.write_handouts(course.find(["02"]), tmp_path)
+    students, solutions = handouts.write_handouts(runner.find(["02"]), tmp_path)
     mine = students / "02_objective.ipynb"
     mine.write_text("edited")
-    handouts.write_handouts(course.find(["02"]), tmp_path)
+    handouts.write_handouts(runner.find(["02"]), tmp_path)
     kept = students / "02_objective.mine.ipynb"
     assert kept.read_text() == "edited" and kept.name in capsys.readouterr().out
     assert {path.name for path in students.glob("*.ipynb")} == {mine.name, kept.name}

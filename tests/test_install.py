@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from kdlab.desk import install
+from kdlab.apps.classroom import install
 
 PRINT = [sys.executable, "-c", "print('four hundred lines')"]
 FAIL = [sys.executable, "-c", "import sys; sys.exit('no network')"]

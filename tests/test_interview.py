@@ -16,12 +16,13 @@ import seal_translations as seals
 import torch
 import torch.nn.functional as F
 
-from kdlab import interview, losses
-from kdlab.desk import editions
+from kdlab import losses
+from kdlab.apps import interview
+from kdlab.apps.classroom import translations
+from kdlab.apps.i18n import LANGUAGES
+from kdlab.apps.interview import bank, scheduling
+from kdlab.apps.markdown import Page
 from kdlab.files import NOTEBOOKS
-from kdlab.interview import bank, trainer
-from kdlab.show.page import Page
-from kdlab.words import LANGUAGES
 
 CHECKED = [name for name, item in bank.items().items() if "check" in item]
 AT_LEAST = {"derivation": 20, "bug": 20, "estimate": 15, "design": 15}  # of 150 items
@@ -180,7 +181,7 @@ def test_every_text_is_sealed_and_its_translation_is_fresh():
 def test_sealing_refuses_a_change_of_one_language_until_vouched_for(monkeypatch, tmp_path, capsys):
     old = {"x/short": "e1 c1", "x/full": "e1 c1", "gone": "e c", "y": "e c"}
     new = {"x/short": "e2 c1", "x/full": "e2 c2", "new": "e c", "y": "e c2"}
-    monkeypatch.setattr(editions, "SEALS", tmp_path / "translations.json")
+    monkeypatch.setattr(translations, "SEALS", tmp_path / "translations.json")
     monkeypatch.setattr(seals, "current", lambda: old)
     seals.main([])
     monkeypatch.setattr(seals, "current", lambda: new)
@@ -225,7 +226,7 @@ def test_a_mistake_in_the_bank_is_named(monkeypatch, changes, trouble):
 @pytest.mark.parametrize("language", ["both", "en", "zh"])
 def test_pages_render(language):
     chapters = interview.corner(1, language), interview.seed_question(2, language)
-    for page in (*chapters, trainer.mock_page(trainer.mock(15), language)):
+    for page in (*chapters, scheduling.mock_page(scheduling.mock(15), language)):
         html = page._repr_html_()
         assert html.count("<details>") == html.count("</details>") > 0
         assert "<script" not in html and "style=" not in html.partition("<table")[0]

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from seal_translations import texts
 
+from kdlab.apps.i18n import LANGUAGES
 from kdlab.files import EMBEDDED, NOTEBOOKS, ROOT
-from kdlab.words import LANGUAGES
 
 DATA = sorted(EMBEDDED.rglob("*.yaml"))
 PROSE = [*NOTEBOOKS.glob("zh/*.ipynb"), NOTEBOOKS / "for_lecturers.zh.md", ROOT / "README.zh.md"]

@@ -6,8 +6,8 @@ from functools import cache
 import nbformat
 import pytest
 
+from kdlab.apps.i18n import LANGUAGES
 from kdlab.files import NOTEBOOKS
-from kdlab.words import LANGUAGES
 
 GUIDES = {"en": NOTEBOOKS / "for_lecturers.md", "zh": NOTEBOOKS / "for_lecturers.zh.md"}
 LINK = re.compile(r"\]\((?!for_lecturers)([^)\s]+)\)")  # but those to the other language

@@ -4,15 +4,18 @@ import re
 
 import pytest
 
-from kdlab.desk.course import find
+from kdlab.apps.classroom import decks
+from kdlab.apps.classroom.book import build
+from kdlab.apps.classroom.runner import find
 from kdlab.files import ROOT, digest
-from kdlab.publish import decks
-from kdlab.publish.book import build
 
-VENDOR = ROOT / "kdlab/publish/vendor"
+VENDOR = ROOT / "kdlab/apps/classroom/vendor"
 OWN = {  # what lies beside the vendored files
-    "kdlab/publish/vendor": {"README.md"},
-    "kdlab/serving/web": {"README.md", *"docs.html docs.js index.html page.css page.js".split()}
+    "kdlab/apps/classroom/vendor": {"README.md"},
+    "kdlab/apps/serving/web": {
+        "README.md",
+        *"docs.html docs.js index.html page.css page.js".split(),
+    }
     | {"samples.png"},  # CIFAR-10: its README says so
     "tests/browser/vendor": {"README.md"},
 }

@@ -1,4 +1,4 @@
-"""kdlab.machine: what is said about a machine, and where things go."""
+"""kdlab.lab.hardware: what is said about a machine, and where things go."""
 
 import getpass
 import json
@@ -9,9 +9,10 @@ import platform
 import pytest
 import torch
 
-from kdlab import machine
 from kdlab.files import ROOT, cache_dir
-from kdlab.machine import autocast, cores, describe, has_fast_bf16, processor
+from kdlab.lab import hardware
+from kdlab.lab.hardware import cores, describe, processor
+from kdlab.models import autocast, has_fast_bf16
 
 
 def test_description_has_what_a_record_needs_and_no_names():
@@ -26,14 +27,14 @@ def test_description_has_what_a_record_needs_and_no_names():
 
 def test_processor_is_named_everywhere(monkeypatch):
     assert processor() == processor().strip() != ""
-    monkeypatch.setattr(machine.Path, "is_file", lambda self: False)  # no /proc: macOS, Windows
+    monkeypatch.setattr(hardware.Path, "is_file", lambda self: False)  # no /proc: macOS, Windows
     assert processor() != ""
 
 
 def test_cores_that_this_process_may_use(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda who: {0: range(8)}[who], raising=False)
     for quota, count in {0.5: 1, 2.9: 2, 64.0: 8, math.inf: 8}.items():
-        monkeypatch.setattr(machine, "quota", lambda quota=quota: quota)
+        monkeypatch.setattr(hardware, "quota", lambda quota=quota: quota)
         assert cores() == count
     monkeypatch.delattr(os, "sched_getaffinity")  # macOS, Windows
     monkeypatch.setattr(os, "cpu_count", lambda: None)
@@ -61,8 +62,8 @@ def test_a_container_s_quota_is_heeded(tmp_path, groups, files, processors):
         path = tmp_path.joinpath(*version1, *folders, f"cpu.cfs_{last}_us" if version1 else last)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
-    assert machine.quota(tmp_path / "cgroup", tmp_path) == processors
-    assert machine.quota(tmp_path / "none", tmp_path) == math.inf  # not Linux
+    assert hardware.quota(tmp_path / "cgroup", tmp_path) == processors
+    assert hardware.quota(tmp_path / "none", tmp_path) == math.inf  # not Linux
 
 
 def test_cache_folder(monkeypatch, tmp_path):
@@ -74,7 +75,7 @@ def test_cache_folder(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_autocast_only_where_it_pays(monkeypatch, fast):
-    monkeypatch.setattr(machine, "has_fast_bf16", lambda device="cpu": fast)
+    monkeypatch.setattr(hardware, "has_fast_bf16", lambda device="cpu": fast)
     with autocast("cpu"):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if fast else torch.float32)

@@ -1,17 +1,17 @@
-"""kdlab.serving.measure: the one command that measures the deployment, on one small model."""
+"""The one command that measures the deployment, on one small model."""
 
 import json
 
 import pytest
 
-from kdlab import records
-from kdlab.serving import export, measure, traffic
+from kdlab.apps.serving import benchmark, export, load_test
+from kdlab.lab import results
 
 NAME = "mnist-student-distilled"
 
 
 def offer_once(url, bodies, *_):
-    return 20, [traffic.generate(url, bodies, 20, 1.0)]
+    return 20, [load_test.generate(url, bodies, 20, 1.0)]
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,9 @@ def found(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDLAB_CACHE", str(folder))
         patch.setattr(export, "DEPLOYED", [d for d in export.DEPLOYED if d.name == NAME])
-        patch.setattr(records, "results_dir", lambda: folder)
-        patch.setattr(traffic, "highest_rate", offer_once)
-        made = measure.measure_deployment(record=True, seconds=0.1, soak=1)
+        patch.setattr(results, "results_dir", lambda: folder)
+        patch.setattr(load_test, "highest_rate", offer_once)
+        made = benchmark.measure_deployment(record=True, seconds=0.1, soak=1)
     assert json.loads((folder / "deploy.json").read_text("utf-8")) == json.loads(json.dumps(made))
     return made
 
@@ -54,12 +54,12 @@ def test_a_steady_load_is_answered_whole_and_memory_is_watched(found):
 
 
 def test_the_table_has_a_row_a_model(found):
-    table = measure.deployment_table(found)
+    table = benchmark.deployment_table(found)
     assert list(table.index) == [NAME] and table.notna().all().all()
     assert table.loc[NAME, "kB"] == round(found["runs"][0]["float32"]["bytes"] / 1e3)
 
 
 def test_a_missing_record_says_the_command(monkeypatch, tmp_path):
-    monkeypatch.setattr(records, "results_dir", lambda: tmp_path)
+    monkeypatch.setattr(results, "results_dir", lambda: tmp_path)
     with pytest.raises(FileNotFoundError, match="kdlab deploy --record"):
-        records.read("deploy")
+        results.read("deploy")

@@ -10,10 +10,11 @@ from test_training import images, same, state
 from torch import nn
 
 from kdlab import losses, methods
+from kdlab.logit_cache import cache_logits
 from kdlab.losses import soft_target_loss
 from kdlab.methods import METHODS, Batch, Combined, Discriminator, distil, objective, rotate
 from kdlab.models import Peers, build, channels, forward
-from kdlab.teachers import answer, freeze
+from kdlab.teachers import freeze
 from kdlab.training import Optimizer, fit
 
 OWN_WEIGHTS = {"hint", "FSP", "contrastive", "discriminator", "rotation task"}
@@ -65,7 +66,7 @@ def anatomy(model):
 def test_a_tiny_training_run_leaves_nothing_but_a_student(method):
     teacher = given = None if method in NO_TEACHER else net()
     if method in SEVERAL:
-        given = [answer(one, DATA, keep=False) for one in (teacher, net(seed=3))]
+        given = [cache_logits(one, DATA, keep=False) for one in (teacher, net(seed=3))]
     kept = state(teacher) if teacher else {}
     assert METHODS[method].reference and METHODS[method].paper_weight > 0
     student, goal, own, loss = run(method, teacher, given)
@@ -85,7 +86,7 @@ def test_a_tiny_training_run_leaves_nothing_but_a_student(method):
 @pytest.mark.parametrize("method", sorted(set(METHODS) - NO_TEACHER - SEVERAL))
 def test_cached_answers_serve_logits_and_are_refused_for_features(method):
     teacher = net()
-    answers = answer(teacher, DATA, keep=False)
+    answers = cache_logits(teacher, DATA, keep=False)
     if method in NEED_FEATURES:
         with pytest.raises(ValueError, match="need the teacher itself, not its cached answers"):
             run(method, teacher, answers)

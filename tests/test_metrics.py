@@ -17,10 +17,10 @@ from torch import nn
 
 from kdlab import metrics
 from kdlab.data import normalise
+from kdlab.lab.stats import holm, paired
 from kdlab.losses import soften
 from kdlab.metrics import predict
 from kdlab.models import build, channels
-from kdlab.records import holm, paired
 
 SHAPE = (3, 32, 32)
 DATA = images(23, side=32, classes=10)
@@ -251,7 +251,7 @@ def test_tar_is_the_best_that_any_allowed_threshold_gives(seed, far):
 def test_the_area_counts_the_pairs_of_pairs(seed):
     genuine, impostor = some_scores(seed)
     wins = [(g > i) + (g == i) / 2 for g in genuine.tolist() for i in impostor.tolist()]
-    assert metrics.roc_area(genuine, impostor) == pytest.approx(sum(wins) / len(wins), abs=1e-6)
+    assert metrics.auroc(genuine, impostor) == pytest.approx(sum(wins) / len(wins), abs=1e-6)
 
 
 @pytest.mark.parametrize("far", [0.001, -0.1, 1.0, 0.0])

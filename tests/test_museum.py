@@ -18,11 +18,12 @@ from test_training import KD, Spy, images, net, sharp_teacher, train, watched
 from kdlab import losses
 from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Views
 from kdlab.files import NOTEBOOKS
+from kdlab.lab.configs import PAIR, PUPIL
+from kdlab.logit_cache import cache_logits
 from kdlab.methods import labels_only
 from kdlab.metrics import predict
 from kdlab.models import build
-from kdlab.recipes import PAIR, PUPIL
-from kdlab.teachers import answer, load_teacher, save_teacher
+from kdlab.teachers import load_teacher, save_teacher
 
 T = 4.0
 ELSEWHERE = {  # exhibit -> the tests that would have caught it
@@ -58,7 +59,7 @@ def test_answers_to_other_images(exact, views, cached):
     """haitongli #4, #23: in every epoch, for every view, the answer is the one to this image."""
     data, teacher = images(), sharp_teacher()
     spy, drawn = Spy(data, teacher, views, 7), {"views": views, "view_seed": 7}
-    asked = answer(teacher, data, epochs=3, keep=False, **drawn) if cached else teacher
+    asked = cache_logits(teacher, data, epochs=3, keep=False, **drawn) if cached else teacher
     train(net(), spy, data, teacher=asked, seed=3, **drawn)
     assert spy.gap < 0.02  # float16 of logits of a few tens
     spread = predict(teacher, data)

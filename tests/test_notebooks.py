@@ -42,9 +42,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from kdlab.desk import course
+from kdlab.apps.classroom import handouts, runner
 from kdlab.files import EMBEDDED, NOTEBOOKS, ROOT
-from kdlab.publish import handouts
 
 CHAPTERS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SEED = "## The seed's question"
@@ -134,7 +133,7 @@ references = counted("## References", "references (`- ...`)", r"(?m)^- \S", 2, 9
 
 
 def times(notebook, number):
-    spent = course.minutes(notebook)
+    spent = runner.minutes(notebook)
     text = words(section(notebook, "## Objectives")[:1])
     line = re.search(r"(?m)\*\*Time:\*\* (.*) · run \d+ (?:s|min)$", text)
     if not line or not near(re.findall(r"(\w+) (\d+) min", line[1]), spent):
@@ -147,7 +146,7 @@ def times(notebook, number):
 def optional(notebook, number):
     for is_optional, group in groupby(notebook.cells, lambda cell: "optional" in tags(cell)):
         first, *rest = group
-        spent = sum(map(course.reading_seconds, [first, *rest])) / 60
+        spent = sum(map(runner.reading_seconds, [first, *rest])) / 60
         said = re.findall(r"\*\*(Optional), (\d+) min", first.source)
         if is_optional and not near(said, {"Optional": spent}):
             yield f"cell {first.id} does not begin with `**Optional, {spent:.0f} min`"
@@ -185,7 +184,7 @@ def claims(notebook, number):
             pending = found[-1] if found else (None if ends else pending)
             yield from (f"claim {n} shares its cell with another" for n in found[:-1])
             numbers += map(int, found)
-        elif pending and course._asserts(cell):
+        elif pending and runner._asserts(cell):
             pending = None
     if numbers != list(range(1, len(numbers) + 1)) or len(numbers) < 3:
         yield f"claims are numbered {numbers}, not 1, 2, 3 ..."
@@ -277,7 +276,7 @@ def portable(notebook, number):
     for cell in of_kind(notebook, "code"):
         for output in cell.outputs:
             kinds = set(output.get("data", {}))
-            if course.WIDGET in kinds:
+            if runner.WIDGET in kinds:
                 yield f"cell {cell.id} holds a widget view: run `course --write`"
             if {k for k in kinds if k.startswith("image/")} - {"image/png"}:
                 yield f"cell {cell.id} holds a picture that is not PNG"
@@ -344,7 +343,7 @@ def test_grammar(path, rule):
 @pytest.mark.parametrize("path", CHAPTERS, ids=number_of)
 def test_file_is_valid_and_small(path):
     nbformat.validate(json.loads(path.read_text("utf-8")))
-    assert path.stat().st_size <= course.MAX_BYTES
+    assert path.stat().st_size <= runner.MAX_BYTES
     assert len({cell.id for cell in read(path).cells}) == len(read(path).cells)
 
 
@@ -353,7 +352,7 @@ def test_hidden_solutions_pass_their_checks(path, tmp_path):
     notebook = read(path)
     code = [notebook.cells[i].source for i in tagged(notebook, "setup")] + solved(notebook)
     nbformat.write(new_notebook(cells=list(map(new_code_cell, code))), tmp_path / path.name)
-    ran, chapter = course.run_notebook(tmp_path / path.name)
+    ran, chapter = runner.run_notebook(tmp_path / path.name)
     assert chapter.error is None, chapter.error
     for cell in ran.cells[-3:]:
         assert "passed" in words([cell]), cell.source

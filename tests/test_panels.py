@@ -10,10 +10,10 @@ import traitlets
 from jupyter_client.manager import run_kernel
 
 from kdlab import losses, metrics
+from kdlab.apps.chapters import decision_guide, panels
+from kdlab.apps.chapters.panels import base
+from kdlab.apps.i18n import LANGUAGES
 from kdlab.data import Images
-from kdlab.show import guide, panels
-from kdlab.show.panels import base
-from kdlab.words import LANGUAGES
 
 CLASSES = tuple("0123456789")
 MODELS = {"teacher": (8_000_000, "teacher"), "student": (100_000, "distilled")}
@@ -296,15 +296,15 @@ def test_pairs_are_counted_at_every_step_of_the_threshold():
 
 
 def test_the_guide_s_panel():
-    panel, rules = panels.advice_panel(), [r["id"] for r in guide.rulebook()["rules"]]
-    assert list(panel.controls) == list(guide.choices())
+    panel, rules = panels.advice_panel(), [r["id"] for r in decision_guide.rulebook()["rules"]]
+    assert list(panel.controls) == list(decision_guide.choices())
     for asked in ({}, {"robust": "yes"}, {"labels": "few", "unlabelled": "yes"}):
-        for name, (default, *_) in guide.choices().items():
+        for name, (default, *_) in decision_guide.choices().items():
             setattr(panel, name, asked.get(name, default))
-        advice = guide.recommend(**asked)
+        advice = decision_guide.recommend(**asked)
         assert [rules[n] for n in panel.state["lit"]] == [a.rule["id"] for a in advice]
     pages = bundle(panel)["data"]["rules"]
-    assert pages[0]["page"]["en"] == guide.every_rule()[0].page("en")
+    assert pages[0]["page"]["en"] == decision_guide.every_rule()[0].page("en")
 
 
 @pytest.mark.parametrize("t", [0.25, 1.0, 50.0])

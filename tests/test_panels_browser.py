@@ -9,7 +9,7 @@ from browser.test_barriers import AXE, BARRIERS
 from helpers import drag
 from test_panels import PANELS, bundle
 
-from kdlab.show import panels
+from kdlab.apps.chapters import panels
 
 HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>A panel</title>
 <style>:root { color-scheme: light dark } body { background: Canvas; color: CanvasText }</style>

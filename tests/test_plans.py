@@ -1,4 +1,4 @@
-"""kdlab.plans and kdlab.recipes: what is declared can be carried out, is fair, and is not stale."""
+"""Catalogue and configs: what is declared can be carried out, is fair, and is not stale."""
 
 import json
 import math
@@ -8,15 +8,15 @@ from operator import attrgetter
 import pytest
 import torch
 
-from kdlab import experiments, plans, recipes, tuning
-from kdlab.experiments import arms_of, training_set
+from kdlab.lab import catalogue, configs, experiments, search
+from kdlab.lab.catalogue import EXPERIMENTS, Experiment, Space
+from kdlab.lab.configs import PAIR, TEACHERS, Recipe, settings_of
+from kdlab.lab.experiments import arms_of, training_set
+from kdlab.lab.results import names, read, write
 from kdlab.methods import METHODS
 from kdlab.models import MODELS
-from kdlab.plans import EXPERIMENTS, Experiment, Space
-from kdlab.recipes import PAIR, TEACHERS, Recipe, settings_of
-from kdlab.records import names, read, write
 
-TEN_THOUSAND = recipes.FAST_10K, recipes.TWIN_10K  # they saw these images and no others
+TEN_THOUSAND = configs.FAST_10K, configs.TWIN_10K  # they saw these images and no others
 RECORDED = [name for name in names() if name in EXPERIMENTS]
 
 
@@ -85,7 +85,7 @@ def test_the_leaderboard_has_every_method_on_one_pair_at_one_budget():
     longer = {arm for arm, r in board.items() if r.epochs != board["labels"].epochs}
     twice = {f"{arm}, twice as long" for arm in ("labels", "soft targets")}
     assert longer == twice | {"soft targets, equal seconds"}
-    assert all(r.twin for r in board.values() if r.teacher == recipes.FAST_10K)
+    assert all(r.twin for r in board.values() if r.teacher == configs.FAST_10K)
 
 
 def test_no_net_was_told_the_classes_that_are_verified():
@@ -126,7 +126,7 @@ def test_arms_differ_in_what_their_names_say_alone():
 def test_what_is_chosen_was_best_on_validation(folder, monkeypatch):
     """By the finalists' mean, not the first seed; without a record, the base of the space."""
     spaces = {"labels": Space(PAIR, {"lr": (0.05, 0.8)})}
-    monkeypatch.setitem(EXPERIMENTS, "search", plans.search("Made up", spaces, 3))
+    monkeypatch.setitem(EXPERIMENTS, "search", catalogue.search("Made up", spaces, 3))
     monkeypatch.setitem(EXPERIMENTS, "made-up", Experiment("Made up", dict, search="search"))
     assert experiments.chosen("search") == arms_of("made-up") == {"labels": PAIR}
     settings = {f"labels #{n}": settings_of(PAIR._replace(lr=n / 10)) for n in (1, 2, 3)}
@@ -148,7 +148,7 @@ def test_a_choice_among_named_candidates_is_run_on_the_test_images(folder):
 def test_every_arm_of_a_search_gets_as_many_trials_and_draws_from_the_same_rates(name):
     twelve = {f"{of}-tuning" for of in ("leaderboard", "cifar-gain", "few-labels")}
     spaces, trials = EXPERIMENTS[name].spaces, 12 if name in twelve else 6
-    assert Counter(map(tuning.arm_of, arms_of(name))) == dict.fromkeys(spaces, trials)
+    assert Counter(map(search.arm_of, arms_of(name))) == dict.fromkeys(spaces, trials)
     rates = {(space.base.optimizer, space.ranges["lr"]) for space in spaces.values()}
     assert len(rates) == len({optimizer for optimizer, _ in rates})
 
@@ -157,28 +157,28 @@ def test_each_kind_is_compared_at_one_budget():
     """Both arms have the same net, images and updates; objective and rate are each arm's own."""
     arms, names = arms_of("architectures"), "student data epochs batch_size optimizer views"
     budget = attrgetter(*names.split(), "weight_decay")
-    for kind in (*plans.KINDS, *plans.LONGER):
+    for kind in (*catalogue.KINDS, *catalogue.LONGER):
         alone, taught = arms[f"{kind}: labels"], arms[f"{kind}: distilled"]
         assert budget(alone) == budget(taught)
         assert (taught.teacher, taught.twin) == TEN_THOUSAND
-        of_50k = taught._replace(teacher=recipes.FAST, twin="")
+        of_50k = taught._replace(teacher=configs.FAST, twin="")
         assert arms[f"{kind}: teacher of 50k"] == of_50k
 
 
-@pytest.mark.parametrize("n", plans.SHARES)
+@pytest.mark.parametrize("n", catalogue.SHARES)
 def test_few_labels_get_as_many_updates(n):
     arms = arms_of("small-data")
-    for kind in plans.FEW:
+    for kind in catalogue.FEW:
         few, free = arms[f"{kind}: {n} labels"], arms[f"{kind}: label-free"]
         updates = few.epochs * math.ceil(n / few.batch_size)
         assert updates == pytest.approx(free.epochs * 79, rel=0.01)
         assert few.labelled == (n if n < 10_000 else 0) and not free.hard_weight
-        assert free.teacher == recipes.FAST
+        assert free.teacher == configs.FAST
 
 
-@pytest.mark.parametrize("n", plans.SHARES[:-1])
+@pytest.mark.parametrize("n", catalogue.SHARES[:-1])
 def test_a_teacher_of_few_labels_has_those_of_its_student_and_no_others(n):
-    arms, (kind, *kinds) = arms_of("small-data"), plans.FEW
+    arms, (kind, *kinds) = arms_of("small-data"), catalogue.FEW
     alone, taught = arms[f"{kind}: {n} labels"], arms[f"{kind}: teacher of {n} labels"]
     teacher = taught.teacher
     assert not taught.hard_weight and not taught.labelled and not teacher.teacher
@@ -193,7 +193,7 @@ def test_a_teacher_of_few_labels_has_those_of_its_student_and_no_others(n):
     assert taught._replace(teacher=full.teacher, twin=full.twin) == full
 
 
-@pytest.mark.parametrize("n", plans.SHARES[:-1])
+@pytest.mark.parametrize("n", catalogue.SHARES[:-1])
 def test_with_few_labels_views_updates_and_labels_are_alike(n):
     arms = {a.partition(": ")[2]: r for a, r in arms_of("few-labels").items() if f"{n} labels" in a}
     labels, same, everything = (training_set(r, seed=3)[0] for r in arms.values())

@@ -10,8 +10,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from kdlab.apps.interview import progress
 from kdlab.files import ROOT, environment
-from kdlab.interview import progress
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("file")
 
 
 def python(code: str) -> subprocess.Popen:
-    command = [sys.executable, "-u", "-c", f"from kdlab.interview import progress\n{code}"]
+    command = [sys.executable, "-u", "-c", f"from kdlab.apps.interview import progress\n{code}"]
     return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
 
 

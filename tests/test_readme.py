@@ -8,8 +8,8 @@ import render_picture
 import render_readme as readme
 from PIL import Image
 
+from kdlab.apps.chapters.style import chinese_font
 from kdlab.files import ROOT
-from kdlab.show.style import chinese_font
 
 
 @pytest.mark.parametrize("name", readme.PAGES)

@@ -1,4 +1,4 @@
-"""kdlab.records: what was measured is complete, paired by seed and summed up as it should be."""
+"""Results and stats: what was measured is complete, paired by seed and summed up rightly."""
 
 import math
 import re
@@ -6,10 +6,11 @@ import subprocess
 
 import pytest
 
-from kdlab import records
 from kdlab.files import ROOT
-from kdlab.plans import EXPERIMENTS
-from kdlab.records import commit, holm, provenance, read, summarise, table, values
+from kdlab.lab import results, stats
+from kdlab.lab.catalogue import EXPERIMENTS
+from kdlab.lab.results import commit, provenance, read, table
+from kdlab.lab.stats import holm, summarise, values
 
 RECORDS = sorted((ROOT / "data" / "results").glob("*.json"))
 LABELS = {0: 70.0, 1: 72.0, 2: 71.0}  # an arm's accuracy by seed
@@ -41,7 +42,7 @@ def test_missing_and_damaged_records_say_what_to_do(folder):
 def test_commit_is_marked_for_edited_code_but_not_for_a_written_record(tmp_path, monkeypatch):
     """Or a run could never be taken up again: the record that it writes is a tracked file."""
     monkeypatch.delenv("KDLAB_COMMIT", raising=False)
-    monkeypatch.setattr(records, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
     assert commit() == "unknown"
     code, record = tmp_path / "kdlab/losses.py", tmp_path / "data/results/trio.json"
     for path in (code, record):
@@ -107,7 +108,7 @@ def test_table_of_every_record(name):
 
 
 def test_provenance_says_where_the_seed_did_not_draw_the_views():
-    same = {name for name in records.names() if "the same random views" in provenance(name)}
+    same = {name for name in results.names() if "the same random views" in provenance(name)}
     assert {"cifar-gain", "capacity-gap", "learning-rate", "ssld", "verification", "robust"} <= same
     assert not same & {"leaderboard", "patience", "few-labels-tuning"}  # later ones draw them
     assert "trio" not in same and "deploy" not in same  # no random views
@@ -131,7 +132,7 @@ def test_provenance_of_every_record(path):
 def test_a_verdict_is_the_same_whichever_arm_is_called_control(name):
     arms = list(read(name)["settings"])
     for arm, over in zip(arms, arms[1:] + arms[:1], strict=True):
-        one, other = records.compare(name, arm, over), records.compare(name, over, arm)
+        one, other = results.compare(name, arm, over), results.compare(name, over, arm)
         assert one.corrected == pytest.approx(other.corrected)
         mirrored = {"better": "worse", "worse": "better"}
         assert other.verdict == mirrored.get(one.verdict, one.verdict)
@@ -140,7 +141,7 @@ def test_a_verdict_is_the_same_whichever_arm_is_called_control(name):
 def test_a_table_of_a_record_is_corrected_over_its_declared_families():
     rows = table("leaderboard", control="contrastive")
     for arm in ("labels", "soft targets", "labels, twice as long", "DKD"):
-        found = records.compare("leaderboard", arm, "contrastive")
+        found = results.compare("leaderboard", arm, "contrastive")
         assert rows.loc[arm, "Holm"] == pytest.approx(found.corrected)
-    planned = [records.compare("patience", *pair) for pair in records.families(read("patience"))[0]]
+    planned = [results.compare("patience", *pair) for pair in stats.families(read("patience"))[0]]
     assert [c.corrected for c in planned] == pytest.approx(holm([c.gap.p for c in planned]))

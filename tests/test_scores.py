@@ -12,13 +12,12 @@ import torch
 from nbformat.v4 import new_code_cell
 from test_notebooks import read, tagged
 
-from kdlab.desk import course
+from kdlab.apps.chapters import exercises
+from kdlab.apps.classroom import grading, handouts, runner
+from kdlab.apps.classroom.sandbox import limited
 from kdlab.files import ROOT
-from kdlab.publish import handouts, scores
-from kdlab.publish.confined import limited
-from kdlab.show import checks
 
-(CHAPTER,) = course.find(["02"])
+(CHAPTER,) = runner.find(["02"])
 GUIDE = ROOT / "data" / "guide.yaml"
 FINE = ("yes", "All checks of")
 CHEAT = """
@@ -75,7 +74,7 @@ def hand_in(folder, learner):
             stub.source = source.replace("{solution}", stub.source)
     made.cells.insert(0, new_code_cell("mine = 1"))
     path = folder / learner / CHAPTER.name if learner == "ada" else folder / f"{learner}.ipynb"
-    course.save(made, path)
+    runner.save(made, path)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +85,7 @@ def scored(tmp_path_factory):
         hand_in(folder, learner)
     (folder / "=wreck.ipynb").write_text("{'cells': [")
     before = GUIDE.read_bytes()
-    rows = scores.score(folder, [CHAPTER], to, seconds=3, memory=500)
+    rows = grading.score(folder, [CHAPTER], to, seconds=3, memory=500)
     assert GUIDE.read_bytes() == before
     return rows, to
 
@@ -114,21 +113,21 @@ def test_one_who_has_not_handed_in_has_a_row_and_a_chapter_of_nobody_has_none(tm
     for learner in ("ada", "ben", ".cache"):
         (tmp_path / learner).mkdir()
     (tmp_path / "ada" / "02_objective.ipynb").touch()
-    jobs = scores.collect(tmp_path, course.find())
+    jobs = grading.collect(tmp_path, runner.find())
     told = [(who, chapter.name[:2], bool(path)) for who, chapter, path in jobs]
     assert told == [("ada", "02", True), ("ben", "02", False)]
-    assert scores._score_apart(*jobs[1][1:], 1, 1) == [("not done", "not handed in", 0.0)] * 3
+    assert grading._score_apart(*jobs[1][1:], 1, 1) == [("not done", "not handed in", 0.0)] * 3
 
 
 def test_what_cannot_be_scored_is_said_in_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="no LEARNER.ipynb and no LEARNER/NN_words.ipynb"):
-        scores.score(tmp_path / "nowhere", [CHAPTER], tmp_path / "s.csv")
+        grading.score(tmp_path / "nowhere", [CHAPTER], tmp_path / "s.csv")
     (tmp_path / "ada.ipynb").touch()
     with pytest.raises(ValueError, match="say with --chapter NN of which chapter ada.ipynb is"):
-        scores.score(tmp_path, course.find(), tmp_path / "s.csv")
+        grading.score(tmp_path, runner.find(), tmp_path / "s.csv")
     monkeypatch.delattr("os.fork")
     with pytest.raises(OSError, match="score under Linux or WSL"):
-        scores.score(tmp_path, [CHAPTER], tmp_path / "s.csv")
+        grading.score(tmp_path, [CHAPTER], tmp_path / "s.csv")
 
 
 HOSTILE = {"answers": 3}, {"answers": [[[2, 2], ["a"]]]}, {"answers": [[[-7], [1e400]]]}, ["passed"]
@@ -136,7 +135,7 @@ HOSTILE = {"answers": 3}, {"answers": [[[2, 2], ["a"]]]}, {"answers": [[[-7], [1
 
 @pytest.mark.parametrize("told", [{}, *HOSTILE])
 def test_hostile_answers_are_no_answers(told):
-    passed, message = scores.judge(checks.check_gap_closed, told)
+    passed, message = grading.judge(exercises.check_gap_closed, told)
     assert passed == ("no" if told else "not done") and message
 
 
@@ -151,13 +150,13 @@ def test_of_several_files_the_learners_own_is_scored(tmp_path):
     (tmp_path / "ada").mkdir()
     for words in ("objective", "objective.mine", "objective.new", "objective_old"):
         (tmp_path / "ada" / f"02_{words}.ipynb").touch()
-    [(_, _, path)] = scores.collect(tmp_path, [CHAPTER])
+    [(_, _, path)] = grading.collect(tmp_path, [CHAPTER])
     assert path.name == CHAPTER.name
     path.unlink()
-    assert scores.handed_in(path.parent, CHAPTER).name == "02_objective_old.ipynb"
+    assert grading.handed_in(path.parent, CHAPTER).name == "02_objective_old.ipynb"
     (path.parent / "02_b.ipynb").touch()
     with pytest.raises(ValueError, match=r"02_b.ipynb and 02_objective_old.ipynb: name the one"):
-        scores.collect(tmp_path, [CHAPTER])
+        grading.collect(tmp_path, [CHAPTER])
 
 
 def test_a_file_that_holds_no_scores_is_not_overwritten(tmp_path, scored):
@@ -165,13 +164,13 @@ def test_a_file_that_holds_no_scores_is_not_overwritten(tmp_path, scored):
     to.write_text("learner,grade\nada,1\n")
     (tmp_path / "learners").mkdir()
     with pytest.raises(ValueError, match="grades.csv is no file of scores and stays as it is"):
-        scores.score(tmp_path / "learners", [CHAPTER], to)
+        grading.score(tmp_path / "learners", [CHAPTER], to)
     assert to.read_text() == "learner,grade\nada,1\n"
-    scores.check_target(scored[1])
+    grading.check_target(scored[1])
 
 
 def test_half_an_answer_ends_its_own_process_alone(monkeypatch):
-    monkeypatch.setattr("kdlab.publish.confined.CLOCK", 2)
+    monkeypatch.setattr("kdlab.apps.classroom.sandbox.CLOCK", 2)
 
     def half():
         os.write(sys._getframe(1).f_locals["there"].fileno(), b"\0\0")

@@ -28,9 +28,9 @@ from PIL import Image, ImageFile
 pytest.importorskip("httpx", reason="needs the test extra's httpx")
 from starlette.testclient import TestClient
 
+from kdlab.apps.serving import batching, decode, export, load_test, runtime, service
+from kdlab.apps.serving.shadow import Agreement
 from kdlab.models import build
-from kdlab.serving import batching, export, images, runtime, service, traffic
-from kdlab.serving.rollout import Agreement
 
 WASM = "f533b5f21790563d7556c611c3835ac65848ee326da2689aac54ed7d9cc8c6a4"
 
@@ -87,7 +87,7 @@ def test_an_answer_is_the_models_own_at_the_temperature(client, models):
     logits = runtime.infer(session, pixels[None])[0]
     classes = runtime.metadata(session)["classes"]
     for temperature in (1.0, 4.0):
-        told = post(client, traffic.encode_png(pixels), temperature=temperature).json()
+        told = post(client, load_test.encode_png(pixels), temperature=temperature).json()
         wanted = runtime.softmax(logits, temperature)
         assert list(told["probabilities"]) == classes
         np.testing.assert_allclose(list(told["probabilities"].values()), wanted, atol=1e-6)
@@ -227,7 +227,7 @@ def test_a_failure_inside_is_told_without_its_inside(client, monkeypatch):
     def fails(*_):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(images, "fit_image", fails)
+    monkeypatch.setattr(decode, "fit_image", fails)
     answer = post(client, picture())
     assert answer.status_code == 500 and set(answer.json()) == {"error"}
     assert "secret" not in answer.text
@@ -404,14 +404,14 @@ def test_both_forms_of_a_model_are_served_and_one_can_be_the_others_shadow(model
 def test_load_is_for_this_machine_alone():
     for url in ("http://192.0.2.1/predict", "http://10.0.0.1:80/"):
         with pytest.raises(ValueError, match="own addresses"):
-            traffic.generate(url, [b""], 1, 0.1)
+            load_test.generate(url, [b""], 1, 0.1)
 
 
 def test_percentiles_count_what_was_lost():
-    outcome = traffic.Outcome(10, 100, [float(n) for n in range(1, 99)], {}, [])
+    outcome = load_test.Outcome(10, 100, [float(n) for n in range(1, 99)], {}, [])
     assert outcome.percentile(50) == 51.0
     assert outcome.percentile(99) == float("inf")
-    assert traffic.Outcome(10, 0, [], {}, []).percentile(50) == float("inf")
+    assert load_test.Outcome(10, 0, [], {}, []).percentile(50) == float("inf")
 
 
 def test_latency_counts_from_when_a_request_was_due():
@@ -430,7 +430,7 @@ def test_latency_counts_from_when_a_request_was_due():
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        outcome = await traffic.offer(f"http://127.0.0.1:{port}/", [b"a", b"bc"], 40, 1.0, 0)
+        outcome = await load_test.offer(f"http://127.0.0.1:{port}/", [b"a", b"bc"], 40, 1.0, 0)
         server.close()
         return outcome
 
@@ -442,27 +442,27 @@ def test_latency_counts_from_when_a_request_was_due():
 @pytest.mark.parametrize("breaks, top", [(230, 400), (999, 50), (999, 70), (999, 400)])
 def test_the_highest_rate_is_found_and_none_above_the_top_is_offered(monkeypatch, breaks, top):
     def fake(url, bodies, rate, seconds):
-        return traffic.Outcome(rate, 100, [10.0 if rate <= breaks else 80.0] * 100, {}, [])
+        return load_test.Outcome(rate, 100, [10.0 if rate <= breaks else 80.0] * 100, {}, [])
 
-    monkeypatch.setattr(traffic, "generate", fake)
-    rate, loads = traffic.highest_rate("http://127.0.0.1/", [b""], top=top)
+    monkeypatch.setattr(load_test, "generate", fake)
+    rate, loads = load_test.highest_rate("http://127.0.0.1/", [b""], top=top)
     assert 0.9 * breaks <= rate <= breaks if breaks < top else rate == top
     assert [o.rate for o in loads] == sorted(o.rate for o in loads) and loads[-1].rate <= top
 
 
 @pytest.fixture(scope="module")
 def served(models):
-    with traffic.serving(models=list(models.values())) as (url, process):
+    with load_test.serving(models=list(models.values())) as (url, process):
         yield url, process
 
 
 def test_a_real_service_answers_a_steady_load_without_loss(served):
     url, process = served
     bodies = [picture(seed=n) for n in range(8)]
-    outcome = traffic.generate(f"{url}/predict?model=colour", bodies, 40, 3)
+    outcome = load_test.generate(f"{url}/predict?model=colour", bodies, 40, 3)
     assert outcome.failures == {} and len(outcome.milliseconds) == outcome.sent > 60
     assert process.poll() is None
-    status, told = traffic.fetch(f"{url}/predict?model=digits", b"no")
+    status, told = load_test.fetch(f"{url}/predict?model=digits", b"no")
     assert status == 400 and "error" in told
     assert urlopen(f"{url}/page.js").headers["content-security-policy"] == service.POLICY
 
@@ -470,19 +470,19 @@ def test_a_real_service_answers_a_steady_load_without_loss(served):
 def test_clients_that_hang_up_are_counted_and_leave_no_trace(models, monkeypatch, tmp_path):
     """Forty of them: each announces an image, sends half and goes. Nothing is complained about."""
     told = open(tmp_path / "stderr", "w+")
-    monkeypatch.setattr(traffic, "TemporaryFile", lambda mode: told)
-    half = traffic.encode_request("http://127.0.0.1/predict?model=colour", bytes(2000))[:-1000]
+    monkeypatch.setattr(load_test, "TemporaryFile", lambda mode: told)
+    half = load_test.encode_request("http://127.0.0.1/predict?model=colour", bytes(2000))[:-1000]
     refused = 'kdlab_requests_total{path="/predict",status='
-    with traffic.serving(models=[models["colour"]]) as (url, _):
+    with load_test.serving(models=[models["colour"]]) as (url, _):
         for _ in range(40):
             with socket.create_connection(("127.0.0.1", urlsplit(url).port), timeout=20) as s:
                 s.sendall(half)
         deadline, counted = time.monotonic() + 60, ""
         while f'{refused}"499"}} 40.0' not in counted and time.monotonic() < deadline:
             time.sleep(0.05)
-            counted = traffic.fetch(f"{url}/metrics")[1]
+            counted = load_test.fetch(f"{url}/metrics")[1]
         assert f'{refused}"499"}} 40.0' in counted and f'{refused}"500"}}' not in counted
-        assert traffic.fetch(f"{url}/predict?model=colour", picture())[0] == 200
+        assert load_test.fetch(f"{url}/predict?model=colour", picture())[0] == 200
         assert (tmp_path / "stderr").read_text() == ""
 
 
@@ -491,8 +491,8 @@ def test_a_service_that_complains_at_length_is_not_held_up(monkeypatch):
     say = "import os, sys, threading; stuck = threading.Timer(20, os._exit, [1]); stuck.start(); "
     say += "sys.stderr.write('x' * 300_000); stuck.cancel(); print('open http://here')"
     popen = partial(subprocess.Popen, [sys.executable, "-c", say])
-    monkeypatch.setattr(traffic.subprocess, "Popen", lambda _, **settings: popen(**settings))
-    with traffic.serving() as (url, _):
+    monkeypatch.setattr(load_test.subprocess, "Popen", lambda _, **settings: popen(**settings))
+    with load_test.serving() as (url, _):
         assert url == "http://here"
 
 
@@ -506,19 +506,19 @@ def test_what_is_not_http_is_refused_and_the_service_lives(served):
             with contextlib.suppress(ConnectionError):
                 told = s.recv(65536)
         assert told == b"" or told.split()[1].startswith(b"4")
-    assert traffic.fetch(f"{url}/health")[1]["status"] == "ok"
+    assert load_test.fetch(f"{url}/health")[1]["status"] == "ok"
 
 
 def test_killed_under_load_and_started_again_only_the_gap_is_lost(models):
     only = [models["colour"]]
     with ThreadPoolExecutor(1) as pool:
-        with traffic.serving(models=only) as (url, process):
+        with load_test.serving(models=only) as (url, process):
             address, start = f"{url}/predict?model=colour", time.perf_counter()
-            load = pool.submit(traffic.generate, address, [picture()], 30, 9)
+            load = pool.submit(load_test.generate, address, [picture()], 30, 9)
             time.sleep(2)
             down = time.perf_counter() - start
             process.kill()
-        with traffic.serving(models=only, port=urlsplit(url).port):
+        with load_test.serving(models=only, port=urlsplit(url).port):
             up = time.perf_counter() - start
             outcome = load.result()
     failed = [when for when, answered in outcome.when if not answered]
@@ -549,5 +549,5 @@ def test_a_taken_port_is_one_sentence():
 
 def test_a_service_that_cannot_start_says_why(tmp_path):
     told = pytest.raises(RuntimeError, match="kdlab deploy")
-    with told, traffic.serving(models=[tmp_path / "none.onnx"]):
+    with told, load_test.serving(models=[tmp_path / "none.onnx"]):
         pass

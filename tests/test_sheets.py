@@ -9,13 +9,13 @@ import nbformat
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
-from kdlab import records
-from kdlab.desk.course import find
+from kdlab.apps.chapters import cheat_sheet, decision_guide, figures, panels
+from kdlab.apps.classroom.runner import find
+from kdlab.apps.interview import exports
 from kdlab.files import NOTEBOOKS
-from kdlab.interview import exports
-from kdlab.show import figures, guide, panels, sheets
+from kdlab.lab import results, stats
 
-BOOK = guide.rulebook()
+BOOK = decision_guide.rulebook()
 PLACES = [
     *(s["shown_in"] for s in BOOK["statements"]),
     *(rule["shown_in"] for rule in BOOK["rules"]),
@@ -31,7 +31,7 @@ def cells(chapter):
 def test_each_place_is_one_cell(place):
     name, _, anchor = place.partition("#")
     assert sum(anchor in (c.get("id"), *c.metadata.get("tags", [])) for c in cells(name)) == 1
-    assert sheets.link(place) == f"[{name[:2]}#{anchor}]({name}.ipynb#{anchor})"
+    assert cheat_sheet.link(place) == f"[{name[:2]}#{anchor}]({name}.ipynb#{anchor})"
 
 
 def test_errors_are_the_exhibits_of_the_museum():
@@ -46,7 +46,7 @@ def test_statements_have_a_known_verdict_and_the_seed_s_topics():
     assert {s["verdict"] for s in BOOK["statements"]} <= known
     assert {s["topic"] for s in BOOK["statements"]} == set(range(1, 9))
     needs = [spec for statement in BOOK["statements"] for spec in statement.get("needs", ())]
-    assert [spec for spec in needs if not guide.evidence(spec).holds] == []
+    assert [spec for spec in needs if not decision_guide.evidence(spec).holds] == []
 
 
 TABLES = {"seed_verdicts": "statements", "common_errors": "errors", "situations": "situations"}
@@ -55,7 +55,7 @@ TABLES = {"seed_verdicts": "statements", "common_errors": "errors", "situations"
 @pytest.mark.parametrize("language", ["both", "en", "zh"])
 @pytest.mark.parametrize("page", TABLES)
 def test_tables_have_a_row_an_entry(page, language):
-    table = getattr(sheets, page)(language)
+    table = getattr(cheat_sheet, page)(language)
     shown, _ = DisplayFormatter().format(table)
     assert shown == {"text/markdown": table.markdown, "text/plain": table.title}
     lines = table.markdown.splitlines()
@@ -74,8 +74,8 @@ def test_the_committed_summary_shows_its_tables():
 
 
 def test_the_glossary_has_every_term():
-    text = sheets.glossary().markdown
-    for term in sheets.terms():
+    text = cheat_sheet.glossary().markdown
+    for term in cheat_sheet.terms():
         assert f"| {term['en']} | {term['zh']} |" in text
     assert re.search(r"\| temperature \|.*\| 00 01 02", text)
     told = {number for row in text.splitlines() for number in row.rsplit("|", 2)[1].split()}
@@ -83,15 +83,15 @@ def test_the_glossary_has_every_term():
 
 
 def test_every_record_is_in_the_catalogue_and_the_dashboard():
-    names = {path.stem for path in records.results_dir().glob("*.json")}
-    found = sheets.catalogue()
+    names = {path.stem for path in results.results_dir().glob("*.json")}
+    found = cheat_sheet.catalogue()
     assert set(found.index) == names and found["commit"].str.len().ge(7).all()
     assert found["command"].str.contains("python -m kdlab").all()
-    told = sheets.differences()
+    told = cheat_sheet.differences()
     assert {"trio", "cifar-gain", "unseen-digits", "bench"} <= set(told) <= names
     assert found.loc[list(told), "judged on"].isin(["test", "–"]).all()
     assert "temperature-weight" not in told  # settings were chosen there
-    gap = records.table("cifar-gain").loc["teacher of 10k", "difference"]
+    gap = results.table("cifar-gain").loc["teacher of 10k", "difference"]
     assert round(told["cifar-gain"][1].gap.mean, 2) == gap
     assert told["bench"][0].metric == "seconds" and told["bench"][0].verdict == "better"
     assert told["unseen-digits"][0].arm == told["unseen-digits"][0].over
@@ -101,36 +101,38 @@ def test_each_arm_is_compared_within_its_group():
     """Arms called `kind: way` belong to the first arm of their kind. Few labels go step by step: N
     labels, a teacher of these N, a teacher of others, each with the one before."""
     arms = [f"{kind}: {way}" for kind in ("CNN", "GRU") for way in ("labels", "taught")]
-    assert records.pairs_of(arms) == [(arms[1], arms[0]), (arms[3], arms[2])]
-    assert records.pairs_of(["a", "b", "c"]) == [("b", "a"), ("c", "a")]
+    assert stats.pairs_of(arms) == [(arms[1], arms[0]), (arms[3], arms[2])]
+    assert stats.pairs_of(["a", "b", "c"]) == [("b", "a"), ("c", "a")]
     labels, free = [f"CNN: {n} labels" for n in (100, 300)], "CNN: label-free"
     taught = [f"CNN: teacher of {n} labels" for n in (100, 300)]
     steps = {*zip(taught, labels, strict=True), *((free, teacher) for teacher in taught)}
-    assert set(records.pairs_of([*labels, *taught, free])) == steps
+    assert set(stats.pairs_of([*labels, *taught, free])) == steps
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_cheat_sheet_is_made_of_its_sources(language):
-    page = sheets.cheat_sheet(language)
+    page = cheat_sheet.cheat_sheet(language)
     text = html.unescape(re.sub("<[^>]+>", " ", page))
     told = [f["is"][language] for f in BOOK["formulas"]]
     told += [error["line"][language] for error in BOOK["errors"]]
-    told += [term["zh"] for term in sheets.terms()[: sheets.SHEET_TERMS]]
-    advice = guide.weigh(next(r for r in BOOK["rules"] if r["id"] == "soft-targets"))
-    assert [one for one in (*told, guide.number(advice.first, language)) if one not in text] == []
+    told += [term["zh"] for term in cheat_sheet.terms()[: cheat_sheet.SHEET_TERMS]]
+    advice = decision_guide.weigh(next(r for r in BOOK["rules"] if r["id"] == "soft-targets"))
+    assert [
+        one for one in (*told, decision_guide.number(advice.first, language)) if one not in text
+    ] == []
     assert "@page" in page and page.count("<section") == page.count("</section>") == 5
 
 
 def test_each_sheet_prints_on_one_page(tmp_path):
     if not exports.browser():
         pytest.skip("prints through Chromium")
-    for path in sheets.write_sheets(tmp_path):
+    for path in cheat_sheet.write_sheets(tmp_path):
         (pdf,) = exports.print_pdf(path)
         assert len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes())) == 1, path.name
 
 
 def test_figures_of_the_chapter():
-    rows = [guide.situation(case) for case in BOOK["situations"]]
+    rows = [decision_guide.situation(case) for case in BOOK["situations"]]
     assert len(rows) == 8
     drawing = panels.evidence_rows(rows, title="finding")
     texts = [text.get_text() for text in drawing.axes[0].texts]
@@ -151,4 +153,4 @@ def test_the_rulebook_is_clean():
 
 
 def test_a_bar_within_a_cell_does_not_end_it():
-    assert sheets._table("norms", "term", [["|x|"]], "en").markdown.endswith(r"| \|x\| |")
+    assert cheat_sheet._table("norms", "term", [["|x|"]], "en").markdown.endswith(r"| \|x\| |")

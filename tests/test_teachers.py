@@ -15,13 +15,15 @@ from helpers import DAMAGE, flip
 from test_training import images, same, state
 from torch import nn
 
-from kdlab import machine, teachers
+from kdlab import logit_cache, teachers
 from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Views, load, select
 from kdlab.files import EMBEDDED, atomically
+from kdlab.lab import hardware
+from kdlab.lab.configs import LADDER, STUDENTS, TEACHERS
+from kdlab.logit_cache import cache_key, cache_logits, checksums
 from kdlab.metrics import errors, parameters, predict
 from kdlab.models import build
-from kdlab.recipes import LADDER, STUDENTS, TEACHERS
-from kdlab.teachers import answer, answer_key, card, checksums, load_teacher, save_teacher
+from kdlab.teachers import card, load_teacher, save_teacher
 
 SHIPPED = sorted(f.stem for f in (EMBEDDED / "teachers").glob("*.safetensors"))
 STORED = [*SHIPPED, *(f.stem for f in (EMBEDDED / "students").glob("*.safetensors"))]
@@ -50,7 +52,7 @@ def own_folders(tmp_path, monkeypatch):
 
 
 def ask(teacher, epochs=3, **options):
-    return answer(teacher, images(20), views=CIFAR_VIEWS, epochs=epochs, **options)
+    return cache_logits(teacher, images(20), views=CIFAR_VIEWS, epochs=epochs, **options)
 
 
 def cache_files(tmp_path):
@@ -71,16 +73,16 @@ def test_anything_else_has_another_key():
         data._replace(index=data.index + 1),
     ]
     views = [(CIFAR_VIEWS, 0), (CIFAR_VIEWS, 1), (Views(4, False), 0), (NO_VIEWS, 0)]
-    keys = [answer_key(net(), data, *view) for view in views]
-    keys += [answer_key(net(), other, CIFAR_VIEWS, 0) for other in sets]
-    keys += [answer_key(n, data, CIFAR_VIEWS, 0) for n in (net(1), nudged, buffer, *strides)]
+    keys = [cache_key(net(), data, *view) for view in views]
+    keys += [cache_key(net(), other, CIFAR_VIEWS, 0) for other in sets]
+    keys += [cache_key(n, data, CIFAR_VIEWS, 0) for n in (net(1), nudged, buffer, *strides)]
     assert len({json.dumps(key) for key in keys}) == len(keys) == 13
 
 
 @pytest.mark.parametrize("name", ["data.py", "models.py", "teachers.py"])
 def test_answers_by_other_code_are_asked_again(tmp_path, monkeypatch, name):
     """Once, with `augment` changed, the old views' logits came from the cache."""
-    teacher, edited, code = net(), tmp_path / "edited", teachers._code.__wrapped__
+    teacher, edited, code = net(), tmp_path / "edited", logit_cache._code.__wrapped__
     ask(teacher)
     shutil.copytree(Path(teachers.__file__).parent, edited, ignore=lambda *_: {"__pycache__"})
     monkeypatch.setattr(teachers, "__file__", str(edited / "teachers.py"))
@@ -95,8 +97,8 @@ def test_answers_of_another_arithmetic_have_another_key(monkeypatch):
     """Those of a CPU once served a run on CUDA."""
     keys = []
     for fast in (True, False):
-        monkeypatch.setattr(machine, "has_fast_bf16", lambda device="cpu", f=fast: f)
-        keys += [answer_key(net(), images(20), NO_VIEWS, 0, device) for device in ("cpu", "cuda")]
+        monkeypatch.setattr(hardware, "has_fast_bf16", lambda device="cpu", f=fast: f)
+        keys += [cache_key(net(), images(20), NO_VIEWS, 0, device) for device in ("cpu", "cuda")]
     told = [key.pop("arithmetic") for key in keys]
     assert told == ["cpu bfloat16", "cuda bfloat16", "cpu float32", "cuda float32"]
     assert keys == keys[:1] * 4
@@ -118,7 +120,7 @@ def test_a_checksum_tells_images_apart_in_any_order():
 def test_order_and_view_seed_without_views_do_not_matter():
     data = images(20)
     turned = select(data, torch.arange(19, -1, -1))
-    assert answer_key(net(), data, NO_VIEWS, 0) == answer_key(net(), turned, NO_VIEWS, 3)
+    assert cache_key(net(), data, NO_VIEWS, 0) == cache_key(net(), turned, NO_VIEWS, 3)
 
 
 def test_a_stranger_or_a_later_epoch_gets_no_answer():
@@ -153,22 +155,22 @@ HEADER = {  # of a safetensors file
 @pytest.mark.parametrize("damage", (DAMAGE | HEADER).values(), ids=[*DAMAGE, *HEADER])
 def test_damaged_answers_are_made_again(tmp_path, damage):
     data, teacher = images(20), net()
-    first = answer(teacher, data)
+    first = cache_logits(teacher, data)
     (path,) = cache_files(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
     for _ in range(2):
-        assert torch.equal(first.logits, answer(teacher, data).logits)
+        assert torch.equal(first.logits, cache_logits(teacher, data).logits)
         assert teacher.asked == 40  # and then the file is whole again
 
 
 def test_answers_of_another_teacher_under_this_name_are_not_trusted(tmp_path):
     data, teacher = images(20), net()
-    answer(net(1), data)
+    cache_logits(net(1), data)
     (foreign,) = cache_files(tmp_path)
-    first = answer(teacher, data)
+    first = cache_logits(teacher, data)
     (own,) = set(cache_files(tmp_path)) - {foreign}
     own.write_bytes(foreign.read_bytes())
-    assert torch.equal(answer(teacher, data).logits, first.logits)
+    assert torch.equal(cache_logits(teacher, data).logits, first.logits)
     assert teacher.asked == 40
 
 
@@ -187,7 +189,7 @@ def test_a_write_that_fails_halfway_loses_nothing(tmp_path):
 def test_a_folder_that_cannot_be_made_loses_nothing(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "file"))
-    assert answer(net(), images(20)).logits.shape == (1, 20, 4)
+    assert cache_logits(net(), images(20)).logits.shape == (1, 20, 4)
 
 
 @pytest.fixture
@@ -347,5 +349,5 @@ def test_a_teacher_goes_back_to_where_its_caller_had_it(monkeypatch):
     home = next(teacher.parameters()).device
     monkeypatch.setattr(nn.Module, "to", lambda self, device, **_: moves.append(device))
     monkeypatch.setattr(nn.Module, "cpu", lambda self: pytest.fail("moved to the CPU"))
-    answer(teacher, images(20), device="cpu", keep=False)
+    cache_logits(teacher, images(20), device="cpu", keep=False)
     assert moves == ["cpu", home]

@@ -12,10 +12,10 @@ from test_progress import DAY, NOON
 from typer.testing import CliRunner
 
 from kdlab.__main__ import app
+from kdlab.apps.chapters import figures, style
+from kdlab.apps.i18n import LANGUAGES
+from kdlab.apps.interview import bank, panels, progress, quiz, scheduling, sessions
 from kdlab.files import ROOT, environment
-from kdlab.interview import bank, panels, progress, quiz, sessions, trainer
-from kdlab.show import figures, style
-from kdlab.words import LANGUAGES
 
 HAN = re.compile("[\u4e00-\u9fff]")
 ITEMS = bank.items()
@@ -30,7 +30,7 @@ def test_words_find_items_in_both_languages():
     both = bank.find_items(words="Temperature 温度", levels=[1])
     assert {item["id"] for item in both} <= {item["id"] for item in found}
     assert all(item["level"] == 1 for item in both)
-    assert {item["id"] for item in trainer.mock(10, words="温度")} <= {i["id"] for i in found}
+    assert {item["id"] for item in scheduling.mock(10, words="温度")} <= {i["id"] for i in found}
 
 
 def test_find_shows_questions_with_their_short_answers():
@@ -52,21 +52,21 @@ def test_due_comes_before_new_and_new_before_what_is_nearly_due(at):
     a, b, c = (item["id"] for item in pool[:3])
     cards = {name: progress.reschedule(None, grade, NOON) for name, grade in ((a, 3), (b, 1))}
     at(NOON)  # they come back in 10 minutes and in 1
-    assert trainer.next_item(pool, {})["id"] == a
-    assert trainer.next_item(pool, cards)["id"] == c
-    assert trainer.next_item(pool[:2], cards)["id"] == b  # soon due: rather than stop
-    assert trainer.next_item(pool[:1], cards, last=a)["id"] == a  # there is no other
-    assert trainer.next_item(pool[:1], {a: progress.reschedule(None, 4, NOON)}) is None
-    assert trainer.due_and_new(pool, cards) == {"due": 0, "new": len(pool) - 2}
+    assert scheduling.next_item(pool, {})["id"] == a
+    assert scheduling.next_item(pool, cards)["id"] == c
+    assert scheduling.next_item(pool[:2], cards)["id"] == b  # soon due: rather than stop
+    assert scheduling.next_item(pool[:1], cards, last=a)["id"] == a  # there is no other
+    assert scheduling.next_item(pool[:1], {a: progress.reschedule(None, 4, NOON)}) is None
+    assert scheduling.due_and_new(pool, cards) == {"due": 0, "new": len(pool) - 2}
     at(NOON + timedelta(minutes=2))
-    assert trainer.next_item(pool, cards)["id"] == b
-    assert trainer.next_item(pool, cards, last=b)["id"] == c
-    assert trainer.due_and_new(pool, cards) == {"due": 1, "new": len(pool) - 2}
+    assert scheduling.next_item(pool, cards)["id"] == b
+    assert scheduling.next_item(pool, cards, last=b)["id"] == c
+    assert scheduling.due_and_new(pool, cards) == {"due": 1, "new": len(pool) - 2}
 
 
 @pytest.mark.parametrize("name", ITEMS)
 def test_one_option_is_right_and_the_rest_are_the_items_own_wrong_answers_with_reasons(name):
-    found, wrong = trainer.options(ITEMS[name]), ITEMS[name]["wrong_answers"][:2]
+    found, wrong = scheduling.options(ITEMS[name]), ITEMS[name]["wrong_answers"][:2]
     (right,) = [option for option in found if option["right"]]
     for code, text in right["answer"].items():  # whole sentences from its beginning
         short = " ".join(ITEMS[name]["short"][code].split())
@@ -78,7 +78,7 @@ def test_one_option_is_right_and_the_rest_are_the_items_own_wrong_answers_with_r
 
 
 def test_length_does_not_give_the_right_choice_away():
-    found = [trainer.options(item) for item in ITEMS.values()]
+    found = [scheduling.options(item) for item in ITEMS.values()]
     for code in LANGUAGES:
         longest = [max(options, key=lambda o: len(o["answer"][code]))["right"] for options in found]
         assert sum(longest) < 0.7 * len(found), code
@@ -95,20 +95,20 @@ def test_length_does_not_give_the_right_choice_away():
 )
 def test_the_opening_of_an_answer_is_whole_sentences(text, language):
     opening, _, rest = text.partition("|")
-    assert trainer.opening_of(opening + rest, language) == opening
+    assert scheduling.opening_of(opening + rest, language) == opening
 
 
 def test_the_order_is_seeded_and_spread():
     item = ITEMS["dark-knowledge"]
-    orders = [trainer.options(item, seed) for seed in range(40)]
-    assert trainer.options(item, 7) == orders[7]
+    orders = [scheduling.options(item, seed) for seed in range(40)]
+    assert scheduling.options(item, 7) == orders[7]
     places = [[o["right"] for o in order].index(True) for order in orders]
     assert set(places) == {0, 1, 2} and max(map(places.count, range(3))) < 24
 
 
 @pytest.mark.parametrize("minutes", [3, 15, 30, 45, 90])
 def test_a_mock_interview_keeps_its_time_and_its_mix(minutes):
-    asked = trainer.mock(minutes, seed=1)
+    asked = scheduling.mock(minutes, seed=1)
     spent, levels = sum(item["minutes"] for item in asked), [item["level"] for item in asked]
     assert spent <= minutes and levels == sorted(levels)
     assert len({item["id"] for item in asked}) == len(asked)
@@ -118,36 +118,36 @@ def test_a_mock_interview_keeps_its_time_and_its_mix(minutes):
 
 
 def test_the_mix_follows_the_weights_and_the_filters():
-    asked = trainer.mock(30, levels={1: 0, 2: 1, 3: 3})
+    asked = scheduling.mock(30, levels={1: 0, 2: 1, 3: 3})
     spent = {n: sum(i["minutes"] for i in asked if i["level"] == n) for n in (1, 2, 3)}
     assert spent[1] == 0 and spent[3] > 1.5 * spent[2] > 0
-    assert {i["chapter"] for i in trainer.mock(20, chapters=[1, 2])} == {1, 2}
-    assert all("temperature" in i["tags"] for i in trainer.mock(20, topics=["temperature"]))
+    assert {i["chapter"] for i in scheduling.mock(20, chapters=[1, 2])} == {1, 2}
+    assert all("temperature" in i["tags"] for i in scheduling.mock(20, topics=["temperature"]))
 
 
 def test_a_mock_interview_is_seeded():
-    first, again, *others = (trainer.mock(30, seed=seed) for seed in (3, 3, *range(4, 9)))
+    first, again, *others = (scheduling.mock(30, seed=seed) for seed in (3, 3, *range(4, 9)))
     assert first == again and sum(other != first for other in others) >= 4
 
 
 @pytest.mark.parametrize("language", ["both", "en", "zh"])
 def test_the_paper_interview_hides_its_answers_and_ends_with_the_rubric(language):
     names = "does-kd-shrink", "soft-gradient", "how-many-seeds"  # answers without a table
-    page = trainer.mock_page([ITEMS[name] for name in names], language)
+    page = scheduling.mock_page([ITEMS[name] for name in names], language)
     found = page._repr_html_()
     assert found.count("<details>") == len(names) * (2 if language == "both" else 1)
     assert found.count("<table>") == 1 and found.count("<tr>") == 6
-    assert [len(entry["marks"]) for entry in trainer.rubric()] == [4] * 5
+    assert [len(entry["marks"]) for entry in scheduling.rubric()] == [4] * 5
     assert all(bank.laid_out("question", ITEMS[n], language) in page.markdown for n in names)
 
 
 def test_the_score_weighs_by_level_and_names_what_was_missed():
     names = {n: next(i["id"] for i in ITEMS.values() if i["level"] == n) for n in (1, 2, 3)}
-    found = trainer.interview_score({names[1]: 4, names[2]: 1, names[3]: 4})
+    found = scheduling.interview_score({names[1]: 4, names[2]: 1, names[3]: 4})
     assert found["score"] == pytest.approx(4 / 6) and found["missed"] == [ITEMS[names[2]]]
     assert found["level"] == {1: 1.0, 2: 0.0, 3: 1.0}
-    found, marks = trainer.interview_score({names[2]: 1}), {"clear": 1, "correct": 4}
-    page = bank.laid_out("report", found, marks, trainer.rubric(), "en")
+    found, marks = scheduling.interview_score({names[2]: 1}), {"clear": 1, "correct": 4}
+    page = bank.laid_out("report", found, marks, scheduling.rubric(), "en")
     anchor = ITEMS[names[2]]["shown_in"][0]["anchor"]
     assert "0%" in page and "Weakest: Clear" in page and anchor in page and "Not yet" in page
 
@@ -207,7 +207,7 @@ def test_an_evening_adds_up_to_its_hours(hours, answered, at):
     if answered:
         answer_some(at)
     at(NOON + 2 * DAY)
-    steps, total = trainer.evening(hours), round(60 * hours)
+    steps, total = scheduling.evening(hours), round(60 * hours)
     ends = list(itertools.accumulate(step.minutes for step in steps))
     assert [step.start for step in steps] == [0, *ends[:-1]] and ends[-1] == total
     assert all(step.minutes > 0 for step in steps)
@@ -233,13 +233,13 @@ def test_an_evening_adds_up_to_its_hours(hours, answered, at):
 def test_an_evening_begins_with_the_weak_and_leaves_out_the_known(at):
     answer_some(at)
     at(NOON + 2 * DAY)
-    steps = trainer.evening(3)
+    steps = scheduling.evening(3)
     assert [item["id"] for item in steps[0].items][0] == "why-t-squared"
     asked = [item["id"] for step in steps for item in step.items]
     assert "dark-knowledge" not in asked and "write-the-loss" not in asked
     weak = progress.weak_topics()
     assert set(weak) <= set(ITEMS["why-t-squared"]["tags"]) and "t-squared" in weak
-    page = trainer.evening_page(3, "en")
+    page = scheduling.evening_page(3, "en")
     assert "Weak points first (" in page.markdown and "19:00" in page.markdown
     assert page._repr_html_().count("<tr>") == len(steps) + 1
 
@@ -263,13 +263,13 @@ def test_the_end_of_the_input_stops_and_keeps():
 
 
 def right_letter(name: str, seed: str) -> str:
-    return "abc"[[option["right"] for option in trainer.options(ITEMS[name], seed)].index(True)]
+    return "abc"[[option["right"] for option in scheduling.options(ITEMS[name], seed)].index(True)]
 
 
 def test_multiple_choice_in_the_terminal(file):
     letter = right_letter("kd-in-a-minute", "5-0")
     assert "Right." in typed(letter, "", "q", arguments=["choice", "--seed", "5"])
-    assert progress.answer_log()[0][2:] == (trainer.RECOGNISED, "choice")
+    assert progress.answer_log()[0][2:] == (scheduling.RECOGNISED, "choice")
     file.unlink()
     other = "ab"[letter == "a"]
     said = typed(other, "", "q", arguments=["choice", "--seed", "5"])
@@ -278,7 +278,7 @@ def test_multiple_choice_in_the_terminal(file):
 
 
 def test_a_mock_interview_in_the_terminal():
-    asked = trainer.mock(10, seed=4)
+    asked = scheduling.mock(10, seed=4)
     keys = ["", *(x for _ in asked for x in ("", "3")), "l", "1", "2", "3", "4", "4"]
     said = typed(*keys, arguments=["mock", "--minutes", "10", "--seed", "4"])
     assert f"Question {len(asked)} of {len(asked)}" in said and "评分表：14/20" in said
@@ -386,7 +386,7 @@ def test_nothing_is_written_before_a_button_is_pressed(file):
     box = panels.trainer_tabs()
     box.language.value = "zh"
     box.tabs.selected_index = 3
-    trainer.evening_page(2)
+    scheduling.evening_page(2)
     assert not file.parent.exists()
     assert box.tabs.titles == ("卡片", "选择题", "模拟面试", "统计", "明天面试")
 
@@ -417,7 +417,7 @@ def test_multiple_choice_on_a_panel():
 
 def test_a_mock_interview_on_a_panel():
     panel = panels.mock_interview(minutes=15, seed=8)
-    asked = trainer.mock(15, seed=8)
+    asked = scheduling.mock(15, seed=8)
     panel.answer("")
     assert panel.minutes.disabled and panel.chapters.disabled
     for n, item in enumerate(asked, 1):

@@ -8,10 +8,10 @@ import torch
 from torch import nn, optim
 
 from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Images, Views, augment, normalise, select
+from kdlab.logit_cache import cache_logits
 from kdlab.losses import soft_target_loss
 from kdlab.methods import distil, labels_only
 from kdlab.metrics import predict
-from kdlab.teachers import answer
 from kdlab.training import Optimizer, fit, make_optimizer, make_schedule, shuffled
 
 
@@ -91,7 +91,7 @@ def test_teacher_is_bitwise_unchanged_and_in_eval_mode(cached, tmp_path, monkeyp
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path))
     teacher = net(seed=1).train()  # handed over in the wrong mode, with dropout and batch norm
     before, data = state(teacher), images()
-    asked = answer(teacher, data, views=CIFAR_VIEWS, epochs=3) if cached else teacher
+    asked = cache_logits(teacher, data, views=CIFAR_VIEWS, epochs=3) if cached else teacher
     student = net()
     start = state(student)
     train(student, KD, data, teacher=asked, views=CIFAR_VIEWS)
@@ -123,7 +123,7 @@ class Spy:
 
 
 def cached_answers(data):
-    return answer(sharp_teacher(), data, views=CIFAR_VIEWS, epochs=3, keep=False)
+    return cache_logits(sharp_teacher(), data, views=CIFAR_VIEWS, epochs=3, keep=False)
 
 
 def test_cached_answers_in_the_precision_of_this_machine():
@@ -166,7 +166,7 @@ def test_answers_are_refused_for_anything_else(options, sentence):
 
 
 def test_one_view_serves_every_epoch():
-    cached = answer(sharp_teacher(), images(), keep=False)
+    cached = cache_logits(sharp_teacher(), images(), keep=False)
     assert len(cached.logits) == 1 and len(train(net(), KD, teacher=cached, epochs=5)) == 5
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kdlab.desk.course import find
-from kdlab.publish import decks
-from kdlab.words import LANGUAGES
+from kdlab.apps.classroom import decks
+from kdlab.apps.classroom.runner import find
+from kdlab.apps.i18n import LANGUAGES
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 BARRIERS = """() => axe.run({resultTypes: ['violations']}).then(found => found.violations

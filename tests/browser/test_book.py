@@ -9,10 +9,10 @@ from helpers import drag
 from test_panels_browser import FAULTS
 
 from browser.test_barriers import AXE, BARRIERS
-from kdlab.words import LANGUAGES
+from kdlab.apps.i18n import LANGUAGES
 
 pytest.importorskip("sphinx", reason="the book's builder is not installed")
-from kdlab.publish.book.build import write_book
+from kdlab.apps.classroom.book.build import write_book
 
 MOST_BYTES = 60_000_000
 PAGES = (

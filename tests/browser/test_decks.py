@@ -6,9 +6,9 @@ import pytest
 from helpers import drag
 from test_decks import PLANNED
 
-from kdlab.desk.course import find
-from kdlab.publish import decks, lectures
-from kdlab.words import LANGUAGES
+from kdlab.apps.classroom import decks, lectures
+from kdlab.apps.classroom.runner import find
+from kdlab.apps.i18n import LANGUAGES
 
 FAULTS = """() => {  // what reaches out of the slide or is covered by what stands below it
     const slide = Reveal.getCurrentSlide();

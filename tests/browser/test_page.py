@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from kdlab.serving import export, traffic
+from kdlab.apps.serving import export, load_test
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra's Playwright")
 
@@ -36,7 +36,7 @@ DIGITS = {  # strokes on a pad of 280 x 280, written as one writes by hand
 def site():
     """The real service with the models of MNIST and CIFAR-10."""
     paths = export.exported_models(int8=False)
-    with traffic.serving(models=[p for n, p in paths.items() if "labels" not in n]) as (url, _):
+    with load_test.serving(models=[p for n, p in paths.items() if "labels" not in n]) as (url, _):
         yield url
 
 

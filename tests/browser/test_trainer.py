@@ -2,9 +2,9 @@
 
 import sqlite3
 
-from kdlab.interview import bank, trainer
+from kdlab.apps.interview import bank, scheduling
 
-CELL = "from kdlab.interview import panels\npanels.trainer_tabs()"
+CELL = "from kdlab.apps.interview import panels\npanels.trainer_tabs()"
 MISSING = """() => {  // characters that are drawn as an empty box: as wide as one surely missing
     const text = document.querySelector('.jp-OutputArea').innerText;
     const draw = document.createElement('canvas').getContext('2d');
@@ -58,12 +58,12 @@ def test_an_evening_with_the_trainer(run, shot, lab):
     # the tab was made before the card was answered: it still shows the first item
     says("c ")
     shot(page, "choice-1")
-    right = [option["right"] for option in trainer.options(first, "0-0")].index(True)
+    right = [option["right"] for option in scheduling.options(first, "0-0")].index(True)
     button(page, "abc"[right]).click()
     says("答对了")
     page.wait_for_timeout(500)
     shot(page, "choice-2")
-    assert grades(lab)[-1] == (first["id"], trainer.RECOGNISED, "choice")
+    assert grades(lab)[-1] == (first["id"], scheduling.RECOGNISED, "choice")
 
     page.locator(".lm-TabBar-tab", has_text="模拟面试").click()
     shot(page, "mock-1")
@@ -78,7 +78,7 @@ def test_an_evening_with_the_trainer(run, shot, lab):
         says("Sources")
         shot(page, "mock-2-answer")
         button(page, "Hard" if n % 2 else "Good").click()
-    for entry in trainer.rubric():
+    for entry in scheduling.rubric():
         says(entry["asks"]["en"])
         shot(page, "mock-3-rubric")
         button(page, "3").click()

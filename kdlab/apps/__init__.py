@@ -1,0 +1,1 @@
+"""What is built on the core and the lab: chapters, interview, serving, classroom."""

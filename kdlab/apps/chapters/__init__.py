@@ -1,0 +1,1 @@
+"""For the reader of a chapter: figures, panels with sliders, exercises, decision guide, sheet."""

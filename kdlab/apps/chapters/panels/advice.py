@@ -1,0 +1,79 @@
+"""The decision guide under dropdowns: every rule's evidence, and the advice that fires."""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from matplotlib.figure import Figure
+
+from kdlab.apps.chapters import decision_guide
+from kdlab.apps.chapters.panels import base
+from kdlab.apps.chapters.style import COLOURS, ROLES, figure
+from kdlab.apps.i18n import LANGUAGES
+
+TICKS = (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100)
+
+
+def evidence_rows(rows: Sequence[Mapping], *, title: str = "") -> Figure:
+    """A row a comparison: its name, how far it is from zero, its number.
+
+    Whatever its unit, a dot outside the grey band is beyond noise, to the right it is better. A row
+    has `name`, `number`, `strength` (NaN: nothing recorded) and `verdict`.
+    """
+    drawing = figure(12.5, 1.6 + 0.38 * len(rows), title)
+    axis, (left, right) = drawing.subplots(), _reach(rows)
+    axis.axvspan(-1, 1, color="0.9", zorder=0)
+    axis.set_xscale("symlog", linthresh=1, linscale=0.6)
+    side = {"va": "center", "fontsize": 13, "transform": axis.get_yaxis_transform()}
+    for n, row in enumerate(rows):
+        colour, x = COLOURS[ROLES.get(row["verdict"], "label")], row["strength"]
+        axis.plot([0, x], [n, n], color=colour, linewidth=2.5)
+        axis.plot(x, n, "o", color=colour, markersize=9)
+        axis.text(-0.01, n, row["name"], ha="right", **side)
+        axis.text(1.01, n, row["number"], color=colour, **side)
+    axis.set(xlim=(left, right), ylim=(len(rows) - 0.4, -0.6))
+    axis.set_yticks([])
+    ticks = [t for t in TICKS if left <= t <= right]
+    axis.set_xticks(ticks, [f"{t}" for t in ticks])
+    axis.minorticks_off()
+    axis.set_xlabel(base.spoken("scale", "advice"))
+    return drawing
+
+
+def _reach(rows: Sequence[Mapping]) -> tuple[float, float]:
+    found = [1.4 * row["strength"] for row in rows if not math.isnan(row["strength"])]
+    return min([-1.5, *found]), max([10.0, *found])
+
+
+def advice_state(rules: Sequence[Mapping], **settings: str) -> dict:
+    """The positions of the rules that fire under these settings: `lit`."""
+    return {"lit": [n for n, rule in enumerate(rules) if decision_guide.fires(rule, settings)]}
+
+
+def advice_panel() -> base.Panel:
+    """The decision guide under dropdowns: every rule's evidence, and the advice that fires.
+
+    Controls: one for each of `guide.choices()`, by its name. The state is `advice_state`.
+    """
+    asked, rules = (decision_guide.rulebook()[part] for part in ("constraints", "rules"))
+    controls = {
+        name: base.Choice(list(constraint["choices"].items())) for name, constraint in asked.items()
+    }
+    known = [decision_guide.weigh(rule) for rule in rules]  # the records are read once
+    told = [decision_guide.row(advice) for advice in known]
+    data = {
+        "rules": [
+            {
+                "when": advice.rule["when"],
+                "strength": None if math.isnan(row["strength"]) else round(row["strength"], 3),
+                "role": ROLES.get(row["verdict"], "label"),
+                "page": {code: advice.page(code) for code in LANGUAGES},
+                "name": advice.rule["name"],
+            }
+            for advice, row in zip(known, told, strict=True)
+        ],
+        "reach": _reach(told),
+        "ticks": TICKS,
+    }
+    words = {name: constraint["words"] for name, constraint in asked.items()}
+    return base.Panel("advice", controls, data, partial(advice_state, rules), words)

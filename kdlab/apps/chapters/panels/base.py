@@ -1,0 +1,235 @@
+"""One widget for all panels: Python hands the data over once, a script computes and draws.
+
+A panel is a script beside this file, controls, data, and the pure function that says in Python what
+the script computes. Its output also carries its data under `MIME`: `standalone` shows it alive
+where there is no kernel.
+"""
+
+import base64
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import anywidget
+import numpy as np
+import traitlets
+from matplotlib.axes import Axes
+from PIL import Image
+from torch import Tensor
+
+from kdlab import losses
+from kdlab.apps.chapters.style import COLOURS, PIXELS, pixels_of, speaks
+from kdlab.apps.i18n import LANGUAGES, languages, translate, wordbook
+from kdlab.apps.markdown import MIME
+
+HERE = Path(__file__).parent
+LOSSY = (80, 70, 60, 50, 40, 30, 20)  # qualities of a picture that would be too long
+LOW, HIGH = 0.25, 50.0  # temperatures within the sliders' reach
+
+# ---------------------------------------------------------------- controls
+
+
+class Slider(NamedTuple):
+    """A number; out of its range it is clamped. `base` makes a logarithmic scale, whose `step`
+    counts exponents; `snap` keeps the steps in Python too."""
+
+    value: float
+    low: float
+    high: float
+    step: float
+    form: str = ".3g"
+    base: int = 0
+    snap: bool = False
+
+    def trait(self) -> traitlets.TraitType:
+        return _Within(self.value, min=self.low, max=self.high, step=self.snap and self.step)
+
+
+class Choice(NamedTuple):
+    """One of some values, each with its words; a slider where they are `ordered`."""
+
+    options: Sequence[tuple[object, Mapping[str, str]]]
+    ordered: bool = False
+
+    def trait(self) -> traitlets.TraitType:
+        values = [value for value, _ in self.options]
+        return traitlets.Enum(values, values[0])
+
+
+class Switch(NamedTuple):
+    value: bool
+
+    def trait(self) -> traitlets.TraitType:
+        return traitlets.Bool(self.value)
+
+
+class _Within(traitlets.CFloat):
+    def __init__(self, value: float, *, step: float, **ends: float) -> None:
+        super().__init__(value, **ends)
+        self.step = step
+
+    def validate(self, panel: "Panel", value: object) -> float:
+        number = min(max(float(value), self.min), self.max)
+        return round(round(number / self.step) * self.step, 9) if self.step else number
+
+
+def temperature_slider() -> Slider:
+    """0.25 to 50 in steps that meet 0.5, 1, 2, 4 and (nearly) 20."""
+    return Slider(4.0, LOW, HIGH, 0.04, base=2)
+
+
+def image_choice(labels: Tensor, classes: Sequence[str]) -> Choice:
+    """One of the images, by its number and class."""
+    options = [(n, named(classes[label], f"{n}: ")) for n, label in enumerate(labels.tolist())]
+    return Choice(options)
+
+
+def named(word: str, before: str = "") -> dict[str, str]:
+    """A word of the data in each language, as it is where `data/words.yaml` does not have it."""
+    return {code: before + wordbook()["panel"].get(word, {}).get(code, word) for code in LANGUAGES}
+
+
+# ---------------------------------------------------------------- the static twins
+
+
+def spoken(word: str, panel: str = "") -> str:
+    """A word of a panel or of its data as its twin says it, in the reader's language."""
+    words = wordbook()["panel"]
+    both = words.get(f"{panel}.{word}") or words.get(word)
+    return both[speaks()] if both else word
+
+
+def probability_axis(axis: Axes) -> None:
+    ends = {"xlim": (0, 1), "xticks": (0, 0.5, 1), "xticklabels": ("0", "0.5", "1")}
+    axis.set(xlabel=spoken("probability"), **ends)
+
+
+def labelled_image(axis: Axes, image: Tensor, label: str, between: str = "") -> None:
+    """An image below its label."""
+    axis.set_axis_off()
+    axis.imshow(pixels_of(image), **PIXELS)
+    axis.set_title(f"{spoken('label')}{between}{spoken(label)}", loc="center")
+
+
+# ---------------------------------------------------------------- the panel
+
+
+class Panel(anywidget.AnyWidget):
+    """A panel: `.state` has its numbers at the positions of its controls.
+
+    Controls are attributes by their names (`panel.temperature = 4`), and `language` is "en" or
+    "zh". `name` is that of the script and of the panel's words, `compute(**positions)` the state.
+    """
+
+    _esm = traitlets.Unicode().tag(sync=True)
+    _css = HERE / "panel.css"
+    bundle = traitlets.Dict().tag(sync=True)
+    language = traitlets.Enum(LANGUAGES).tag(sync=True)
+
+    def __init__(
+        self,
+        name: str,
+        controls: Mapping[str, Slider | Choice | Switch],
+        data: Mapping[str, object],
+        compute: Callable[..., dict],
+        words: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self.controls, self.compute = controls, compute
+        self.add_traits(**{n: control.trait().tag(sync=True) for n, control in controls.items()})
+        kinds = [
+            {"name": name, "kind": type(control).__name__.lower(), **control._asdict()}
+            for name, control in controls.items()
+        ]
+        said = _said(name, words or {})
+        bundle = {"panel": name, "data": data, "controls": kinds, "words": said, "colours": COLOURS}
+        super().__init__(_esm=module(name), bundle=bundle, language=languages()[0])
+
+    @property
+    def values(self) -> dict:
+        """Where the controls stand."""
+        return {name: getattr(self, name) for name in self.controls}
+
+    @property
+    def state(self) -> dict:
+        return self.compute(**self.values)
+
+    def _repr_mimebundle_(self, **options) -> tuple[dict, dict]:
+        shown, metadata = super()._repr_mimebundle_(**options)
+        alive = self.bundle | {"values": self.values | {"language": self.language}}
+        return shown | {MIME: alive, "text/plain": translate("panel.plain", "en")}, metadata
+
+
+def _said(panel: str, more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Language -> key -> words: those of all panels, of this one ("panel.key"), and `more`."""
+    own = {key.removeprefix(f"{panel}."): both for key, both in wordbook()["panel"].items()}
+    kept = {key: both for key, both in {**own, **more}.items() if "." not in key}
+    return {code: {key: both[code] for key, both in kept.items()} for code in LANGUAGES}
+
+
+def module(name: str) -> str:
+    """A panel's script after those that all import, as one text: a Blob has no neighbours."""
+    files = (HERE / f"{script}.js" for script in ("numbers", "draw", "base", name))
+    source = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    return re.sub(r"^import .*\n|^export (?!default)", "", source, flags=re.MULTILINE)
+
+
+def standalone(bundle: Mapping[str, object]) -> str:
+    """A panel alive in a page without a kernel, from its `MIME` data; nothing is requested."""
+    data = json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    source = module(bundle["panel"]).replace("</", "<\\/")
+    style, host = ((HERE / file).read_text(encoding="utf-8") for file in ("panel.css", "host.js"))
+    return (
+        f"<div><style>{style}</style><p>{translate('panel.script')}</p>"
+        f'<script type="application/json">{data}</script>'
+        f'<script type="text/plain">{source}</script><script>{host}</script></div>'
+    )
+
+
+# ---------------------------------------------------------------- data
+
+
+def packed(numbers: Tensor | Sequence) -> dict:
+    """float32 as the script unpacks it: nothing is rounded, and it is half as long as digits."""
+    array = np.asarray(numbers, dtype="<f4")
+    return {"shape": array.shape, "float32": base64.b64encode(array.tobytes()).decode()}
+
+
+def contact_sheet(images: Tensor, most: float = math.inf) -> dict:
+    """Images uint8 [N, C, H, W] as tiles of one picture: PNG, or the best WebP of `most` bytes."""
+    tiles = [pixels_of(image if len(image) == 3 else 255 - image) for image in images]
+    height, width = tiles[0].shape[:2]
+    columns = min(len(tiles), 20)
+    blank = [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    tiles += blank
+    lines = [np.concatenate(tiles[n : n + columns], 1) for n in range(0, len(tiles), columns)]
+    picture = Image.fromarray(np.concatenate(lines))
+    for kind, options in (("png", {"optimize": True}), *(("webp", {"quality": q}) for q in LOSSY)):
+        out = io.BytesIO()
+        picture.save(out, kind, **options)
+        if out.tell() <= most:
+            break
+    source = f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
+    return {"source": source, "size": (height, width), "columns": columns}
+
+
+def check_lengths(*parts: Sequence) -> None:
+    """ValueError unless there are as many of each (images, labels, logits), and at least one."""
+    lengths = [len(part) for part in parts]
+    if len({0, *lengths}) != 2:
+        told = "as many images as labels and logits or scores, and at least one"
+        raise ValueError(f"a panel needs {told}, got {lengths}")
+
+
+def browser_logs(logits: Tensor, temperature: float) -> Tensor:
+    """``log softmax(logits / T)`` of one image, [K], in float64 as a browser computes it."""
+    losses.log_soften(logits, temperature)  # raises what has to be said
+    return (logits.float().double() / temperature).log_softmax(dim=-1)
+
+
+def kl(log_p: Tensor, log_q: Tensor) -> float:
+    """KL(p ‖ q) in nats, both given as logarithms."""
+    return (log_p.exp() * (log_p - log_q)).sum().item()

@@ -1,0 +1,134 @@
+"""Build the book: sources of both editions into a temporary folder, Sphinx over them, a swap."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+
+from kdlab.apps.chapters import cheat_sheet
+from kdlab.apps.classroom.book.chapters import chapter
+from kdlab.apps.classroom.book.links import relink
+from kdlab.apps.classroom.book.pages import pages, source_page
+from kdlab.apps.classroom.runner import find
+from kdlab.apps.i18n import LANGUAGES
+from kdlab.files import ROOT, environment, results_dir, write_text
+
+HERE = Path(__file__).parent
+NEEDED = "sphinx", "myst_nb", "pydata_sphinx_theme"
+MARKER = ".kdlab-book"  # in every book, with the names of its files
+LINKED = re.compile(r"\.\./source/([\w./-]+?)\.html")
+
+
+def write_book(folder: Path) -> Path:
+    """Build both editions in `folder`, which changes only if all went well; its first page.
+
+    ValueError where `folder` holds anything that no earlier call has written.
+    """
+    check_builder()
+    check_folder(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".book-") as temporary:
+        here = Path(temporary)
+        for language in LANGUAGES:
+            write_sources(here / "sources" / language, language)
+        run_sphinx(here)
+        names = sorted(path.relative_to(here / "site").as_posix() for path in leaves(here / "site"))
+        write_text(here / "site" / MARKER, "\n".join(names) + "\n")
+        check_folder(folder)  # again: building takes minutes
+        swap(here / "site", folder, here / "last")
+    return folder / "index.html"
+
+
+def leaves(folder: Path) -> Iterator[Path]:
+    """All within a folder, links too, but for the folders in it and what macOS leaves there."""
+    for path in folder.rglob("*"):
+        if path.name != ".DS_Store" and (path.is_symlink() or not path.is_dir()):
+            yield path
+
+
+def check_folder(folder: Path) -> None:
+    """ValueError unless a book may take the place of `folder`: absent, empty, or a book alone."""
+    told = "and stays as it is: name an empty or a new folder, or move what is there"
+    if folder.is_symlink() or folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is no folder {told}")
+    marker = folder / MARKER
+    ours = {MARKER, *(marker.read_text("utf-8").splitlines() if marker.is_file() else ())}
+    for path in leaves(folder):
+        if (name := path.relative_to(folder).as_posix()) not in ours:
+            raise ValueError(f"{folder} holds {name}, which is not of a book by kdlab, {told}")
+
+
+def swap(made: Path, folder: Path, last: Path) -> None:
+    """Put `made` where `folder` is, and that at `last`; where it fails, `folder` is back."""
+    if folder.exists():
+        folder.rename(last)
+    try:
+        made.rename(folder)
+    except BaseException:
+        if last.exists():
+            last.rename(folder)
+        raise
+
+
+def check_builder() -> None:
+    """ValueError, in one sentence, where the book cannot be built."""
+    if sys.version_info < (3, 11):
+        raise ValueError("the book needs Python 3.11 or newer; the last one built stays as it is")
+    if missing := [name for name in NEEDED if not find_spec(name)]:
+        told = f"the book's builder is not installed ({', '.join(missing)})"
+        raise ValueError(f"{told}: run `python -m pip install -e '.[book]'`")
+
+
+def write_sources(folder: Path, language: str) -> None:
+    """All that Sphinx reads of an edition, and what it copies."""
+    chapters = {p.stem: nbformat.writes(chapter(p, language)) for p in find()}
+    for name, text in chapters.items():
+        write_text(folder / "chapters" / f"{name}.ipynb", text)
+    others = {name: relink(text) for name, text in pages(language, [*chapters])}
+    files = LINKED.findall("\n".join([*chapters.values(), *others.values()]))
+    others |= {f"source/{file}": source_page(file, language) for file in {*files}}
+    for name, text in others.items():
+        write_text(folder / f"{name}.md", text)
+    copy_katex(folder / "_static")
+    for file in (HERE / "book.css", HERE / "book.js"):
+        shutil.copy(file, folder / "_static")
+    cheat_sheet.write_sheets(folder / "_static")
+    for place in (folder, folder / "_extra"):  # pictures for Sphinx, records as they are
+        shutil.copytree(results_dir(), place / "data" / "results")
+
+
+def copy_katex(static: Path) -> None:
+    """KaTeX and its fonts, each with its licence."""
+    vendor = HERE.parent / "vendor"
+    shutil.copytree(vendor / "fonts", static / "fonts")
+    for name in ("katex.min.js", "katex.min.css", "LICENSE.katex.txt"):
+        shutil.copy(vendor / name, static)
+
+
+def run_sphinx(here: Path) -> None:
+    """Both editions at once, a process each; a warning is an error."""
+    running = {}
+    for language in LANGUAGES:
+        command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+        sources = here / "sources" / language
+        command += ["-c", HERE, "-d", here / "doctrees" / language]
+        for kind in ("static", "extra"):
+            command += ["-D", f"html_{kind}_path={sources / f'_{kind}'}"]
+        command += [sources, here / "site" / language]
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        variables = environment(KDLAB_BOOK=language)
+        running[language] = subprocess.Popen(command, cwd=ROOT, env=variables, **options)
+    told = {language: process.communicate()[0] for language, process in running.items()}
+    if any(process.returncode for process in running.values()):
+        raise ValueError("the book was not built; its builder says:\n" + "\n".join(told.values()))
+    shutil.rmtree(here / "site" / "jupyter_execute", ignore_errors=True)
+    for pattern in ("*.map", "webpack-macros.html"):  # for the theme's makers
+        for file in (here / "site").rglob(pattern):
+            file.unlink()
+    shutil.copy(HERE / "templates" / "first.html", here / "site" / "index.html")

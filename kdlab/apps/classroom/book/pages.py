@@ -1,0 +1,112 @@
+"""The pages of the book that are no chapters, as Markdown: from the bank, records and the code."""
+
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import jinja2
+import yaml
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import TextLexer, get_lexer_for_filename
+
+from kdlab.apps.chapters import cheat_sheet
+from kdlab.apps.classroom.book import tables
+from kdlab.apps.classroom.book.links import definition, line_of, mark
+from kdlab.apps.i18n import LANGUAGES, translate
+from kdlab.apps.interview import bank
+from kdlab.apps.markdown import as_html
+from kdlab.files import NOTEBOOKS, ROOT
+from kdlab.lab import results
+from kdlab.methods import METHODS
+
+HERE = Path(__file__).parent
+PLAIN = "soft targets"  # what every method is compared with; it needs no term of METHODS
+CASES = "tests/test_losses_methods.py"  # the independent checks of the losses
+ROW = "record", "arm", "metric", "seeds", "mean", "control", "difference", "verdict", "setting"
+
+
+def pages(language: str, chapters: list[str]) -> Iterator[tuple[str, str]]:
+    """Name and Markdown of every page, but for those of source files."""
+    made, names = macros(language), results.names()
+    items = sorted(bank.items().values(), key=lambda item: (item["chapter"], item["place"]))
+    methods = [method_page(name, language) for name in method_texts()]
+    counts = {"chapters": chapters, "bank": items, "methods": methods, "records": names}
+    yield "index", made.home(chapters, {key: len(some) for key, some in counts.items()})
+    banks = {int(name[:2]): name for name in bank.chapters()}
+    yield "bank/index", made.bank_index(banks, items)
+    for chapter, name in banks.items():
+        yield f"bank/{name}", made.bank_chapter([i for i in items if i["chapter"] == chapter])
+    yield "methods/index", made.methods_index(methods)
+    yield from ((f"methods/{m['slug']}", made.method(m)) for m in methods)
+    yield "records/index", made.records_index(tables.records_table(language), names)
+    yield from ((f"records/{n}", made.record(**tables.record_page(n, language))) for n in names)
+    yield "guide/sheet", made.sheet(cheat_sheet.cheat_sheet(language))
+    yield "guide/glossary", made.glossary(cheat_sheet.glossary(language).markdown)
+    guide = NOTEBOOKS / f"for_lecturers{'.zh' if language == 'zh' else ''}.md"
+    yield "guide/lecturers", re.sub(r"^\[.*\(for_lec.*\n", "", guide.read_text("utf-8"), flags=re.M)
+
+
+@cache
+def macros(language: str) -> object:
+    """The macros of templates/pages.md.jinja, saying their words in one language."""
+    loader = jinja2.FileSystemLoader(HERE / "templates")
+    made = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
+    made.globals |= {
+        "word": lambda key, **values: translate(f"book.{key}", language, **values),
+        "group": lambda by, one: bank.group_name(by, one, language),
+        "inline": lambda text: as_html(text).strip()[3:-4],
+        "both": [language, *(code for code in LANGUAGES if code != language)],
+        "card": bank.laid_out,
+        "mark": mark,
+        "say": translate,
+        "title_of": bank.title_of,
+    }
+    return made.get_template("pages.md.jinja").module
+
+
+def source_page(file: str, language: str) -> str:
+    """A page with a file of the repository, its lines numbered and to be linked to."""
+    lexer = TextLexer() if file.endswith(".md") else get_lexer_for_filename(file)
+    form = HtmlFormatter(linenos="inline", lineanchors="L")
+    listing = highlight((ROOT / file).read_text(encoding="utf-8"), lexer, form)
+    return macros(language).source(file, listing)
+
+
+@cache
+def method_texts() -> dict[str, dict]:
+    """methods.yaml; ValueError unless it has what `METHODS` has."""
+    found = yaml.safe_load((HERE / "methods.yaml").read_text(encoding="utf-8"))
+    if odd := found.keys() ^ {PLAIN, *METHODS}:
+        raise ValueError(f"methods.yaml and kdlab.methods differ in {', '.join(sorted(odd))}")
+    return found
+
+
+def method_page(name: str, language: str) -> dict:
+    """What the page of a method says: methods.yaml, the code's own words, links, its results."""
+    about, known = method_texts()[name], METHODS.get(name)
+    own = [f"kdlab.methods.{known.term.__name__}"] if known else []
+    losses = [f"kdlab.{loss}" for loss in about.get("losses", ())]
+    names = [loss.rpartition(".")[2] for loss in losses]
+    checks = {name: line_of(CASES, f'"{name}": Case(') for name in names}
+    for file, test in about.get("tests", {}).items():
+        checks[test] = line_of(f"tests/{file}", f"def {test}(")
+    said = {part: inspect.getdoc(pkgutil.resolve_name(part)) for part in losses or own}
+    rows = [*tables.method_rows(name, language)]
+    head = [translate(f"book.{key}", language) for key in ROW]
+    return {
+        "name": name,
+        "slug": re.sub(r"\W+", "-", name.lower()),
+        "idea": about["idea"][language],
+        "equation": about["equation"],
+        "paper": known.reference if known else "Hinton et al. 2015",
+        "weight": known.paper_weight if known else 0,
+        "code": {part: definition(part) for part in own + losses},
+        "checks": checks,
+        "said": {of: re.sub(r"(?<=\S)\n(?=\S)", " ", text) for of, text in said.items() if text},
+        "first": dict(zip(ROW, rows[0], strict=True)) if rows else {},
+        "table": tables.sortable(head, rows) if rows else "",
+    }

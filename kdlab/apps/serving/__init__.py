@@ -1,0 +1,1 @@
+"""For the engineer: a student at work, exported, limited, served, loaded, rolled out."""

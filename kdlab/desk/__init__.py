@@ -1,1 +1,0 @@
-"""A learner's desk: the set-up, the runner of chapters, copies of them, the benchmark."""

@@ -1,0 +1,1 @@
+"""For whoever measures: experiments as data, carried out, recorded, compared with statistics."""

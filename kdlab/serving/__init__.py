@@ -1,1 +1,0 @@
-"""A student at work: exported, limited, served, loaded, rolled out (chapter 04)."""
