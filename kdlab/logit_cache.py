@@ -139,7 +139,7 @@ def _kept(path: Path, key: dict[str, str]) -> CachedLogits | None:
     return None
 
 
-def logit_source(
+def teacher_source(
     teacher: nn.Module | CachedLogits | Sequence[CachedLogits] | None,
     data: Images,
     views: Views,
@@ -147,20 +147,28 @@ def logit_source(
     epochs: int,
     device: str,
     stages: Sequence[str] = (),
-) -> Callable[[Tensor, Tensor, int], tuple[Tensor | None, dict[str, Tensor]]]:
-    """The function (images, places in `data`, epoch) -> (teacher logits, features) for the loop."""
+) -> Callable[[Tensor, Tensor, int], dict[str, Tensor | list[Tensor] | None]]:
+    """The function (images, places in `data`, epoch) -> what a `Batch` has of the teacher."""
     if teacher is None:
-        return lambda images, picks, epoch: (None, {})
+        return lambda images, picks, epoch: {"teacher_logits": None}
     if isinstance(teacher, nn.Module):
         freeze(teacher).to(device, memory_format=torch.channels_last)
-        return lambda images, picks, epoch: teacher_forward(teacher, images, stages)
+
+        def ask(images: Tensor, picks: Tensor, epoch: int) -> dict[str, Tensor | list[Tensor]]:
+            logits, features = teacher_forward(teacher, images, stages)
+            return {"teacher_logits": logits, "teacher_features": [features[s] for s in stages]}
+
+        return ask
     if stages:
         raise ValueError(f"the stages {stages} need the teacher itself, not its cached answers")
     if isinstance(teacher, CachedLogits):
         row = _rows(teacher, data, views, view_seed, epochs, device)
-        return lambda images, picks, epoch: (row(epoch)[picks], {})
+        return lambda images, picks, epoch: {"teacher_logits": row(epoch)[picks]}
     rows = [_rows(one, data, views, view_seed, epochs, device) for one in teacher]
-    return lambda images, picks, epoch: (torch.stack([r(epoch)[picks] for r in rows]), {})
+    return lambda images, picks, epoch: {
+        "teacher_logits": None,
+        "ensemble_logits": torch.stack([row(epoch)[picks] for row in rows]),
+    }
 
 
 def _rows(

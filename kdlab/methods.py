@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kdlab import losses, robust
 from kdlab.data import Images
-from kdlab.models import autocast, channels, forward
+from kdlab.models import autocast, feature_shapes, forward
 
 EMBEDDING = "flatten"  # the stage in front of the classifier, [B, D]; `mlp` has none
 
@@ -27,14 +27,16 @@ class Batch(NamedTuple):
     labels: Tensor  # int64 [B]
     index: Tensor  # int64 [B], the images' places in the official split
     epoch: int
-    teacher_logits: Tensor | None  # [B, K] for these very views ([M, B, K] from M teachers)
-    features: Mapping[str, Tensor] = {}  # of the stages that the objective names
-    teacher_features: Mapping[str, Tensor] = {}
+    teacher_logits: Tensor | None  # [B, K], for these very views; None without a teacher
+    ensemble_logits: Tensor | None = None  # [M, B, K], in place of the above from M teachers
+    features: Sequence[Tensor] = ()  # the student's, of the stages that the objective names
+    teacher_features: Sequence[Tensor] = ()  # the teacher's, of as many
     student: nn.Module | None = None  # for objectives that show it other images
-    teacher: nn.Module | None = None  # where the net itself was given, not its answers
+    teacher: nn.Module | None = None  # where the net itself was given, not its cached logits
 
 
 Objective = Callable[[Tensor, Batch], Tensor]
+Stages = Mapping[str, Sequence[str]]  # {"student": [...], "teacher": [...]}, names of submodules
 
 
 def labels_only(logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
@@ -61,24 +63,17 @@ class Setting(NamedTuple):
     teacher: nn.Module | None
     data: Images
     temperature: float
+    stages: Stages = {}  # whose features are matched: names of submodules of either net
 
 
 class Method(NamedTuple):
     """A published method: its term, where it is from, and the weight that its paper or code has."""
 
-    term: Callable  # of logits, batch and setting; with stages of both nets' features and batch
+    term: Callable  # (logits, batch, setting) -> loss; a module: of a setting, then the first two
     reference: str
     paper_weight: float = 1.0  # for the reader and the pages; a run has its own
-    stages: Sequence[str] = ()
+    stages: Sequence[str] = ()  # of the course's nets; for others `objective` is told
     project: bool = False  # the student's features, by layers of their own, to the teacher's width
-
-    def make(self, setting: Setting) -> Objective:
-        if isinstance(self.term, type):
-            return self.term(setting)
-        if self.stages:
-            layers = projectors(setting, self.stages) if self.project else ()
-            return Match(self.term, self.stages, layers)
-        return lambda logits, batch: self.term(logits, batch, setting)
 
 
 METHODS: dict[str, Method] = {}
@@ -100,7 +95,7 @@ class Combined(nn.Module):
     def __init__(self, base: Objective | None, term: Objective, weight: float) -> None:
         super().__init__()
         self.base, self.term, self.weight = base, term, weight
-        self.stages = getattr(term, "stages", ()) if weight else ()
+        self.stages: Stages = getattr(term, "stages", {}) if weight else {}
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
         loss = self.weight * self.term(logits, batch) if self.weight else 0.0
@@ -117,9 +112,14 @@ def objective(
     soft_weight: float = 0.0,
     hard_weight: float = 1.0,
     weight: float = 1.0,
+    stages: Stages | None = None,
 ) -> Objective:
-    """An objective for `fit`: "" is labels and soft targets alone. ValueError lists the names, and
-    says where nothing has a weight."""
+    """An objective for `fit`: "" is labels and soft targets alone.
+
+    `stages` names the submodules of each net whose features are matched, in pairs; by default those
+    that the course's nets have. ValueError lists the methods' names, and says where nothing has a
+    weight or the stages are not in pairs.
+    """
     base = None
     if soft_weight:
         base = distil(temperature, soft_weight, hard_weight)
@@ -131,8 +131,16 @@ def objective(
         raise ValueError("nothing is minimised: every part of this objective has the weight 0")
     if not method:
         return base
-    setting = Setting(student, teacher, data, temperature)
-    return Combined(base, METHODS[method].make(setting), weight)
+    term, _, _, names, project = METHODS[method]
+    stages = stages or ({"student": names, "teacher": names} if names else {})
+    if bool(stages) != bool(names) or len({len(part) for part in stages.values()}) > 1:
+        raise ValueError(f"{method!r} matches {len(names)} stages of each net, not {stages}")
+    setting = Setting(student, teacher, data, temperature, stages)
+    if isinstance(term, type):
+        made = term(setting)
+    else:
+        made = OfStages(term, setting, project) if stages else partial(term, setting=setting)
+    return Combined(base, made, weight)
 
 
 # ---------------------------------------------------------------- logits
@@ -183,86 +191,93 @@ def jensen_shannon(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
 
 
 # ---------------------------------------------------------------- features of stages
-class Match(nn.Module):
-    """A loss of two lists of features, of the same stages of both nets, and the batch."""
+class OfStages(nn.Module):
+    """A term that matches features: float32, the student's projected where the method does it."""
 
-    def __init__(self, loss: Callable, stages: Sequence[str], projectors: Sequence = ()) -> None:
+    def __init__(self, term: Callable, setting: Setting, project: bool) -> None:
         super().__init__()
-        self.loss, self.stages = loss, tuple(stages)
-        self.projectors = nn.ModuleList(projectors)
+        self.term, self.setting, self.stages = term, setting, setting.stages
+        self.projectors = nn.ModuleList(projectors(setting) if project else ())
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
-        ours = [batch.features[stage].float() for stage in self.stages]
-        theirs = [batch.teacher_features[stage].float() for stage in self.stages]
+        ours = [feature.float() for feature in batch.features]
+        theirs = [feature.float() for feature in batch.teacher_features]
+        if ours[0].ndim == 2:  # an embedding: of a pooled map [B, D, 1, 1] it is matched as [B, D]
+            theirs = [feature.flatten(1) for feature in theirs]
         if self.projectors:
             ours = [project(f) for project, f in zip(self.projectors, ours, strict=True)]
-        return self.loss(ours, theirs, batch)
+        batch = batch._replace(features=ours, teacher_features=theirs)
+        return self.term(logits, batch, self.setting)
 
 
-def projectors(setting: Setting, stages: Sequence[str]) -> list[nn.Module]:
-    """From the student's width to the teacher's: 1x1 convolutions, linear for the embedding."""
+def projectors(setting: Setting) -> list[nn.Module]:
+    """From the student's width to the teacher's: 1x1 convolutions for maps, linear for vectors."""
     shape = setting.data.images.shape[1:]
-    ours, theirs = (channels(net, shape, stages) for net in (setting.student, setting.teacher))
-    flat = tuple(stages) == (EMBEDDING,)
-    layer = nn.Linear if flat else partial(nn.Conv2d, kernel_size=1, bias=False)
-    return list(map(layer, ours, theirs))
+    ours = feature_shapes(setting.student, shape, setting.stages["student"])
+    theirs = feature_shapes(setting.teacher, shape, setting.stages["teacher"])
+    return [
+        nn.Conv2d(mine[0], goal[0], 1, bias=False)
+        if len(mine) == 3
+        else nn.Linear(mine.numel(), goal.numel())
+        for mine, goal in zip(ours, theirs, strict=True)
+    ]
 
 
 @method("hint", "Romero et al. 2015 (FitNets)", 100.0, stages=["stage2"], project=True)
-def hint(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
-    return losses.hint_loss(ours[0], theirs[0])
+def hint(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    return losses.hint_loss(batch.features[0], batch.teacher_features[0])
 
 
 @method("attention transfer", "Zagoruyko & Komodakis 2017", 1000.0, ["stage1", "stage2", "stage3"])
-def attention_transfer(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
-    return sum(map(losses.attention_transfer_loss, ours, theirs))
+def attention_transfer(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    return sum(map(losses.attention_transfer_loss, batch.features, batch.teacher_features))
 
 
 @method("FSP", "Yim et al. 2017", 50.0, stages=["stage2", "stage3"], project=True)
-def fsp(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
-    return losses.fsp_loss(ours, theirs)
+def fsp(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    return losses.fsp_loss(batch.features, batch.teacher_features)
 
 
 @method("similarity preserving", "Tung & Mori 2019", 3000.0, stages=["stage3"])
-def similarity_preserving(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
-    return losses.similarity_preserving_loss(ours[0], theirs[0])
+def similarity_preserving(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    return losses.similarity_preserving_loss(batch.features[0], batch.teacher_features[0])
 
 
 @method("RKD", "Park et al. 2019", stages=[EMBEDDING])
-def rkd(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
-    distance = losses.rkd_distance_loss(ours[0], theirs[0])
-    return 25 * distance + 50 * losses.rkd_angle_loss(ours[0], theirs[0])
+def rkd(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    ours, theirs = batch.features[0], batch.teacher_features[0]
+    return 25 * losses.rkd_distance_loss(ours, theirs) + 50 * losses.rkd_angle_loss(ours, theirs)
 
 
 @method("PKT", "Passalis & Tefas 2018", 30000.0, stages=[EMBEDDING])
-def pkt(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
-    return losses.pkt_loss(ours[0], theirs[0])
+def pkt(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    return losses.pkt_loss(batch.features[0], batch.teacher_features[0])
 
 
 @method("contrastive", "after Tian et al. 2020 (CRD)", 0.8, stages=[EMBEDDING], project=True)
-def contrastive(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
-    return losses.contrastive_loss(ours[0], theirs[0], labels=batch.labels)
+def contrastive(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
+    ours, theirs = batch.features[0], batch.teacher_features[0]
+    return losses.contrastive_loss(ours, theirs, labels=batch.labels)
 
 
 # ---------------------------------------------------------------- a game, and turned images
-@method("discriminator", "after Goodfellow et al. 2014")
+@method("discriminator", "after Goodfellow et al. 2014", stages=[EMBEDDING])
 class Discriminator(nn.Module):
     """It learns to tell teacher embeddings from projected student ones, the student to deceive it:
     one minimax game (Goodfellow et al. 2014), in one optimiser, for the gradient of what comes
     before the score is reversed (Ganin & Lempitsky 2015)."""
 
-    stages = (EMBEDDING,)
-
     def __init__(self, setting: Setting) -> None:
         super().__init__()
-        (self.project,) = projectors(setting, self.stages)
+        self.stages, (self.project,) = setting.stages, projectors(setting)
         width = self.project.out_features
         self.score = nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
-        ours = self.project(batch.features[EMBEDDING].float())
+        ours = self.project(batch.features[0].float())
+        theirs = batch.teacher_features[0].flatten(1).float()
         ours.register_hook(torch.neg)
-        scores = self.score(torch.cat([batch.teacher_features[EMBEDDING].float(), ours]))
+        scores = self.score(torch.cat([theirs, ours]))
         truth = (torch.arange(len(scores), device=scores.device) < len(ours)).float()
         return F.binary_cross_entropy_with_logits(scores.squeeze(1), truth)
 
@@ -275,7 +290,8 @@ class Rotation(nn.Module):
     def __init__(self, setting: Setting) -> None:
         super().__init__()
         shape = setting.data.images.shape[1:]
-        self.head = nn.Linear(*channels(setting.student, shape, [EMBEDDING]), 4)
+        ((width,),) = feature_shapes(setting.student, shape, [EMBEDDING])
+        self.head = nn.Linear(width, 4)
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
         turned, turns = rotate(batch.images)
@@ -283,13 +299,14 @@ class Rotation(nn.Module):
 
 
 @method("turned views", "after Xu et al. 2020 (SSKD)", stages=[EMBEDDING])
-def turned_views(ours: list[Tensor], theirs: list[Tensor], batch: Batch) -> Tensor:
+def turned_views(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     """The teacher's own similarities between rotated and plain images, but without SSKD's
     self-supervised training of the teacher's head."""
     turned = rotate(batch.images)[0]
     with torch.no_grad():
-        known = theirs[0], embed(batch.teacher, turned)
-    return losses.view_similarity_loss((ours[0], embed(batch.student, turned)), known)
+        known = batch.teacher_features[0], embed(batch.teacher, turned, setting.stages["teacher"])
+    ours = batch.features[0], embed(batch.student, turned, setting.stages["student"])
+    return losses.view_similarity_loss(ours, known)
 
 
 def rotate(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -299,11 +316,11 @@ def rotate(images: Tensor) -> tuple[Tensor, Tensor]:
     return turned[turns, torch.arange(len(images), device=images.device)], turns
 
 
-def embed(model: nn.Module, images: Tensor) -> Tensor:
-    """float32 [B, D], with the gradient."""
+def embed(model: nn.Module, images: Tensor, stages: Sequence[str] = (EMBEDDING,)) -> Tensor:
+    """Of the first stage, float32 [B, D], with the gradient."""
     with autocast(images.device.type):
         images = images.contiguous(memory_format=torch.channels_last)
-        return forward(model, images, [EMBEDDING])[1][EMBEDDING].float()
+        return forward(model, images, stages)[1][stages[0]].flatten(1).float()
 
 
 # ---------------------------------------------------------------- several nets
@@ -314,13 +331,13 @@ def mutual_learning(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
 
 @method("mean of teachers", "Hinton et al. 2015")
 def mean_of_teachers(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
-    return losses.mixture_loss(logits, batch.teacher_logits, setting.temperature)
+    return losses.mixture_loss(logits, batch.ensemble_logits, setting.temperature)
 
 
 @method("switched teachers", "Fukuda et al. 2017")
 def switched_teachers(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
-    """Soft targets of one of M teachers [M, B, K], drawn for each batch."""
-    one = batch.teacher_logits[int(torch.randint(len(batch.teacher_logits), ()))]
+    """Soft targets of one of M teachers, drawn for each batch."""
+    one = batch.ensemble_logits[int(torch.randint(len(batch.ensemble_logits), ()))]
     return losses.soft_target_loss(logits, one, setting.temperature)
 
 

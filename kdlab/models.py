@@ -299,12 +299,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def channels(model: nn.Module, shape: Sequence[int], stages: Sequence[str]) -> list[int]:
-    """The number of channels of each stage; `shape` is one image's, [C, H, W]."""
+def feature_shapes(
+    model: nn.Module, shape: Sequence[int], stages: Sequence[str]
+) -> list[torch.Size]:
+    """The shape of each stage's output without the batch; `shape` is one image's, [C, H, W]."""
     nothing = torch.zeros(1, *shape, device=next(model.parameters()).device)
     with evaluating(model):
         features = forward(model, nothing, stages)[1]
-    return [features[stage].shape[1] for stage in stages]
+    return [features[stage].shape[1:] for stage in stages]
 
 
 def forward(

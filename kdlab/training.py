@@ -10,7 +10,7 @@ from torch import Tensor, nn, optim
 from torch.optim import lr_scheduler
 
 from kdlab.data import NO_VIEWS, Images, Views, augment, normalise
-from kdlab.logit_cache import CachedLogits, logit_source
+from kdlab.logit_cache import CachedLogits, teacher_source
 from kdlab.losses import check_labels
 from kdlab.methods import Batch, Objective
 from kdlab.metrics import accuracy, predict
@@ -58,9 +58,9 @@ def fit(
     if isinstance(objective, nn.Module):
         objective.to(device).train()
     net = teacher if isinstance(teacher, nn.Module) else None
-    stages = getattr(objective, "stages", ())
+    stages = getattr(objective, "stages", None) or {"student": (), "teacher": ()}
     data = data._replace(**{k: getattr(data, k).to(device) for k in ("images", "labels", "index")})
-    answers = logit_source(teacher, data, views, view_seed, epochs, device, stages)
+    ask = teacher_source(teacher, data, views, view_seed, epochs, device, stages["teacher"])
     steps = math.ceil(len(data.labels) / batch_size)
     descent = make_optimizer(student, objective, optimizer)
     rate = make_schedule(descent, optimizer.schedule, epochs * steps)
@@ -72,19 +72,17 @@ def fit(
         for picks in shuffled(len(seen), steps, seed=seed, epoch=epoch):
             picks = picks.to(device)
             images = normalise(seen[picks], data).contiguous(memory_format=torch.channels_last)
-            teacher_logits, teacher_features = answers(images, picks, epoch)
             with autocast(device):
-                logits, features = forward(student, images, stages)
+                logits, features = forward(student, images, stages["student"])
             batch = Batch(
                 images=images,
                 labels=data.labels[picks],
                 index=data.index[picks],
                 epoch=epoch,
-                teacher_logits=teacher_logits,
-                features=features,
-                teacher_features=teacher_features,
+                features=[features[stage] for stage in stages["student"]],
                 student=student,
                 teacher=net,
+                **ask(images, picks, epoch),
             )
             loss = objective(logits, batch)
             descent.zero_grad()

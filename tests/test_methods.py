@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from test_training import images, same, state
 from torch import nn
 
@@ -13,7 +14,7 @@ from kdlab import losses, methods
 from kdlab.logit_cache import cache_logits
 from kdlab.losses import soft_target_loss
 from kdlab.methods import METHODS, Batch, Combined, Discriminator, distil, objective, rotate
-from kdlab.models import Peers, build, channels, forward
+from kdlab.models import Peers, build, feature_shapes, forward
 from kdlab.teachers import freeze
 from kdlab.training import Optimizer, fit
 
@@ -140,8 +141,8 @@ def test_a_weight_of_zero_drops_its_part():
     z = torch.zeros(2, 3)
     assert float(Combined(lambda z, b: z.sum() + 1, never, 0.0)(z, None)) == 1
     assert float(Combined(None, lambda z, b: z.sum() + 1, 0.5)(z, None)) == 0.5
-    never.stages = ("stage1",)
-    assert tuple(Combined(None, never, 0.0).stages) == ()
+    never.stages = {"student": ["stage1"], "teacher": ["stage1"]}
+    assert not Combined(None, never, 0.0).stages
     z, v = some_logits()
     unknown = batch_for(v, labels=torch.full((6,), -1))
     assert torch.equal(distil(3.0)(z, unknown), soft_target_loss(z, v, 3.0))
@@ -165,8 +166,8 @@ def test_the_discriminator_descends_and_the_student_climbs():
     """It calls the teacher one; the gradient of all that comes before its score is reversed."""
     student, teacher = net("cnn3-16"), freeze(net())
     ours, theirs = (torch.randn(6, w, generator=torch.Generator().manual_seed(w)) for w in (64, 32))
-    against = Discriminator(methods.Setting(student, teacher, DATA, 4.0))
-    told = {"features": {"flatten": ours}, "teacher_features": {"flatten": theirs}}
+    against = Discriminator(methods.Setting(student, teacher, DATA, 4.0, both("flatten")))
+    told = {"features": [ours], "teacher_features": [theirs]}
     wanted = [ours.requires_grad_(), *against.project.parameters(), *against.score.parameters()]
     played = against(None, batch_for(torch.zeros(6, 10), **told))
     truth, lies = (against.score(x).sigmoid() for x in (theirs, against.project(ours)))
@@ -193,8 +194,8 @@ def test_turned_images_teach_the_student(method):
     goal, images = goal_of(method, teacher, hard_weight=0.0), torch.randn(8, 3, 32, 32)
     ours, theirs = (forward(m, images, ["flatten"])[1]["flatten"] for m in (student, teacher))
     given = {
-        "features": {"flatten": ours.detach()},
-        "teacher_features": {"flatten": theirs},
+        "features": [ours.detach()],
+        "teacher_features": [theirs],
         "student": student.eval(),
         "teacher": teacher,
     }
@@ -223,7 +224,8 @@ def test_switched_teachers_picks_one_of_them_a_batch():
     z, *teachers = some_logits(4)
     alone = [float(soft_target_loss(z, v, 2.0)) for v in teachers]
     torch.manual_seed(0)
-    batch, setting = batch_for(torch.stack(teachers)), methods.Setting(None, None, DATA, 2.0)
+    batch = batch_for(z)._replace(ensemble_logits=torch.stack(teachers))
+    setting = methods.Setting(None, None, DATA, 2.0)
     drawn = [float(methods.switched_teachers(z, batch, setting)) for _ in range(90)]
     assert set(drawn) == set(alone)
     assert min(drawn.count(one) for one in alone) > 15
@@ -242,16 +244,40 @@ def test_controls_are_soft_targets_of_a_changed_teacher(method, change):
     assert torch.allclose(ours, 0.5 * soft_target_loss(z, change(v, batch.labels), 3.0))
 
 
-def test_match_projects_the_student_alone():
+def both(*stages):
+    return {"student": stages, "teacher": stages}
+
+
+def test_the_student_alone_is_projected():
     student, stages = net("cnn3-16"), ["stage1", "stage2", "stage3"]
-    assert channels(student, (3, 32, 32), [*stages, "flatten"]) == [16, 32, 64, 64]
-    setting = methods.Setting(student, net(), DATA, 4.0)
-    convolutions = methods.projectors(setting, stages[1:])
+    shapes = feature_shapes(student, (3, 32, 32), [*stages, "flatten"])
+    assert [shape[0] for shape in shapes] == [16, 32, 64, 64]
+    setting = methods.Setting(student, net(), DATA, 4.0, both(*stages[1:]))
+    convolutions = methods.projectors(setting)
     assert [tuple(p.weight.shape) for p in convolutions] == [(32, 32, 1, 1), (32, 64, 1, 1)]
-    assert isinstance(methods.projectors(setting, ["flatten"])[0], nn.Linear)
-    plain = METHODS["attention transfer"].make(setting)
-    assert not len(plain.projectors)
-    ours, theirs = ({k: torch.randn(2, 3, 4, 4) for k in stages} for _ in range(2))
+    assert isinstance(methods.projectors(setting._replace(stages=both("flatten")))[0], nn.Linear)
+    plain = goal_of("attention transfer", net(), hard_weight=0.0)
+    assert plain.stages["teacher"] == stages and not len(plain.term.projectors)
+    ours, theirs = ([torch.randn(2, 3, 4, 4) for _ in stages] for _ in range(2))
     loss = plain(None, batch_for(torch.zeros(2, 10), features=ours, teacher_features=theirs))
-    expected = sum(losses.attention_transfer_loss(ours[k], theirs[k]) for k in stages)
-    assert torch.allclose(loss, expected)
+    assert torch.allclose(loss, sum(map(losses.attention_transfer_loss, ours, theirs)))
+
+
+@pytest.mark.parametrize("method", sorted(name for name in METHODS if METHODS[name].stages))
+def test_a_net_of_torchvision_teaches_by_its_own_names(method):
+    student, teacher = net("cnn3-16"), torchvision.models.resnet18(num_classes=10)
+    theirs = {"stage1": "layer1", "stage2": "layer2", "stage3": "layer3", "flatten": "avgpool"}
+    names = METHODS[method].stages
+    stages = {"student": names, "teacher": [theirs[name] for name in names]}
+    teacher.maxpool = nn.Identity()  # so that its maps have the student's sizes
+    goal = objective(method, student=student, teacher=teacher, data=DATA, stages=stages)
+    history = fit(student, DATA, goal, epochs=1, teacher=teacher)
+    assert math.isfinite(history[0]["loss"])
+
+
+def test_stages_come_in_pairs():
+    ours = {"student": ["stage1", "stage2"], "teacher": ["stage1"]}
+    with pytest.raises(ValueError, match="'RKD' matches 1 stages of each net"):
+        goal_of("RKD", net(), stages=ours)
+    with pytest.raises(ValueError, match="'DKD' matches 0 stages"):
+        goal_of("DKD", net(), stages=both("stage1"))

@@ -20,7 +20,7 @@ from kdlab.data import normalise
 from kdlab.lab.stats import holm, paired
 from kdlab.losses import soften
 from kdlab.metrics import predict
-from kdlab.models import build, channels
+from kdlab.models import build, feature_shapes
 
 SHAPE = (3, 32, 32)
 DATA = images(23, side=32, classes=10)
@@ -34,7 +34,7 @@ LOOKS = {
     "predict": lambda model: predict(model, DATA),
     "embeddings": lambda model: metrics.embeddings(model, DATA),
     "flops": lambda model: metrics.flops(model, SHAPE),
-    "channels": lambda model: channels(model, SHAPE, ["stage1", "flatten"]),
+    "feature_shapes": lambda model: feature_shapes(model, SHAPE, ["stage1", "flatten"]),
     "latency": lambda model: metrics.latency(model, SHAPE, runs=1),
 }
 
