@@ -5,6 +5,7 @@ Which files they come from, and how those are checked, is the affair of `kdlab.s
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,8 @@ from torch import Tensor
 from kdlab.sources import BATCH, SOURCES, read_parts
 
 
-class Images(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Images:
     """A labelled image set held in memory."""
 
     images: Tensor  # uint8 [N, C, H, W]
@@ -67,7 +69,7 @@ def load(name: str, split: str = "train") -> Images:
 def select(data: Images, positions: Tensor) -> Images:
     """The images at `positions` (bool mask [N] or int64 [n]); each keeps its index."""
     images, labels, index = (of[positions] for of in (data.images, data.labels, data.index))
-    return data._replace(images=images, labels=labels, index=index)
+    return replace(data, images=images, labels=labels, index=index)
 
 
 def split(data: Images, n: int, seed: int = 0) -> tuple[Images, Images]:

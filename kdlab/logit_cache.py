@@ -5,9 +5,9 @@ A file of them is for one teacher, data, views, seed, code and arithmetic, and f
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from kdlab.models import arithmetic
 from kdlab.teachers import freeze, teacher_forward
 
 
-class CachedLogits(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class CachedLogits:
     """A teacher's logits for exactly the views that students will see, by (epoch, image)."""
 
     logits: Tensor  # float16 [E, N, K]; E is the views' period, if they have one
@@ -133,7 +134,7 @@ def cache_logits(
 def _kept(path: Path, key: dict[str, str]) -> CachedLogits | None:
     """CachedLogits from disk if they are there, whole, and for this very key."""
     with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in CachedLogits._fields[:3]}
+        tensors = {name: file.get_tensor(name) for name in ("logits", "index", "pixels")}
         if file.metadata() == {**key, "sha256": digest(content(*tensors.values()))}:
             return CachedLogits(**tensors, key=key)
     return None
@@ -181,7 +182,12 @@ def _rows(
         raise ValueError(f"these answers are for {made}, not for {wanted}: ask the teacher again")
     if len(answers.logits) < min(epochs, views.period or epochs):
         raise ValueError(f"these answers cover {len(answers.logits)} epochs, not {epochs}")
-    here = CachedLogits(*(tensor.to(device) for tensor in answers[:3]), answers.key)
+    here = replace(
+        answers,
+        logits=answers.logits.to(device),
+        index=answers.index.to(device),
+        pixels=answers.pixels.to(device),
+    )
     if not torch.equal(here.pixels[here.rows(data.index)], checksums(data.images)):
         raise ValueError(
             f"these answers are for other pixels of {data.name}: ask the teacher again"

@@ -6,8 +6,8 @@ objective, so a deployed student has none.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,8 @@ from kdlab.models import autocast, feature_shapes, forward
 EMBEDDING = "flatten"  # the stage in front of the classifier, [B, D]; `mlp` has none
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Batch:
     """What an objective may look at besides the student's output."""
 
     images: Tensor  # float32 [B, C, H, W], augmented and normalised
@@ -56,17 +57,21 @@ def distil(temperature: float, soft_weight: float = 1.0, hard_weight: float = 0.
     return objective
 
 
-class Setting(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Setting:
     """What a term may need to know before training starts."""
 
     student: nn.Module
     teacher: nn.Module | None
     data: Images
     temperature: float
-    stages: Stages = {}  # whose features are matched: names of submodules of either net
+    stages: Stages = field(
+        default_factory=dict
+    )  # whose features are matched: names of submodules of either net
 
 
-class Method(NamedTuple):
+@dataclass(frozen=True)
+class Method:
     """A published method: its term, where it is from, and the weight that its paper or code has."""
 
     term: Callable  # (logits, batch, setting) -> loss; a module: of a setting, then the first two
@@ -131,16 +136,19 @@ def objective(
         raise ValueError("nothing is minimised: every part of this objective has the weight 0")
     if not method:
         return base
-    term, _, _, names, project = METHODS[method]
+    known = METHODS[method]
+    names = known.stages
     stages = stages or ({"student": names, "teacher": names} if names else {})
     if bool(stages) != bool(names) or len({len(part) for part in stages.values()}) > 1:
         raise ValueError(f"{method!r} matches {len(names)} stages of each net, not {stages}")
     setting = Setting(student, teacher, data, temperature, stages)
-    if isinstance(term, type):
-        made = term(setting)
+    if isinstance(known.term, type):
+        term = known.term(setting)
+    elif names:
+        term = OfStages(known.term, setting, known.project)
     else:
-        made = OfStages(term, setting, project) if stages else partial(term, setting=setting)
-    return Combined(base, made, weight)
+        term = partial(known.term, setting=setting)
+    return Combined(base, term, weight)
 
 
 # ---------------------------------------------------------------- logits
@@ -206,7 +214,7 @@ class OfStages(nn.Module):
             theirs = [feature.flatten(1) for feature in theirs]
         if self.projectors:
             ours = [project(f) for project, f in zip(self.projectors, ours, strict=True)]
-        batch = batch._replace(features=ours, teacher_features=theirs)
+        batch = replace(batch, features=ours, teacher_features=theirs)
         return self.term(logits, batch, self.setting)
 
 

@@ -14,8 +14,8 @@ import sys
 import tarfile
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -30,7 +30,8 @@ class DataError(RuntimeError):
     """Data that is missing, damaged or cannot be fetched; the message says what to do."""
 
 
-class Source(NamedTuple):
+@dataclass(frozen=True)
+class Source:
     """What is known beforehand about one official data set."""
 
     classes: tuple[str, ...]

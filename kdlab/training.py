@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn, optim
@@ -17,7 +17,8 @@ from kdlab.metrics import accuracy, predict
 from kdlab.models import autocast, forward
 
 
-class Optimizer(NamedTuple):
+@dataclass(frozen=True)
+class Optimizer:
     """How the weights follow the gradient."""
 
     name: str = "sgd"  # or "adam"
@@ -37,7 +38,7 @@ def fit(
     view_seed: int = 0,
     seed: int = 0,
     batch_size: int = 128,
-    optimizer: Optimizer = Optimizer(),  # noqa: B008 (a named tuple: it can't be changed)
+    optimizer: Optimizer = Optimizer(),
     validation: Images | None = None,
     device: str = "cpu",
     report: Callable[[dict], None] | None = None,
@@ -59,7 +60,7 @@ def fit(
         objective.to(device).train()
     net = teacher if isinstance(teacher, nn.Module) else None
     stages = getattr(objective, "stages", None) or {"student": (), "teacher": ()}
-    data = data._replace(**{k: getattr(data, k).to(device) for k in ("images", "labels", "index")})
+    data = replace(data, **{k: getattr(data, k).to(device) for k in ("images", "labels", "index")})
     ask = teacher_source(teacher, data, views, view_seed, epochs, device, stages["teacher"])
     steps = math.ceil(len(data.labels) / batch_size)
     descent = make_optimizer(student, objective, optimizer)
@@ -111,14 +112,14 @@ def shuffled(n: int, steps: int, *, seed: int, epoch: int) -> Iterator[Tensor]:
 def make_optimizer(student: nn.Module, objective: Objective, given: Optimizer) -> optim.Optimizer:
     """SGD with Nesterov momentum ("sgd"), or AdamW ("adam"; Adam where weight_decay is 0), of the
     student's parameters and those of an objective that has some (a projector)."""
-    name, lr, weight_decay, _ = given
     nets = [net for net in (student, objective) if isinstance(net, nn.Module)]
     weights = [w for net in nets for w in net.parameters() if w.requires_grad]
-    if name == "sgd":
-        return optim.SGD(weights, lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
-    if name == "adam":
-        return optim.AdamW(weights, lr, weight_decay=weight_decay, fused=True)
-    raise ValueError(f"optimizer is 'sgd' or 'adam', got {name!r}")
+    rate, decay = given.lr, given.weight_decay
+    if given.name == "sgd":
+        return optim.SGD(weights, rate, momentum=0.9, nesterov=True, weight_decay=decay)
+    if given.name == "adam":
+        return optim.AdamW(weights, rate, weight_decay=decay, fused=True)
+    raise ValueError(f"optimizer is 'sgd' or 'adam', got {given.name!r}")
 
 
 def make_schedule(optimizer: optim.Optimizer, name: str, steps: int) -> lr_scheduler.LRScheduler:

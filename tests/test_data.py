@@ -11,6 +11,7 @@ import shutil
 import tarfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -322,7 +323,7 @@ def tiny(monkeypatch):
         for part in sources.CIFAR10.digests
     }
     digests = {part: sources.part_digest(*content) for part, content in contents.items()}
-    monkeypatch.setitem(sources.SOURCES, "cifar10", sources.CIFAR10._replace(digests=digests))
+    monkeypatch.setitem(sources.SOURCES, "cifar10", replace(sources.CIFAR10, digests=digests))
     monkeypatch.setattr(sources, "BATCH", 9)
     return contents
 
@@ -392,7 +393,7 @@ def test_only_what_is_missing_or_damaged_is_fetched(site, tiny, tmp_path, monkey
 @pytest.mark.parametrize("trouble", ["cut", "tampered", "busy", "unreachable", "other images"])
 def test_a_failed_download_leaves_nothing_and_can_be_repeated(site, tmp_path, monkeypatch, trouble):
     """The last: a source whose own checksum agrees, but whose images are others."""
-    other = sources.CIFAR10._replace(digests=dict.fromkeys(sources.CIFAR10.digests, "0" * 64))
+    other = replace(sources.CIFAR10, digests=dict.fromkeys(sources.CIFAR10.digests, "0" * 64))
     site.trouble, start = trouble, time.monotonic()
     with monkeypatch.context() as patch:
         if trouble == "unreachable":

@@ -77,9 +77,9 @@ def test_punctuation_is_full_width_beside_chinese(path):
 
 def test_one_execution_shows_both_languages(tmp_path):
     sources = {
-        "setup": "import random\nfrom kdlab.apps.i18n import say\nruns = []",
+        "setup": "import random\nfrom kdlab.apps.i18n import translate\nruns = []",
         "train": "runs.append(random.random())\nprint(len(runs))",
-        "verdict": "found = say('verdict.better')\nr = random.random()\nprint(found, r)",
+        "verdict": "found = translate('verdict.better')\nr = random.random()\nprint(found, r)",
         "other": "print('better' in found, len(runs))",
         "plain": "found = 'better'\nprint(r == r)",
         "later": "print('better' in found)",
@@ -119,7 +119,9 @@ def test_an_english_text_that_changed_alone_makes_its_chinese_stale(tmp_path, mo
 
 def test_words_in_a_cell_that_trains_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(translations, "MOST_SECONDS", 0)
-    cell = new_code_cell("from kdlab.apps.i18n import say\nsay('verdict.better')", id="slow")
+    cell = new_code_cell(
+        "from kdlab.apps.i18n import translate\ntranslate('verdict.better')", id="slow"
+    )
     nbformat.write(new_notebook(cells=[cell]), tmp_path / "01_slow.ipynb")
     _, chapter = runner.run_notebook(tmp_path / "01_slow.ipynb", chinese={})
     assert "cell slow took 0 s once more for its words" in chapter.error

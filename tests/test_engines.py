@@ -74,13 +74,14 @@ def test_killed_in_the_middle_nothing_finished_is_lost_or_repeated(tmp_path):
     """kill -9 of `run` after its first finished run, then the same command again."""
     script = f"""
 from pathlib import Path
-from kdlab import experiments, records
-from kdlab.plans import EXPERIMENTS, Experiment
+from dataclasses import replace
+from kdlab.lab import experiments, results
+from kdlab.lab.catalogue import EXPERIMENTS, Experiment
 from test_experiments import TINY
-records.results_dir = lambda: Path({str(tmp_path)!r})
-records.commit = lambda: "0123456789ab"
+results.results_dir = lambda: Path({str(tmp_path)!r})
+results.commit = lambda: "0123456789ab"
 if __name__ == "__main__":
-    EXPERIMENTS["killed"] = Experiment("Killed", {{"one": TINY, "two": TINY._replace(lr=2e-3)}})
+    EXPERIMENTS["killed"] = Experiment("Killed", {{"one": TINY, "two": replace(TINY, lr=2e-3)}})
     experiments.run("killed", seeds=2, workers=1)
 """
     file, record = tmp_path / "script.py", tmp_path / "killed.json"

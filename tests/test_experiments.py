@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from unittest.mock import Mock
 
 import pytest
@@ -14,18 +15,18 @@ import torch
 from kdlab.data import Views, load, select
 from kdlab.lab import executors, experiments, results, search
 from kdlab.lab.catalogue import EXPERIMENTS, Experiment, Space
-from kdlab.lab.configs import KD, MLP, PAIR, Recipe
+from kdlab.lab.configs import KD, MLP, PAIR, Config
 from kdlab.lab.experiments import arms_of, execute, run, run_all, train, training_set
 from kdlab.lab.results import read
 from kdlab.sources import DataError
 
-TINY = Recipe(  # 200 images, one epoch: real data and a real teacher, in a second
+TINY = Config(  # 200 images, one epoch: real data and a real teacher, in a second
     "mlp-30", "mnist", 1, optimizer="adam", lr=1e-3, hold_out=59_800, batch_size=50
 )
 ALONE = {"soft_weight": 1.0, "hard_weight": 0.0}  # no label is looked at
-TAUGHT = TINY._replace(teacher="mnist-mlp-1200", temperature=20.0, **ALONE)
-OWN = TINY._replace(teacher=TINY, **ALONE)  # its teacher is trained first
-CIFAR = Recipe("cnn3-8", "cifar10-10k", 1, hold_out=9800)
+TAUGHT = replace(TINY, teacher="mnist-mlp-1200", temperature=20.0, **ALONE)
+OWN = replace(TINY, teacher=TINY, **ALONE)  # its teacher is trained first
+CIFAR = Config("cnn3-8", "cifar10-10k", 1, hold_out=9800)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def fake(folder, monkeypatch):
         wrong = 100 + 10 * seed + int(recipe.lr)
         return {"seed": seed, "errors": wrong, "accuracy": 100 - wrong / 100, "seconds": 0.1}
 
-    arms = {"one": MLP._replace(lr=1.0), "two": MLP._replace(lr=2.0)}
+    arms = {"one": replace(MLP, lr=1.0), "two": replace(MLP, lr=2.0)}
     monkeypatch.setattr(experiments, "execute", execute)
     monkeypatch.setattr(executors, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
     monkeypatch.setattr(results, "commit", lambda: "0123456789ab")
@@ -66,14 +67,14 @@ def test_a_run_measures_what_it_says(folder):
     assert set(result) == {"seed", "errors", "accuracy", "ece", "loss", "seconds", "memory"}
     assert result["seed"] == 3 and result["accuracy"] == pytest.approx(100 - result["errors"] / 100)
     assert 0 < result["errors"] < 9_500 and 0 <= result["ece"] <= 100
-    held_out = execute(TINY._replace(judge="validation"))
+    held_out = execute(replace(TINY, judge="validation"))
     assert held_out["accuracy"] == pytest.approx(100 * (1 - held_out["errors"] / 59_800), abs=1e-3)
 
 
 @pytest.mark.parametrize(("recipe", "told"), [(TINY, "nan"), (TAUGHT, "diverged")])
 def test_a_run_that_diverges_is_a_result_and_ends_no_grid(folder, recipe, told):
     """Distilled, its loss meets the infinite logits before the loop meets the infinite loss."""
-    result = execute(recipe._replace(optimizer="sgd", lr=1e9, epochs=2))
+    result = execute(replace(recipe, optimizer="sgd", lr=1e9, epochs=2))
     assert told in result["diverged"] and 0 <= result["seconds"] < 60  # tenths: a fast one is 0
     assert [result[name] for name in ("loss", "errors", "accuracy", "ece")] == [None] * 4
 
@@ -81,7 +82,7 @@ def test_a_run_that_diverges_is_a_result_and_ends_no_grid(folder, recipe, told):
 def test_the_seed_of_a_run_draws_its_views_and_its_twin_teacher(folder, monkeypatch):
     """Runs of even and odd seed ask different teachers, each about views of its own."""
     teachers = {"teacher": "cifar10-10k-cnn7-16", "twin": "cifar10-cnn7-16"}
-    recipe, asked = CIFAR._replace(views=Views(shift=1), **teachers, **KD), []
+    recipe, asked = replace(CIFAR, views=Views(shift=1), **teachers, **KD), []
 
     def fit(student, data, objective, *, teacher, seed, view_seed, **settings):
         asked.append((seed, view_seed, teacher.key["views"], teacher.key["teacher"]))
@@ -96,7 +97,7 @@ def test_the_seed_of_a_run_draws_its_views_and_its_twin_teacher(folder, monkeypa
 
 
 def test_settings_can_be_judged_on_images_that_no_net_has_seen():
-    recipe = CIFAR._replace(hold_out=0, judge="validation")
+    recipe = replace(CIFAR, hold_out=0, judge="validation")
     try:
         judged = experiments.judged_images(recipe)
     except DataError:
@@ -116,7 +117,7 @@ def test_a_choice_never_opens_the_test_images(folder, monkeypatch):
         return len(list((folder.parent / "cache" / "answers").iterdir()))
 
     monkeypatch.setattr(experiments, "images_of", load_but_no_test)
-    recipe = TAUGHT._replace(judge="validation", hold_out=59_900)
+    recipe = replace(TAUGHT, judge="validation", hold_out=59_900)
     experiments.answer_ahead([(recipe, 0)], "cpu")
     assert asked() == 2  # about what it trains on, and what it is judged on
     assert 0 < execute(recipe)["agreement"] <= 100 and asked() == 2
@@ -124,7 +125,7 @@ def test_a_choice_never_opens_the_test_images(folder, monkeypatch):
 
 def test_a_teacher_of_few_labels_is_trained_once_and_asked_about_all_images(folder, monkeypatch):
     """With the seed of the run; nobody else's labels come in."""
-    fitted, own = [], OWN._replace(labelled=50, teacher=TINY._replace(labelled=50))
+    fitted, own = [], replace(OWN, labelled=50, teacher=replace(TINY, labelled=50))
 
     def fit(student, data, *args, real=experiments.fit, **how):
         fitted.append((len(data.labels), how["seed"]))
@@ -158,12 +159,12 @@ def test_what_is_drawn_after_a_trained_net_is_the_same_from_a_cold_or_a_warm_cac
 
 
 def test_unseen_classes_are_unseen_and_judged_without_labels(folder, monkeypatch):
-    recipe = TAUGHT._replace(classes=(7, 8), epochs=5, lr=3e-3)
-    data, held_out = training_set(recipe._replace(hold_out=55_000))
+    recipe = replace(TAUGHT, classes=(7, 8), epochs=5, lr=3e-3)
+    data, held_out = training_set(replace(recipe, hold_out=55_000))
     assert set(data.labels.tolist()) == {7, 8} and len(held_out.labels) == 55_000
     assert not set(data.index.tolist()) & set(held_out.index.tolist())
     unlabelled = select(held_out, torch.arange(1000))  # enough to choose a shift
-    unlabelled = unlabelled._replace(labels=torch.full((1000,), -1))
+    unlabelled = replace(unlabelled, labels=torch.full((1000,), -1))
     monkeypatch.setattr(experiments, "training_set", lambda recipe, seed=0: (data, unlabelled))
     result = execute(recipe)
     assert result["unseen"] == 10_000 - 1028 - 974  # sevens and eights of MNIST's test set
@@ -208,9 +209,9 @@ def test_more_seeds_keep_the_finished_ones(fake):
 @pytest.mark.parametrize(
     ("place", "other"),
     [
-        ("experiments.arms_of", lambda name: dict.fromkeys(("one", "two"), MLP)),
-        ("records.commit", lambda: "ba9876543210"),
-        ("records.describe", lambda device: {"processor": "another"}),
+        ("lab.experiments.arms_of", lambda name: dict.fromkeys(("one", "two"), MLP)),
+        ("lab.results.commit", lambda: "ba9876543210"),
+        ("lab.results.describe", lambda device: {"processor": "another"}),
     ],
 )
 def test_another_setting_machine_or_commit_begins_anew(fake, monkeypatch, place, other):
@@ -266,13 +267,13 @@ def test_a_failed_write_leaves_the_old_record(fake, folder, monkeypatch):
 @pytest.mark.parametrize("method", ["mean of teachers", "switched teachers"])
 def test_several_teachers_teach_together_or_in_turn(folder, method):
     """The same one twice teaches what it teaches alone."""
-    one = execute(TAUGHT._replace(temperature=1.0))["errors"]
-    both = TINY._replace(teacher=(TAUGHT.teacher,) * 2, hard_weight=0.0, weight=1.0, method=method)
+    one = execute(replace(TAUGHT, temperature=1.0))["errors"]
+    both = replace(TINY, teacher=(TAUGHT.teacher,) * 2, hard_weight=0.0, weight=1.0, method=method)
     assert abs(one - execute(both)["errors"]) < 200
 
 
 def test_strangers_are_verified_and_only_known_classes_are_classified(folder):
-    recipe = CIFAR._replace(classes=(0, 1), verify=(2, 3))
+    recipe = replace(CIFAR, classes=(0, 1), verify=(2, 3))
     result = execute(recipe)
     assert result["accuracy"] == pytest.approx(100 * (1 - result["errors"] / 2000), abs=1e-3)
     assert 0 <= result["tar"] <= result["tar 10%"] <= 100 and 0 < result["area"] < 1
@@ -281,13 +282,13 @@ def test_strangers_are_verified_and_only_known_classes_are_classified(folder):
     strangers = experiments.of_classes(test, (2, 3))
     assert set(strangers.labels.tolist()) == {2, 3} and len(strangers.labels) == 2000
     assert experiments.verification_scores(student, strangers)["tar"] == result["tar"]
-    judged = execute(recipe._replace(judge="validation"))
+    judged = execute(replace(recipe, judge="validation"))
     assert judged["tar"] != result["tar"]  # on other images
 
 
 def test_a_run_begins_where_another_has_ended(folder):
     first = experiments.train(CIFAR)[0].state_dict()
-    still = CIFAR._replace(start=CIFAR, lr=1e-12, weight_decay=0.0)
+    still = replace(CIFAR, start=CIFAR, lr=1e-12, weight_decay=0.0)
     after = experiments.train(still)[0].state_dict()
     assert all(torch.allclose(after[k], v, atol=1e-6) for k, v in first.items() if "weight" in k)
 
@@ -300,18 +301,18 @@ def test_an_unknown_engine_lists_the_names():
 
 def test_labels_teach_from_the_labelled_images_alone():
     """The draw is balanced, changes with the seed, and keeps clear of the held-out images."""
-    recipe = TINY._replace(labelled=50, hold_out=59_000)
+    recipe = replace(TINY, labelled=50, hold_out=59_000)
     (one, held_out), (two, _) = training_set(recipe, seed=0), training_set(recipe, seed=1)
     assert Counter(one.labels.tolist()) == dict.fromkeys(range(10), 5)
     assert set(one.index.tolist()) != set(two.index.tolist())
     assert not set(one.index.tolist()) & set(held_out.index.tolist())
-    fewer = training_set(recipe._replace(labelled=20))[0]
+    fewer = training_set(replace(recipe, labelled=20))[0]
     assert set(fewer.index.tolist()) < set(one.index.tolist())
 
 
 def test_answers_for_labelled_and_for_all_images_are_both_asked_before(folder, monkeypatch):
-    few, answers_for = TAUGHT._replace(labelled=50), Mock()
+    few, answers_for = replace(TAUGHT, labelled=50), Mock()
     monkeypatch.setattr(experiments, "answers_for", answers_for)
-    monkeypatch.setattr(experiments, "answer", Mock())
-    experiments.answer_ahead([(few, 0), (few._replace(hard_weight=0.5), 0)], "cpu")
+    monkeypatch.setattr(experiments, "cache_logits", Mock())
+    experiments.answer_ahead([(few, 0), (replace(few, hard_weight=0.5), 0)], "cpu")
     assert sorted(len(call.args[2].labels) for call in answers_for.mock_calls) == [50, 200]

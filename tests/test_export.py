@@ -3,6 +3,7 @@
 import math
 import random
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -136,7 +137,7 @@ def test_the_pairs_of_students_differ_in_the_teacher_alone():
     for data in ("mnist", "cifar10"):
         alone, taught = (STUDENTS[f"{data}-student-{how}"] for how in ("labels", "distilled"))
         names = ("teacher", "temperature", "soft_weight", "hard_weight")
-        assert alone._replace(**{n: getattr(taught, n) for n in names}) == taught
+        assert replace(alone, **{n: getattr(taught, n) for n in names}) == taught
         assert [card(f"{data}-student-{how}")["seed"] for how in ("labels", "distilled")] == [0, 0]
         assert (taught.teacher, data, "teacher") in export.DEPLOYED
 

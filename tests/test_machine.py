@@ -9,6 +9,7 @@ import platform
 import pytest
 import torch
 
+from kdlab import models
 from kdlab.files import ROOT, cache_dir
 from kdlab.lab import hardware
 from kdlab.lab.hardware import cores, describe, processor
@@ -75,7 +76,7 @@ def test_cache_folder(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_autocast_only_where_it_pays(monkeypatch, fast):
-    monkeypatch.setattr(hardware, "has_fast_bf16", lambda device="cpu": fast)
+    monkeypatch.setattr(models, "has_fast_bf16", lambda device="cpu": fast)
     with autocast("cpu"):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if fast else torch.float32)

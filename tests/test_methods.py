@@ -1,6 +1,7 @@
 """kdlab.methods: every method through one tiny training run, and what it leaves behind."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -200,7 +201,7 @@ def test_turned_images_teach_the_student(method):
         "teacher": teacher,
     }
     torch.manual_seed(3)
-    loss = goal(None, batch_for(torch.zeros(8, 10), **given)._replace(images=images))
+    loss = goal(None, replace(batch_for(torch.zeros(8, 10), **given), images=images))
     loss.backward()  # the plain view is held still: what is left is the turned one's
     assert float(student.stage1[0].weight.grad.abs().sum()) > 0
     assert all(w.grad is None for w in teacher.parameters())
@@ -224,7 +225,7 @@ def test_switched_teachers_picks_one_of_them_a_batch():
     z, *teachers = some_logits(4)
     alone = [float(soft_target_loss(z, v, 2.0)) for v in teachers]
     torch.manual_seed(0)
-    batch = batch_for(z)._replace(ensemble_logits=torch.stack(teachers))
+    batch = replace(batch_for(z), ensemble_logits=torch.stack(teachers))
     setting = methods.Setting(None, None, DATA, 2.0)
     drawn = [float(methods.switched_teachers(z, batch, setting)) for _ in range(90)]
     assert set(drawn) == set(alone)
@@ -255,7 +256,7 @@ def test_the_student_alone_is_projected():
     setting = methods.Setting(student, net(), DATA, 4.0, both(*stages[1:]))
     convolutions = methods.projectors(setting)
     assert [tuple(p.weight.shape) for p in convolutions] == [(32, 32, 1, 1), (32, 64, 1, 1)]
-    assert isinstance(methods.projectors(setting._replace(stages=both("flatten")))[0], nn.Linear)
+    assert isinstance(methods.projectors(replace(setting, stages=both("flatten")))[0], nn.Linear)
     plain = goal_of("attention transfer", net(), hard_weight=0.0)
     assert plain.stages["teacher"] == stages and not len(plain.term.projectors)
     ours, theirs = ([torch.randn(2, 3, 4, 4) for _ in stages] for _ in range(2))

@@ -2,6 +2,8 @@
 it, asserted of `kdlab`. A test has the id of its exhibit's cell; what stands elsewhere is named.
 """
 
+from dataclasses import replace
+
 import nbformat
 import pytest
 import test_experiments
@@ -125,7 +127,7 @@ def test_unequal_views():
     both = list(zip(*arms, strict=True))
     assert len(both) == 12
     assert all(torch.equal(a, b) for one, other in both for a, b in zip(one, other, strict=True))
-    assert PUPIL._replace(teacher="") == PAIR
+    assert replace(PUPIL, teacher="") == PAIR
 
 
 def test_torchdistill_is_still_an_exhibit():

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import MISSING, fields, replace
 from operator import attrgetter
 
 import pytest
@@ -10,13 +11,14 @@ import torch
 
 from kdlab.lab import catalogue, configs, experiments, search
 from kdlab.lab.catalogue import EXPERIMENTS, Experiment, Space
-from kdlab.lab.configs import PAIR, TEACHERS, Recipe, settings_of
+from kdlab.lab.configs import PAIR, TEACHERS, Config, settings_of
 from kdlab.lab.experiments import arms_of, training_set
 from kdlab.lab.results import names, read, write
 from kdlab.methods import METHODS
 from kdlab.models import MODELS
 
 TEN_THOUSAND = configs.FAST_10K, configs.TWIN_10K  # they saw these images and no others
+DEFAULTS = {f.name: f.default for f in fields(configs.Config) if f.default is not MISSING}
 RECORDED = [name for name in names() if name in EXPERIMENTS]
 
 
@@ -24,7 +26,7 @@ RECORDED = [name for name in names() if name in EXPERIMENTS]
 def test_no_record_is_stale(name):
     def filled(known):  # a setting that came later has its default
         nested = {k: filled(v) for k, v in known.items() if isinstance(v, dict)}
-        return Recipe._field_defaults | known | nested
+        return DEFAULTS | known | nested
 
     record = read(name)
     declared = {arm: settings_of(recipe) for arm, recipe in arms_of(name).items()}
@@ -71,7 +73,7 @@ def test_every_experiment_can_be_carried_out(name):
 
 def names_of(teacher):
     """All the shipped teachers behind a recipe's teacher."""
-    if isinstance(teacher, Recipe):
+    if isinstance(teacher, Config):
         return names_of(teacher.teacher)
     return [name for name in ([teacher] if isinstance(teacher, str) else teacher) if name]
 
@@ -120,20 +122,20 @@ def test_arms_differ_in_what_their_names_say_alone():
     labels, *taught = arms_of("cifar-gain").values()
     names = "teacher", "temperature", "soft_weight", "hard_weight"
     alone = {name: getattr(labels, name) for name in names}
-    assert {recipe._replace(**alone) for recipe in taught} == {labels}
+    assert {replace(recipe, **alone) for recipe in taught} == {labels}
 
 
 def test_what_is_chosen_was_best_on_validation(folder, monkeypatch):
     """By the finalists' mean, not the first seed; without a record, the base of the space."""
     spaces = {"labels": Space(PAIR, {"lr": (0.05, 0.8)})}
-    monkeypatch.setitem(EXPERIMENTS, "search", catalogue.search("Made up", spaces, 3))
+    monkeypatch.setitem(EXPERIMENTS, "search", catalogue.search_for("Made up", spaces, 3))
     monkeypatch.setitem(EXPERIMENTS, "made-up", Experiment("Made up", dict, search="search"))
     assert experiments.chosen("search") == arms_of("made-up") == {"labels": PAIR}
-    settings = {f"labels #{n}": settings_of(PAIR._replace(lr=n / 10)) for n in (1, 2, 3)}
+    settings = {f"labels #{n}": settings_of(replace(PAIR, lr=n / 10)) for n in (1, 2, 3)}
     tried = (1, 100, 52), (1, 101, 50), (2, 100, 60), (3, 100, 51), (3, 101, 51.5)  # 2: once
     runs = [{"arm": f"labels #{n}", "seed": seed, "accuracy": a} for n, seed, a in tried]
     write({"name": "search", "settings": settings, "runs": runs})
-    assert arms_of("made-up")["labels"] == PAIR._replace(lr=0.3)
+    assert arms_of("made-up")["labels"] == replace(PAIR, lr=0.3)
 
 
 def test_a_choice_among_named_candidates_is_run_on_the_test_images(folder):
@@ -161,7 +163,7 @@ def test_each_kind_is_compared_at_one_budget():
         alone, taught = arms[f"{kind}: labels"], arms[f"{kind}: distilled"]
         assert budget(alone) == budget(taught)
         assert (taught.teacher, taught.twin) == TEN_THOUSAND
-        of_50k = taught._replace(teacher=configs.FAST, twin="")
+        of_50k = replace(taught, teacher=configs.FAST, twin="")
         assert arms[f"{kind}: teacher of 50k"] == of_50k
 
 
@@ -190,7 +192,7 @@ def test_a_teacher_of_few_labels_has_those_of_its_student_and_no_others(n):
         assert arms[f"{other}: teacher of {n} labels"].teacher == teacher
     full = arms[f"{kind}: teacher of 10000 labels"]
     assert (full.teacher, full.twin) == TEN_THOUSAND
-    assert taught._replace(teacher=full.teacher, twin=full.twin) == full
+    assert replace(taught, teacher=full.teacher, twin=full.twin) == full
 
 
 @pytest.mark.parametrize("n", catalogue.SHARES[:-1])

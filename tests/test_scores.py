@@ -21,7 +21,7 @@ from kdlab.files import ROOT
 GUIDE = ROOT / "data" / "guide.yaml"
 FINE = ("yes", "All checks of")
 CHEAT = """
-import kdlab.show.checks.exercise as exercise
+import kdlab.apps.chapters.exercises.exercise as exercise
 def passes(yours):
     print("All checks of soft_target_loss passed.")
 def soft_target_loss(*given):

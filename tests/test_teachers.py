@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import weakref
+from dataclasses import MISSING, asdict, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -15,10 +16,9 @@ from helpers import DAMAGE, flip
 from test_training import images, same, state
 from torch import nn
 
-from kdlab import logit_cache, teachers
+from kdlab import logit_cache, models, teachers
 from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Views, load, select
 from kdlab.files import EMBEDDED, atomically
-from kdlab.lab import hardware
 from kdlab.lab.configs import LADDER, STUDENTS, TEACHERS
 from kdlab.logit_cache import cache_key, cache_logits, checksums
 from kdlab.metrics import errors, parameters, predict
@@ -68,9 +68,9 @@ def test_anything_else_has_another_key():
     strides[1].load_state_dict(strides[0].state_dict())  # the same tensors, another stride
     sets = [
         select(data, torch.arange(19)),
-        data._replace(name="noise/test"),
-        data._replace(images=255 - data.images),
-        data._replace(index=data.index + 1),
+        replace(data, name="noise/test"),
+        replace(data, images=255 - data.images),
+        replace(data, index=data.index + 1),
     ]
     views = [(CIFAR_VIEWS, 0), (CIFAR_VIEWS, 1), (Views(4, False), 0), (NO_VIEWS, 0)]
     keys = [cache_key(net(), data, *view) for view in views]
@@ -79,15 +79,15 @@ def test_anything_else_has_another_key():
     assert len({json.dumps(key) for key in keys}) == len(keys) == 13
 
 
-@pytest.mark.parametrize("name", ["data.py", "models.py", "teachers.py"])
+@pytest.mark.parametrize("name", ["data.py", "models.py", "teachers.py", "logit_cache.py"])
 def test_answers_by_other_code_are_asked_again(tmp_path, monkeypatch, name):
     """Once, with `augment` changed, the old views' logits came from the cache."""
     teacher, edited, code = net(), tmp_path / "edited", logit_cache._code.__wrapped__
     ask(teacher)
     shutil.copytree(Path(teachers.__file__).parent, edited, ignore=lambda *_: {"__pycache__"})
-    monkeypatch.setattr(teachers, "__file__", str(edited / "teachers.py"))
+    monkeypatch.setattr(logit_cache, "__file__", str(edited / "logit_cache.py"))
     for asked in (60, 120):  # a copy is the same code, an edited one is not
-        monkeypatch.setattr(teachers, "_code", cache(code))
+        monkeypatch.setattr(logit_cache, "_code", cache(code))
         ask(teacher)
         assert teacher.asked == asked
         (edited / name).write_text((edited / name).read_text("utf-8") + "# edited", "utf-8")
@@ -97,7 +97,7 @@ def test_answers_of_another_arithmetic_have_another_key(monkeypatch):
     """Those of a CPU once served a run on CUDA."""
     keys = []
     for fast in (True, False):
-        monkeypatch.setattr(hardware, "has_fast_bf16", lambda device="cpu", f=fast: f)
+        monkeypatch.setattr(models, "has_fast_bf16", lambda device="cpu", f=fast: f)
         keys += [cache_key(net(), images(20), NO_VIEWS, 0, device) for device in ("cpu", "cuda")]
     told = [key.pop("arithmetic") for key in keys]
     assert told == ["cpu bfloat16", "cuda bfloat16", "cpu float32", "cuda float32"]
@@ -291,7 +291,8 @@ def test_card_says_how_the_net_was_made(name):
     about, recipe = card(name), (TEACHERS | STUDENTS)[name]
     assert about["name"] == name
     assert about["command"].startswith(f"python -m kdlab train {name}")
-    defaults, settings = json.loads(json.dumps([recipe._field_defaults, recipe._asdict()]))
+    known = {f.name: f.default for f in fields(recipe) if f.default is not MISSING}
+    defaults, settings = json.loads(json.dumps([known, asdict(recipe)]))
     assert defaults | about["recipe"] == settings  # a setting that came later has its default
     assert about["model"] == about["recipe"]["student"]
     assert len(about["commit"]) >= 7 and "-dirty" not in about["commit"]
@@ -336,7 +337,7 @@ def test_ladder_rises_in_capacity_and_accuracy():
 
 def test_only_one_epoch_of_answers_is_held_as_float32():
     """For 50,000 images and 100 epochs all of them would be 200 MB, in every student's memory."""
-    ask_epoch = teachers._rows(ask(net()), images(20), CIFAR_VIEWS, 0, 3, "cpu")
+    ask_epoch = logit_cache._rows(ask(net()), images(20), CIFAR_VIEWS, 0, 3, "cpu")
     held = [weakref.ref(ask_epoch(epoch)) for epoch in range(3)]
     gc.collect()
     assert [one() is None for one in held] == [True, True, False]

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -149,12 +150,12 @@ def one_pixel_changed():
 
 
 @pytest.mark.parametrize(("options", "sentence"), [
-    ({"data": images()._replace(name="noise/test")}, "not for noise/test"),
+    ({"data": replace(images(), name="noise/test")}, "not for noise/test"),
     ({"views": NO_VIEWS}, "ask the teacher again"),
     ({"views": Views(4, False)}, "ask the teacher again"),
     ({"view_seed": 1}, "ask the teacher again"),
     ({"epochs": 4}, "cover 3 epochs, not 4"),
-    ({"data": images()._replace(images=255 - images().images)}, "for other pixels of noise/train"),
+    ({"data": replace(images(), images=255 - images().images)}, "for other pixels of noise/train"),
     ({"data": select(one_pixel_changed(), torch.tensor([3, 0]))}, "for other pixels"),
 ])  # fmt: skip
 def test_answers_are_refused_for_anything_else(options, sentence):

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import Counter
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from kdlab.lab.search import FINALISTS, Space
 TRIALS = 12
 SPACES = {
     "labels": Space(PAIR, {"lr": (0.05, 0.8)}),
-    "taught": Space(PUPIL._replace(**KD), {"lr": (0.05, 0.8), "label_share": (0.0, 0.6)}),
+    "taught": Space(replace(PUPIL, **KD), {"lr": (0.05, 0.8), "label_share": (0.0, 0.6)}),
 }
 
 
@@ -43,12 +44,12 @@ def test_a_share_of_labels_divides_the_objective_between_labels_and_teacher():
     """And is drawn evenly in itself, where rates are even in the logarithm."""
     assert search.at(0.5, "lr", 0.01, 1.0) == 0.1
     assert search.at(0.5, "label_share", 0.0, 0.6) == 0.3
-    soft = search.with_settings(PUPIL._replace(**KD), {"label_share": 0.3})
+    soft = search.with_settings(replace(PUPIL, **KD), {"label_share": 0.3})
     assert (soft.hard_weight, soft.soft_weight, soft.weight) == (0.3, 0.7, 0.0)
-    hard, values = PUPIL._replace(method="hard distillation"), {"lr": 0.2, "label_share": 0.25}
+    hard, values = replace(PUPIL, method="hard distillation"), {"lr": 0.2, "label_share": 0.25}
     hard = search.with_settings(hard, values)
     assert (hard.hard_weight, hard.soft_weight, hard.weight, hard.lr) == (0.25, 0.0, 0.75, 0.2)
-    assert search.values_of(hard._asdict(), values) == values
+    assert search.values_of(asdict(hard), values) == values
 
 
 def test_three_finalists_of_each_arm_run_again_with_seeds_that_are_new():
@@ -67,7 +68,7 @@ def test_a_best_trial_at_an_edge_gets_four_more_beyond_it():
         further = [trials[f"{arm} #{n}"] for n in range(TRIALS + 1, TRIALS + 5)]
         assert [r.lr for r in further] == [1.2, 1.8, 2.6, 4.0]
         top = max((trials[f"{arm} #{n}"] for n in range(1, TRIALS + 1)), key=lambda r: r.lr)
-        assert all(r._replace(lr=top.lr) == top for r in further)
+        assert all(replace(r, lr=top.lr) == top for r in further)
         assert trials[search.choose(runs, arm)].lr == 4.0
     assert not any(trial.endswith(f"#{TRIALS + 5}") for trial in trials)
 
@@ -77,7 +78,7 @@ def test_nothing_is_tried_that_a_setting_cannot_be():
     spaces = {"labels": Space(PAIR, {"smoothing": (0.01, 0.4), "lr": (0.05, 0.8)})}
     trials = search.drawn(spaces, TRIALS)
     best = {"smoothing": 0.4, "lr": 0.8}
-    trials["labels #1"] = PAIR._replace(**best)
+    trials["labels #1"] = replace(PAIR, **best)
     runs = [{"arm": t, "seed": 100, "accuracy": 9.0 * (t == "labels #1")} for t in trials]
     more = search.past_the_edge(spaces, trials, runs)
     assert list(more) == [f"labels #{n}" for n in range(TRIALS + 1, TRIALS + 7)]

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from kdlab.files import EMBEDDED
 
 LANGUAGES = ("en", "zh")
@@ -46,4 +44,6 @@ def translate(key: str, language: str | None = None, **values: object) -> str:
 @cache
 def wordbook() -> dict[str, dict[str, dict[str, str]]]:
     """Section -> name -> language -> words."""
+    import yaml
+
     return yaml.safe_load((EMBEDDED / "words.yaml").read_text(encoding="utf-8"))

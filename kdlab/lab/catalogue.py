@@ -7,23 +7,26 @@ of that choice (arm of the search -> recipe), which `kdlab.lab.experiments` read
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
 from kdlab.data import CIFAR_VIEWS, Views
 from kdlab.lab import configs, search
-from kdlab.lab.configs import ALONE, FAST, FAST_10K, KD, PAIR, PUPIL, SMALL, TWIN_10K, Arms, Recipe
+from kdlab.lab.configs import ALONE, FAST, FAST_10K, KD, PAIR, PUPIL, SMALL, TWIN_10K, Arms, Config
 from kdlab.lab.search import Space, validated
 
 Families = Sequence[Sequence[tuple[str, str]]]  # Holm's correction counts the pairs of a family
 
 
-class Experiment(NamedTuple):
+@dataclass(frozen=True)
+class Experiment:
     """Arms, whose names say what differs; the first is the control, or the first of its kind (see
     `records.pairs_of`)."""
 
     title: str
     arms: Arms | Callable[[Arms], Arms]  # or, of what the experiment `search` has chosen
-    spaces: Mapping[str, Space] = {}  # of a search: its arms are drawn from these
+    spaces: Mapping[str, Space] = field(
+        default_factory=dict
+    )  # of a search: its arms are drawn from these
     search: str = ""
     families: Families = ()  # what is compared together; none: see `records.families`
 
@@ -31,11 +34,11 @@ class Experiment(NamedTuple):
 # what the board chooses from, an arm: its recipe, and the ranges of its settings. Every arm begins
 # with as many trials. A weight's range holds the paper's where it is not out of all proportion
 # for ten classes and our nets.
-EITHER = PUPIL._replace(twin=TWIN_10K)  # taught by one of two teachers: is the seed odd or even
-KD_EITHER = EITHER._replace(**KD)
-CONTROL = EITHER._replace(weight=0.9, hard_weight=0.1)  # its method in place of the soft targets
+EITHER = replace(PUPIL, twin=TWIN_10K)  # taught by one of two teachers: is the seed odd or even
+KD_EITHER = replace(EITHER, **KD)
+CONTROL = replace(EITHER, weight=0.9, hard_weight=0.1)  # its method in place of the soft targets
 PAIRS = {"teacher": (FAST_10K, configs.FROM_10K), "twin": (TWIN_10K, configs.FROM_10K)}
-FIRST = PAIR._replace(lr=0.4)  # trained before it teaches, at the rate that suits most arms
+FIRST = replace(PAIR, lr=0.4)  # trained before it teaches, at the rate that suits most arms
 RATE = {"lr": (0.05, 0.8)}
 HEAT = RATE | {"temperature": (1.0, 8.0)}
 SOFT_SPACE = HEAT | {"label_share": (0.0, 0.6)}
@@ -44,12 +47,12 @@ TWICE, SECONDS = 30, 36  # epochs: twice as many; as many seconds as a method th
 
 def weighted(method: str, low: float, high: float, ranges: Mapping = RATE, **others) -> Space:
     """A published method beside the labels, with its weight and, where it has one, its T open."""
-    return Space(EITHER._replace(method=method, **others), ranges | {"weight": (low, high)})
+    return Space(replace(EITHER, method=method, **others), ranges | {"weight": (low, high)})
 
 
-def soft(base: Recipe = KD_EITHER, **others) -> Space:
+def soft(base: Config = KD_EITHER, **others) -> Space:
     """Soft targets, or a control in place of them, which has open what they have open."""
-    return Space(base._replace(**others), SOFT_SPACE)
+    return Space(replace(base, **others), SOFT_SPACE)
 
 
 LEADERBOARD: dict[str, Space] = {
@@ -57,7 +60,7 @@ LEADERBOARD: dict[str, Space] = {
     "label smoothing": Space(PAIR, RATE | {"smoothing": (0.01, 0.4)}),
     "soft targets": soft(),
     "hard distillation": Space(
-        EITHER._replace(method="hard distillation", weight=0.5, hard_weight=0.5),
+        replace(EITHER, method="hard distillation", weight=0.5, hard_weight=0.5),
         RATE | {"label_share": (0.0, 0.9)},
     ),
     "logit matching": weighted("logit matching", 0.01, 1.0),
@@ -77,17 +80,17 @@ LEADERBOARD: dict[str, Space] = {
     "discriminator": weighted("discriminator", 0.01, 1.0),
     "rotation task": weighted("rotation task", 0.01, 1.0, teacher="", twin=""),
     "turned views": weighted("turned views", 0.1, 10.0, **KD, ranges=HEAT),
-    "mutual learning": Space(PAIR._replace(method="mutual learning", **ALONE), RATE),
+    "mutual learning": Space(replace(PAIR, method="mutual learning", **ALONE), RATE),
     "born again": soft(teacher=FIRST, twin=""),
-    "teaching assistant": soft(teacher=KD_EITHER._replace(student="cnn3-32", lr=0.4), twin=""),
-    "early-stopped teacher": soft(teacher=FIRST._replace(student="cnn7-16", epochs=5), twin=""),
+    "teaching assistant": soft(teacher=replace(KD_EITHER, student="cnn3-32", lr=0.4), twin=""),
+    "early-stopped teacher": soft(teacher=replace(FIRST, student="cnn7-16", epochs=5), twin=""),
     "larger teacher": soft(teacher=configs.FROM_10K, twin=""),
     "mean of teachers": soft(CONTROL, **PAIRS, method="mean of teachers"),
     "switched teachers": soft(CONTROL, **PAIRS, method="switched teachers"),
     "permuted dark knowledge": soft(CONTROL, method="permuted dark knowledge"),
     "same-entropy smoothing": soft(CONTROL, method="same-entropy smoothing"),
-    "random teacher": soft(teacher=FIRST._replace(student="cnn7-16", epochs=0), twin=""),
-    "labels, twice as long": Space(PAIR._replace(epochs=TWICE), RATE),
+    "random teacher": soft(teacher=replace(FIRST, student="cnn7-16", epochs=0), twin=""),
+    "labels, twice as long": Space(replace(PAIR, epochs=TWICE), RATE),
     "soft targets, twice as long": soft(epochs=TWICE),
     "soft targets, equal seconds": soft(epochs=SECONDS),
 }
@@ -119,20 +122,20 @@ def search_for(
 
 # patience: a student of 32,000 weights on the whole of CIFAR-10, for 1, 2 and 4 times the epochs.
 # Chosen at the shortest; 5,000 images are held out from the student for it.
-PATIENT = Recipe("cnn7-8", "cifar10", 20, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
+PATIENT = Config("cnn7-8", "cifar10", 20, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
 BIG_STEPS = {"lr": (0.1, 1.6)}  # of batches of 256
-BY_LARGE = PATIENT._replace(teacher="cifar10-cnn7-32")
+BY_LARGE = replace(PATIENT, teacher="cifar10-cnn7-32")
 PATIENCE: dict[str, Space] = {
     "labels": Space(PATIENT, BIG_STEPS),
-    "soft targets": Space(BY_LARGE._replace(**KD), SOFT_SPACE | BIG_STEPS),
-    "label-free, T = 1": Space(BY_LARGE._replace(soft_weight=1.0, hard_weight=0.0), BIG_STEPS),
+    "soft targets": Space(replace(BY_LARGE, **KD), SOFT_SPACE | BIG_STEPS),
+    "label-free, T = 1": Space(replace(BY_LARGE, soft_weight=1.0, hard_weight=0.0), BIG_STEPS),
 }
 
 
 def patience(chosen: Arms) -> Arms:
     """Labels and soft targets for 20, 40 and 80 epochs, the teacher alone for 80."""
     return {
-        f"{arm}, {epochs} epochs": recipe._replace(epochs=epochs)
+        f"{arm}, {epochs} epochs": replace(recipe, epochs=epochs)
         for epochs in (20, 40, 80)
         for arm, recipe in chosen.items()
         if recipe.hard_weight or epochs == 80
@@ -157,17 +160,17 @@ PATIENCE_FAMILIES: Families = (
 # chapter 03: a student of each kind, at one budget of ten epochs; the random views are mirrors
 # alone, for with shifts, too, ten epochs are too few for most of them
 ADAM = {"optimizer": "adam", "weight_decay": 0.05}
-SHORT = PAIR._replace(epochs=10, views=Views(flip=True))
+SHORT = replace(PAIR, epochs=10, views=Views(flip=True))
 KINDS: Arms = {
-    "CNN": SHORT._replace(student="cnn3-16", lr=0.2),
-    "recurrent": SHORT._replace(student="gru-64-conv", lr=0.4),
-    "Transformer": SHORT._replace(student="vit-64-conv", lr=4e-3, **ADAM),
-    "Transformer, patches": SHORT._replace(student="vit-64", lr=4e-3, **ADAM),
-    "MLP": SHORT._replace(student="rgb-mlp-128", lr=2e-3, **ADAM),
+    "CNN": replace(SHORT, student="cnn3-16", lr=0.2),
+    "recurrent": replace(SHORT, student="gru-64-conv", lr=0.4),
+    "Transformer": replace(SHORT, student="vit-64-conv", lr=4e-3, **ADAM),
+    "Transformer, patches": replace(SHORT, student="vit-64", lr=4e-3, **ADAM),
+    "MLP": replace(SHORT, student="rgb-mlp-128", lr=2e-3, **ADAM),
 }
 SOFT = {"temperature": 4.0, "soft_weight": 1.0, "hard_weight": 0.0}  # needs no label
 LONGER = {  # thirty epochs are enough for shifts, too
-    f"{kind}, 30 epochs": KINDS[kind]._replace(epochs=30, views=CIFAR_VIEWS)
+    f"{kind}, 30 epochs": replace(KINDS[kind], epochs=30, views=CIFAR_VIEWS)
     for kind in ("recurrent", "Transformer")
 }
 FEW = ("CNN", "recurrent", "Transformer", "MLP")  # the kinds of the curve over labels
@@ -181,9 +184,9 @@ def kind_spaces() -> dict[str, Space]:
     for kind, alone in (KINDS | LONGER).items():
         rates = {"lr": (5e-4, 1.6e-2) if alone.optimizer == "adam" else (0.05, 0.8)}
         spaces[f"{kind}: labels"] = Space(alone, rates)
-        spaces[f"{kind}: distilled"] = Space(alone._replace(**pair, **KD), SOFT_SPACE | rates)
+        spaces[f"{kind}: distilled"] = Space(replace(alone, **pair, **KD), SOFT_SPACE | rates)
         if kind in FEW:
-            spaces[f"{kind}: label-free"] = Space(alone._replace(**pair, **SOFT), HEAT | rates)
+            spaces[f"{kind}: label-free"] = Space(replace(alone, **pair, **SOFT), HEAT | rates)
             for n in SHARES[:-1]:
                 spaces[f"{kind}: {n} labels"] = Space(configs.with_labels(alone, n), rates)
     return spaces
@@ -196,24 +199,24 @@ def architectures(chosen: Arms) -> Arms:
     for kind in (*KINDS, *LONGER):
         arms[f"{kind}: labels"] = chosen[f"{kind}: labels"]
         arms[f"{kind}: distilled"] = distilled = chosen[f"{kind}: distilled"]
-        arms[f"{kind}: teacher of 50k"] = distilled._replace(teacher=FAST, twin="")
+        arms[f"{kind}: teacher of 50k"] = replace(distilled, teacher=FAST, twin="")
     return arms
 
 
 def small_data(chosen: Arms) -> Arms:
     """Each kind with few labels, and with none: from a teacher that had these labels and no others,
     so that nobody knows more, and from one that had 50,000."""
-    arms, own = {}, configs.NARROW._replace(epochs=19, lr=0.1)  # 1,500 updates
+    arms, own = {}, replace(configs.NARROW, epochs=19, lr=0.1)  # 1,500 updates
     for kind in FEW:
         free = chosen[f"{kind}: label-free"]
         arms |= {f"{kind}: {n} labels": chosen[f"{kind}: {n} labels"] for n in SHARES[:-1]}
         arms[f"{kind}: 10000 labels"] = chosen[f"{kind}: labels"]
         for n in SHARES:
             taught = (
-                free if n == 10_000 else free._replace(teacher=configs.with_labels(own, n), twin="")
+                free if n == 10_000 else replace(free, teacher=configs.with_labels(own, n), twin="")
             )
             arms[f"{kind}: teacher of {n} labels"] = taught
-        arms[f"{kind}: label-free"] = free._replace(teacher=FAST, twin="")
+        arms[f"{kind}: label-free"] = replace(free, teacher=FAST, twin="")
     return arms
 
 
@@ -221,14 +224,14 @@ def small_data(chosen: Arms) -> Arms:
 # epochs, and a teacher of 50,000 images, have the settings that were chosen for these two.
 GAIN: dict[str, Space] = {
     "labels": Space(SMALL, RATE),
-    "teacher of 10k": Space(SMALL._replace(teacher=configs.FROM_10K, **KD), SOFT_SPACE),
+    "teacher of 10k": Space(replace(SMALL, teacher=configs.FROM_10K, **KD), SOFT_SPACE),
 }
 
 
 def gain(chosen: Arms) -> Arms:
     """Labels and soft targets, for the same epochs and for twice as many."""
-    longer = {f"{a}, twice as long": r._replace(epochs=2 * r.epochs) for a, r in chosen.items()}
-    strong = chosen["teacher of 10k"]._replace(teacher=configs.BEST)
+    longer = {f"{a}, twice as long": replace(r, epochs=2 * r.epochs) for a, r in chosen.items()}
+    strong = replace(chosen["teacher of 10k"], teacher=configs.BEST)
     return chosen | longer | {"teacher of 50k": strong}
 
 
@@ -244,8 +247,8 @@ GAIN_FAMILIES: Families = (
 
 # few labels: views and updates are alike in every arm, and so are the labels that
 # anybody has had, the teacher and the choice of settings (on a fifth of them) among them
-ENOUGH = KINDS["CNN"]._replace(epochs=19, views=CIFAR_VIEWS)  # 1,500 updates
-TEACHER_ENOUGH = configs.NARROW._replace(epochs=19, lr=0.1)
+ENOUGH = replace(KINDS["CNN"], epochs=19, views=CIFAR_VIEWS)  # 1,500 updates
+TEACHER_ENOUGH = replace(configs.NARROW, epochs=19, lr=0.1)
 
 
 def few_labels() -> dict[str, Space]:
@@ -256,9 +259,9 @@ def few_labels() -> dict[str, Space]:
         alone = configs.with_labels(ENOUGH, n)
         taught = {"teacher": configs.with_labels(TEACHER_ENOUGH, n), **SOFT, "labelled": n}
         spaces[f"{n} labels: labels"] = Space(alone, RATE)
-        same = alone._replace(**taught, unlabelled=False)
+        same = replace(alone, **taught, unlabelled=False)
         spaces[f"{n} labels: teacher, same images"] = Space(same, HEAT)
-        spaces[f"{n} labels: teacher, all images"] = Space(ENOUGH._replace(**taught), HEAT)
+        spaces[f"{n} labels: teacher, all images"] = Space(replace(ENOUGH, **taught), HEAT)
     return spaces
 
 
@@ -272,20 +275,20 @@ FEW_FAMILIES: Families = tuple(  # the teacher's images, at each number of label
 )
 
 
-def fifth_held_out(recipe: Recipe) -> Recipe:
+def fifth_held_out(recipe: Config) -> Config:
     """A trial with few labels: a fifth of them judge, and its teacher has not seen these."""
     kept = {"hold_out": recipe.labelled // 5, "labelled": recipe.labelled * 4 // 5}
-    teacher = recipe.teacher and recipe.teacher._replace(**kept)
-    return recipe._replace(judge="validation", teacher=teacher, **kept)
+    teacher = recipe.teacher and replace(recipe.teacher, **kept)
+    return replace(recipe, judge="validation", teacher=teacher, **kept)
 
 
 # chapter 07: SSLD (Cui et al. 2021) with 2,000 labelled images and 8,000 more without a label. A
 # pass over the 2,000 five times as often as one over all is the same number of steps.
-LABELLED = PAIR._replace(hold_out=8000, epochs=30, lr=0.1)
-FROM_ANSWERS = LABELLED._replace(teacher=FAST, hard_weight=0.0)
+LABELLED = replace(PAIR, hold_out=8000, epochs=30, lr=0.1)
+FROM_ANSWERS = replace(LABELLED, teacher=FAST, hard_weight=0.0)
 TERMS = {"KL": {"soft_weight": 1.0}, "JS": {"method": "Jensen-Shannon", "weight": 4.0}}
-SSLD_TRIALS = {f"labels lr={lr:g}": LABELLED._replace(lr=lr) for lr in (0.05, 0.1, 0.2)} | {
-    f"{name} T={t:g}": FROM_ANSWERS._replace(temperature=t, **term)
+SSLD_TRIALS = {f"labels lr={lr:g}": replace(LABELLED, lr=lr) for lr in (0.05, 0.1, 0.2)} | {
+    f"{name} T={t:g}": replace(FROM_ANSWERS, temperature=t, **term)
     for t in (1.0, 2.0, 4.0)
     for name, term in TERMS.items()
 }
@@ -297,22 +300,22 @@ def ssld(chosen: Arms) -> Arms:
     longer = {"epochs": 2 * LABELLED.epochs}
     everything = {"epochs": 2 * LABELLED.epochs // 5, "hold_out": 0}
     return {
-        "labels": labels._replace(**longer),
-        "label-free, own teacher": kl._replace(teacher=configs.OWN_2K),
+        "labels": replace(labels, **longer),
+        "label-free, own teacher": replace(kl, teacher=configs.OWN_2K),
         "strong teacher": kl,
         "+ Jensen-Shannon": js,
-        "+ twice as long": js._replace(**longer),
-        "+ 8,000 unlabelled": js._replace(**everything),
-        "+ fine-tuning": js._replace(start=js._replace(**everything), epochs=10, lr=0.01),
-        "own teacher, all images": kl._replace(teacher=configs.OWN_2K, **everything),
+        "+ twice as long": replace(js, **longer),
+        "+ 8,000 unlabelled": replace(js, **everything),
+        "+ fine-tuning": replace(js, start=replace(js, **everything), epochs=10, lr=0.01),
+        "own teacher, all images": replace(kl, teacher=configs.OWN_2K, **everything),
     }
 
 
 # chapter 07: pairs of classes that neither student nor teacher was ever told
-STRANGERS = PAIR._replace(
-    student="cnn3-16-e16", epochs=10, lr=0.2, classes=configs.SEEN, verify=configs.UNSEEN
+STRANGERS = replace(
+    PAIR, student="cnn3-16-e16", epochs=10, lr=0.2, classes=configs.SEEN, verify=configs.UNSEEN
 )
-BY_STRANGER = STRANGERS._replace(teacher=configs.SIX_CLASSES)
+BY_STRANGER = replace(STRANGERS, teacher=configs.SIX_CLASSES)
 
 
 def verification() -> Arms:
@@ -320,24 +323,24 @@ def verification() -> Arms:
     tuned. All arms see as many images in training."""
     return {
         "labels": STRANGERS,
-        "soft targets": BY_STRANGER._replace(**KD),
-        "RKD": BY_STRANGER._replace(method="RKD", weight=0.3),
-        "label-free, strangers' images": BY_STRANGER._replace(classes=(), epochs=6, **SOFT),
-        "labels, 64 numbers": STRANGERS._replace(student="cnn3-16"),
+        "soft targets": replace(BY_STRANGER, **KD),
+        "RKD": replace(BY_STRANGER, method="RKD", weight=0.3),
+        "label-free, strangers' images": replace(BY_STRANGER, classes=(), epochs=6, **SOFT),
+        "labels, 64 numbers": replace(STRANGERS, student="cnn3-16"),
     }
 
 
 # chapter 09: two tokens, trained as any net or apart (DeiT); chosen with teachers of 10,000 images
-TOKENS = EITHER._replace(student="vit-64-tokens", epochs=20, **ADAM)
+TOKENS = replace(EITHER, student="vit-64-tokens", epochs=20, **ADAM)
 ADAM_RATE = {"lr": (5e-4, 1.6e-2)}
-APART = TOKENS._replace(student="vit-64-apart", **ALONE)
+APART = replace(TOKENS, student="vit-64-apart", **ALONE)
 HARD = {"method": "hard distillation", "weight": 0.5, "hard_weight": 0.5}
 TOKEN: dict[str, Space] = {
-    "labels": Space(TOKENS._replace(teacher="", twin=""), ADAM_RATE),
-    "hard": Space(TOKENS._replace(**HARD), ADAM_RATE),
-    "hard, token": Space(APART._replace(method="distillation token"), ADAM_RATE),
-    "soft": Space(TOKENS._replace(soft_weight=0.5, hard_weight=0.5), HEAT | ADAM_RATE),
-    "soft, token": Space(APART._replace(method="soft distillation token"), HEAT | ADAM_RATE),
+    "labels": Space(replace(TOKENS, teacher="", twin=""), ADAM_RATE),
+    "hard": Space(replace(TOKENS, **HARD), ADAM_RATE),
+    "hard, token": Space(replace(APART, method="distillation token"), ADAM_RATE),
+    "soft": Space(replace(TOKENS, soft_weight=0.5, hard_weight=0.5), HEAT | ADAM_RATE),
+    "soft, token": Space(replace(APART, method="soft distillation token"), HEAT | ADAM_RATE),
 }
 
 
@@ -345,7 +348,7 @@ def token(chosen: Arms) -> Arms:
     """Each way to be taught, by teachers of the same 10,000 images and by one of 50,000."""
     taught = {arm: recipe for arm, recipe in chosen.items() if recipe.teacher}
     strong = {
-        f"{arm}, teacher of 50k": r._replace(teacher=FAST, twin="") for arm, r in taught.items()
+        f"{arm}, teacher of 50k": replace(r, teacher=FAST, twin="") for arm, r in taught.items()
     }
     return chosen | strong
 
@@ -353,12 +356,12 @@ def token(chosen: Arms) -> Arms:
 # chapter 09: a trained net with rounded weights, trained on; its control has weights of 32 bits
 LOW_BIT: dict[str, Space] = {
     f"{bits} bits: {name}": Space(
-        base._replace(student=student, epochs=5, start=FIRST), ranges | {"lr": (0.01, 0.4)}
+        replace(base, student=student, epochs=5, start=FIRST), ranges | {"lr": (0.01, 0.4)}
     )
     for bits, student in ((32, "cnn3-16"), (4, "cnn3-16-4bit"), (2, "cnn3-16-2bit"))
     for name, base, ranges in (
         ("labels", PAIR, {}),
-        ("own teacher", PAIR._replace(teacher=FIRST, **KD), SOFT_SPACE),
+        ("own teacher", replace(PAIR, teacher=FIRST, **KD), SOFT_SPACE),
         ("larger teacher", KD_EITHER, SOFT_SPACE),
     )
 }
@@ -367,15 +370,15 @@ LOW_BIT: dict[str, Space] = {
 def low_bit(chosen: Arms) -> Arms:
     """Each with the start as it is, rounded or not, beside it."""
     return chosen | {
-        arm.replace("labels", "not trained on"): recipe._replace(epochs=0)
+        arm.replace("labels", "not trained on"): replace(recipe, epochs=0)
         for arm, recipe in chosen.items()
         if arm.endswith("labels")
     }
 
 
-TAUGHT_MLP = configs.MLP._replace(**configs.HINTON)
-HARDENED = PAIR._replace(attacked=True)
-RESISTANT = HARDENED._replace(teacher=configs.ROBUST)
+TAUGHT_MLP = replace(configs.MLP, **configs.HINTON)
+HARDENED = replace(PAIR, attacked=True)
+RESISTANT = replace(HARDENED, teacher=configs.ROBUST)
 EXPERIMENTS: dict[str, Experiment] = {
     "trio": Experiment(
         "Hinton's MNIST student, 784-800-800-10: labels against soft targets at T = 20",
@@ -384,16 +387,16 @@ EXPERIMENTS: dict[str, Experiment] = {
     "unseen-digits": Experiment(
         "Students that never saw some digits, bias shift chosen without a label",
         {
-            "no 3": TAUGHT_MLP._replace(classes=configs.without(3), hold_out=5000),
-            "only 7 and 8": TAUGHT_MLP._replace(classes=(7, 8), hold_out=5000),
+            "no 3": replace(TAUGHT_MLP, classes=configs.without(3), hold_out=5000),
+            "only 7 and 8": replace(TAUGHT_MLP, classes=(7, 8), hold_out=5000),
         },
     ),
     "cifar-gain": Experiment(
         "A 78 k-parameter student on the embedded 10,000 CIFAR-10 images",
         {
             "labels": SMALL,
-            "teacher of 50k": SMALL._replace(teacher=configs.BEST, **KD),
-            "teacher of 10k": SMALL._replace(teacher=configs.FROM_10K, **KD),
+            "teacher of 50k": replace(SMALL, teacher=configs.BEST, **KD),
+            "teacher of 10k": replace(SMALL, teacher=configs.FROM_10K, **KD),
         },
     ),
     "cifar-gain-tuning": search_for("for the 78 k-parameter student", GAIN, trials=12),
@@ -417,8 +420,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "temperature-weight": Experiment(
         "Temperature and soft weight, judged on 2,000 validation images",
         {
-            f"T={t:g} a={a:g}": configs.TUNED._replace(
-                temperature=t, soft_weight=a, hard_weight=round(1 - a, 3)
+            f"T={t:g} a={a:g}": replace(
+                configs.TUNED, temperature=t, soft_weight=a, hard_weight=round(1 - a, 3)
             )
             for t in (1.0, 2.0, 4.0, 8.0, 20.0)
             for a in (0.0, 0.3, 0.6, 0.9, 1.0)
@@ -443,14 +446,14 @@ EXPERIMENTS: dict[str, Experiment] = {
     "learning-rate": Experiment(
         "The leaderboard's student under three learning rates, on labels and on soft targets",
         {
-            f"{name}, lr {lr:g}": recipe._replace(lr=lr)
+            f"{name}, lr {lr:g}": replace(recipe, lr=lr)
             for lr in (0.1, 0.2, 0.4)
-            for name, recipe in (("labels", PAIR), ("soft targets", PUPIL._replace(**KD)))
+            for name, recipe in (("labels", PAIR), ("soft targets", replace(PUPIL, **KD)))
         },
     ),
     "capacity-gap": Experiment(
         "One 24 k-parameter student, four teachers of rising accuracy",
-        {"labels": PAIR, **{name: PAIR._replace(teacher=name, **KD) for name in configs.LADDER}},
+        {"labels": PAIR, **{name: replace(PAIR, teacher=name, **KD) for name in configs.LADDER}},
     ),
     "ssld-tuning": Experiment(
         "Settings for 2,000 labels, judged on 8,000 validation images",
@@ -469,10 +472,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Robust students, L-infinity epsilon of 8 grey levels, PGD-5 in training, PGD-20 in test",
         {
             "labels": HARDENED,
-            "adversarial training": HARDENED._replace(method="adversarial training", **ALONE),
-            "soft targets": RESISTANT._replace(**KD),
-            "ARD": RESISTANT._replace(method="ARD", **ALONE),
-            "RSLAD": RESISTANT._replace(method="RSLAD", **ALONE),
+            "adversarial training": replace(HARDENED, method="adversarial training", **ALONE),
+            "soft targets": replace(RESISTANT, **KD),
+            "ARD": replace(RESISTANT, method="ARD", **ALONE),
+            "RSLAD": replace(RESISTANT, method="RSLAD", **ALONE),
         },
     ),
     "architectures-tuning": search_for("for each kind of student", kind_spaces(), trials=6),

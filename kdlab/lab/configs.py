@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, replace
 
 from kdlab.data import CIFAR_VIEWS, MNIST_JITTER, NO_VIEWS, Views
 
-Arms = dict[str, "Recipe"]  # name -> what is run
+Arms = dict[str, "Config"]  # name -> what is run
 
 
-class Recipe(NamedTuple):
+@dataclass(frozen=True)
+class Config:
     """Everything that determines a training run, but its seed."""
 
     student: str
     data: str
     epochs: int
-    teacher: str | tuple[str, ...] | Recipe = ""  # none, a name, several, or trained first
+    teacher: str | tuple[str, ...] | Config = ""  # none, a name, several, or trained first
     twin: str | tuple[str, ...] = ""  # in runs of odd seed in place of a named teacher
     temperature: float = 1.0
     soft_weight: float = 0.0
@@ -31,7 +32,7 @@ class Recipe(NamedTuple):
     smoothing: float = 0.0  # of the labels, where there is no teacher
     classes: tuple[int, ...] = ()  # train on images of these classes alone; (): of all
     verify: tuple[int, ...] = ()  # classes, none of those above, whose pairs are told apart
-    start: str | Recipe = ""  # trained first: its weights are where this run begins
+    start: str | Config = ""  # trained first: its weights are where this run begins
     hold_out: int = 0  # training images kept for validation
     judge: str = "test"  # or "validation": what is held out, else CIFAR-10's second 10,000
     attacked: bool = False  # and whether PGD-20 attacks it there, too
@@ -39,16 +40,15 @@ class Recipe(NamedTuple):
     unlabelled: bool = True  # whether a run that needs no label learns from the other images, too
 
 
-def settings_of(recipe: Recipe) -> dict:
+def settings_of(recipe: Config) -> dict:
     """A recipe as a record has it, with the recipes of what is trained first."""
-    settings = recipe._asdict()
-    return settings | {k: settings_of(v) for k, v in settings.items() if isinstance(v, Recipe)}
+    return asdict(recipe)
 
 
-MLP = Recipe(
+MLP = Config(
     "mlp-800", "mnist", epochs=20, optimizer="adam", lr=2e-3, weight_decay=0.0, batch_size=256
 )
-SMALL = Recipe("wrn-10-1", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
+SMALL = Config("wrn-10-1", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
 HINTON = {"teacher": "mnist-mlp-1200", "temperature": 20.0, "soft_weight": 1.0, "hard_weight": 0.0}
 KD = {"temperature": 4.0, "soft_weight": 0.9, "hard_weight": 0.1}
 ALONE = {"weight": 1.0, "hard_weight": 0.0}  # the method's term is the whole objective
@@ -59,33 +59,33 @@ TWIN_10K = "cifar10-10k-cnn7-16-twin"  # FAST_10K trained once more, with anothe
 ROBUST = "cifar10-10k-robust-cnn7-16"
 OWN_2K, SIX_CLASSES = "cifar10-2k-cnn7-16", "cifar10-six-cnn7-16"
 SEEN, UNSEEN = (0, 2, 5, 6, 7, 9), (1, 3, 4, 8)  # each unseen class has a relative among the seen
-TUNED = SMALL._replace(student="wrn-10-1-s2", teacher=BEST, hold_out=2000, judge="validation")
-CNN = Recipe("cnn7-64", "cifar10", 100, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
-CNN_10K = Recipe("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2)
-NARROW = CNN_10K._replace(student="cnn7-16")
+TUNED = replace(SMALL, student="wrn-10-1-s2", teacher=BEST, hold_out=2000, judge="validation")
+CNN = Config("cnn7-64", "cifar10", 100, views=CIFAR_VIEWS, batch_size=256, lr=0.4)
+CNN_10K = Config("cnn7-32", "cifar10-10k", 100, views=CIFAR_VIEWS, lr=0.2)
+NARROW = replace(CNN_10K, student="cnn7-16")
 TEACHERS: Arms = {
-    "mnist-mlp-1200": MLP._replace(student="mlp-1200", epochs=150, views=MNIST_JITTER, lr=1e-3),
+    "mnist-mlp-1200": replace(MLP, student="mlp-1200", epochs=150, views=MNIST_JITTER, lr=1e-3),
     FROM_10K: CNN_10K,
     FAST_10K: NARROW,
     TWIN_10K: NARROW,
-    **{name: CNN._replace(student=name.removeprefix("cifar10-")) for name in LADDER},
-    ROBUST: NARROW._replace(epochs=20, method="adversarial training", **ALONE),
-    OWN_2K: NARROW._replace(epochs=60, hold_out=8000),
-    SIX_CLASSES: NARROW._replace(epochs=60, classes=SEEN),
+    **{name: replace(CNN, student=name.removeprefix("cifar10-")) for name in LADDER},
+    ROBUST: replace(NARROW, epochs=20, method="adversarial training", **ALONE),
+    OWN_2K: replace(NARROW, epochs=60, hold_out=8000),
+    SIX_CLASSES: replace(NARROW, epochs=60, classes=SEEN),
 }
 TEACHER_SEEDS = {TWIN_10K: 1}  # all others: 0
 
 # the pair of the leaderboard: both nets see the same 10,000 images, so a gain is distillation
-PAIR = Recipe("cnn3-16", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
-PUPIL = PAIR._replace(teacher=FAST_10K)
+PAIR = Config("cnn3-16", "cifar10-10k", epochs=15, views=CIFAR_VIEWS)
+PUPIL = replace(PAIR, teacher=FAST_10K)
 # what chapter 04 deploys, trained with and without the teacher that is deployed beside them; the
 # two on CIFAR-10 are seed 0 of the experiment "cifar-gain"
-DIGITS = MLP._replace(student="cnn3-16-grey", views=MNIST_JITTER, lr=4e-3)
+DIGITS = replace(MLP, student="cnn3-16-grey", views=MNIST_JITTER, lr=4e-3)
 STUDENTS: Arms = {
     "mnist-student-labels": DIGITS,
-    "mnist-student-distilled": DIGITS._replace(teacher="mnist-mlp-1200", **KD),
+    "mnist-student-distilled": replace(DIGITS, teacher="mnist-mlp-1200", **KD),
     "cifar10-student-labels": SMALL,
-    "cifar10-student-distilled": SMALL._replace(teacher=BEST, **KD),
+    "cifar10-student-distilled": replace(SMALL, teacher=BEST, **KD),
 }
 
 
@@ -94,9 +94,9 @@ def without(*digits: int) -> tuple[int, ...]:
     return tuple(sorted(set(range(10)) - set(digits)))
 
 
-def with_labels(recipe: Recipe, n: int) -> Recipe:
+def with_labels(recipe: Config, n: int) -> Config:
     """The recipe with `n` of 10,000 images labelled, for as many updates as with all of them."""
     if n == 10_000:
         return recipe
     updates = recipe.epochs * math.ceil(10_000 / recipe.batch_size)
-    return recipe._replace(labelled=n, epochs=round(updates / math.ceil(n / recipe.batch_size)))
+    return replace(recipe, labelled=n, epochs=round(updates / math.ceil(n / recipe.batch_size)))

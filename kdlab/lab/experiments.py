@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
+from dataclasses import asdict, replace
 from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
@@ -24,7 +25,7 @@ from kdlab.data import Images, balanced, load, select, split
 from kdlab.files import atomically, cache_dir, data_dir, digest
 from kdlab.lab import results, search
 from kdlab.lab.catalogue import EXPERIMENTS
-from kdlab.lab.configs import STUDENTS, TEACHER_SEEDS, TEACHERS, Arms, Recipe, settings_of, without
+from kdlab.lab.configs import STUDENTS, TEACHER_SEEDS, TEACHERS, Arms, Config, settings_of, without
 from kdlab.lab.executors import ENGINES
 from kdlab.lab.hardware import cores, describe, peak_memory, reset_peak_memory
 from kdlab.logit_cache import CachedLogits, cache_logits
@@ -59,15 +60,16 @@ def chosen(tuning: str) -> Arms:
             continue
         trial = search.choose(record["runs"], arm)
         if arm not in spaces:
-            found[arm] = arms[trial or first]._replace(judge="test")
+            found[arm] = replace(arms[trial or first], judge="test")
             continue
-        base, ranges = spaces[arm]
-        values = search.values_of(record["settings"][trial], ranges) if trial else {}
-        found[arm] = search.with_settings(base, values)
+        space, values = spaces[arm], {}
+        if trial:
+            values = search.values_of(record["settings"][trial], space.ranges)
+        found[arm] = search.with_settings(space.base, values)
     return found
 
 
-def training_set(recipe: Recipe, seed: int = 0) -> tuple[Images, Images | None]:
+def training_set(recipe: Config, seed: int = 0) -> tuple[Images, Images | None]:
     """The images a run trains on, and those that it holds out (of all classes).
 
     Where only some are labelled (`seed` draws them), a run that needs labels trains on these; one
@@ -88,7 +90,7 @@ def of_classes(data: Images, classes: Iterable[int]) -> Images:
     return select(data, torch.isin(data.labels, classes)) if len(classes) else data
 
 
-def judged_images(recipe: Recipe) -> Images:
+def judged_images(recipe: Config) -> Images:
     """What a run is measured on: the test images or, for a choice, others it does not train on."""
     if recipe.judge == "test":
         return images_of(recipe.data, "test")
@@ -96,28 +98,28 @@ def judged_images(recipe: Recipe) -> Images:
 
 
 def answers_for(
-    recipe: Recipe, net: nn.Module, data: Images, seed: int, device: str
+    recipe: Config, net: nn.Module, data: Images, seed: int, device: str
 ) -> CachedLogits:
     """A teacher's answers to every view that the student of this seed will see."""
     seen = {"epochs": recipe.epochs, "views": recipe.views, "view_seed": seed}
     return cache_logits(net, data, **seen, device=device)
 
 
-def names_of_teachers(recipe: Recipe, seed: int) -> tuple[str, ...]:
+def names_of_teachers(recipe: Config, seed: int) -> tuple[str, ...]:
     """The named teachers of the run with this seed; none for a teacher that is trained first."""
     teacher = recipe.twin if recipe.twin and seed % 2 else recipe.teacher
     names = (teacher,) if isinstance(teacher, str) else teacher
-    return () if isinstance(teacher, Recipe) else tuple(name for name in names if name)
+    return () if isinstance(teacher, Config) else tuple(name for name in names if name)
 
 
-def teachers_of(recipe: Recipe, seed: int = 0, device: str = "cpu") -> list[nn.Module]:
+def teachers_of(recipe: Config, seed: int = 0, device: str = "cpu") -> list[nn.Module]:
     """The recipe's teachers: loaded by name, or trained first by a recipe of their own."""
-    if isinstance(recipe.teacher, Recipe):
+    if isinstance(recipe.teacher, Config):
         return [freeze(trained(recipe.teacher, seed, device))]
     return [load_teacher(name) for name in names_of_teachers(recipe, seed)]
 
 
-def trained(recipe: Recipe, seed: int, device: str) -> nn.Module:
+def trained(recipe: Config, seed: int, device: str) -> nn.Module:
     """The net of a recipe, kept in the cache for the other runs that begin with it: it is known by
     its recipe, its named teachers' weights, its seed, the machine and the code of core and lab.
 
@@ -143,7 +145,7 @@ def trained(recipe: Recipe, seed: int, device: str) -> nn.Module:
 
 
 def train(
-    recipe: Recipe, seed: int = 0, device: str = "cpu", report: Callable | None = None
+    recipe: Config, seed: int = 0, device: str = "cpu", report: Callable | None = None
 ) -> tuple[nn.Module, list[dict]]:
     """Carry out one recipe: the trained student and its history."""
     data = training_set(recipe, seed)[0]
@@ -170,7 +172,7 @@ def train(
     return student.nets[0] if isinstance(student, Peers) else student, history
 
 
-def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
+def execute(recipe: Config, seed: int = 0, device: str = "cpu") -> dict:
     """One run, measured: errors, accuracy, calibration, agreement with the teacher, seconds.
 
     On a CPU these are the processor's seconds, so that a busy machine does not count as cost.
@@ -217,7 +219,7 @@ def execute(recipe: Recipe, seed: int = 0, device: str = "cpu") -> dict:
     return result
 
 
-def execute_arm(arm: str, recipe: Recipe, seed: int, device: str) -> dict:
+def execute_arm(arm: str, recipe: Config, seed: int, device: str) -> dict:
     """`execute`, with the arm's name on the result: what an engine carries to its workers."""
     return {"arm": arm, **execute(recipe, seed, device)}
 
@@ -233,7 +235,7 @@ def verification_scores(student: nn.Module, strangers: Images) -> dict:
     }
 
 
-def unseen_classes(recipe: Recipe, student: nn.Module, device: str) -> dict:
+def unseen_classes(recipe: Config, student: nn.Module, device: str) -> dict:
     """How a student does on classes it never saw, before and after a shift of their logits.
 
     The shift is chosen on held-out training images without their labels: it gives the shifted
@@ -260,7 +262,7 @@ def unseen_classes(recipe: Recipe, student: nn.Module, device: str) -> dict:
 
 
 def run_all(
-    arms: Mapping[str, Recipe],
+    arms: Mapping[str, Config],
     seeds: Iterable[int],
     *,
     device: str = "cpu",
@@ -293,7 +295,7 @@ def run_all(
     return [done[job] for job in jobs]
 
 
-def answer_ahead(jobs: Iterable[tuple[Recipe, int]], device: str) -> None:
+def answer_ahead(jobs: Iterable[tuple[Config, int]], device: str) -> None:
     """Fill the cache of answers with what these runs will ask named teachers, each thing once."""
     what = attrgetter(
         *("teacher", "twin", "data", "epochs", "views", "classes", "hold_out", "judge"),
@@ -325,13 +327,13 @@ def run(
     `where` are `run_all`'s workers, engine and address.
     """
     trials = arms_of(name)
-    title, _, spaces, _, families = EXPERIMENTS[name]
+    experiment = EXPERIMENTS[name]
     made_by = f"run {name} --seeds {seeds} --device {device}" + " --keep-seeds" * keep_seeds
     record = {
         "name": name,
-        "title": title,
+        "title": experiment.title,
         **results.stamp(made_by, device),
-        **({"families": families} if families else {}),
+        **({"families": experiment.families} if experiment.families else {}),
         "settings": {},
         "runs": [],
     }
@@ -354,7 +356,7 @@ def run(
         results.write(record)
         print_run(result)
 
-    for arms, new_seeds in rounds(trials, spaces, seeds, record["runs"]):
+    for arms, new_seeds in rounds(trials, experiment.spaces, seeds, record["runs"]):
         settings = json.loads(json.dumps({arm: settings_of(r) for arm, r in arms.items()}))
         record["settings"] |= settings
         kept = old["settings"] if old and (same or keep_seeds) else {}
@@ -407,7 +409,7 @@ def train_teacher(name: str, device: str = "cpu") -> Path:
         "model": recipe.student,
         "test errors": wrong,
         "test accuracy": round(100 * (1 - wrong / len(test.labels)), 2),
-        "recipe": recipe._asdict(),
+        "recipe": asdict(recipe),
         "seed": seed,
         "seconds": round(seconds),
         **results.stamp(f"train {name} --device {device}", device),

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date
 from statistics import fmean
 
@@ -172,11 +173,11 @@ def compare(
     if name == "deploy":  # a file was weighed and timed once: no seeds, no interval
         ours, theirs = by_seed(runs, arm, metric), by_seed(runs, over, of or metric)
         once = ours[0] - theirs[0] if ours and theirs else None
-        return found if once is None else found._replace(gap=Paired(once, once, once, 1, 1))
+        return found if once is None else replace(found, gap=Paired(once, once, once, 1, 1))
     if not (gap := difference(runs, arm, over, metric, of)):
         return found
     known = corrected(runs, family_of(record | {"runs": runs}, arm, over), metric, of)
-    return found._replace(gap=gap, corrected=known[frozenset((arm, over))])
+    return replace(found, gap=gap, corrected=known[frozenset((arm, over))])
 
 
 def best_setting(name: str, arms: str = "", records: Records = read) -> tuple[str, str, int] | None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
-from typing import NamedTuple
 
 import numpy as np
 
-from kdlab.lab.configs import Arms, Recipe
+from kdlab.lab.configs import Arms, Config
 
 FINALISTS, FIRST_SEED = 3, 100  # final runs have seeds from 0
 PAST = (1.5, 2.2, 3.3, 5.0)  # of the range's end, where the best setting lies there
@@ -23,21 +23,22 @@ BELOW = {"smoothing": 1.0}  # what a setting can't reach, however good its range
 SHARE = "label_share"  # of the labels' term: the teacher's term has the rest
 
 
-class Space(NamedTuple):
+@dataclass(frozen=True)
+class Space:
     """A recipe, and the ranges that its open settings are drawn from: evenly in the logarithm, the
     label share evenly in itself."""
 
-    base: Recipe
+    base: Config
     ranges: dict[str, tuple[float, float]]
 
 
-def with_settings(base: Recipe, values: Mapping[str, float]) -> Recipe:
+def with_settings(base: Config, values: Mapping[str, float]) -> Config:
     """The recipe with these settings."""
     values = dict(values)
     if SHARE in values:
         share, soft = values.pop(SHARE), "soft_weight" if base.soft_weight else "weight"
         values |= {"hard_weight": share, soft: round(1 - share, 3)}
-    return base._replace(**values)
+    return replace(base, **values)
 
 
 def values_of(settings: Mapping, names: Sequence[str]) -> dict[str, float]:
@@ -62,17 +63,18 @@ def drawn(spaces: Mapping[str, Space], trials: int) -> Arms:
     """The first round: as many settings of every arm, named "ARM #1" and so on."""
     return {
         f"{arm} #{number}": with_settings(
-            base, {r: at(x, r, *ranges[r]) for r, x in zip(ranges, row, strict=True)}
+            space.base,
+            {r: at(x, r, *space.ranges[r]) for r, x in zip(space.ranges, row, strict=True)},
         )
-        for arm, (base, ranges) in spaces.items()
-        for number, row in enumerate(latin_hypercube(trials, len(ranges)), 1)
+        for arm, space in spaces.items()
+        for number, row in enumerate(latin_hypercube(trials, len(space.ranges)), 1)
     }
 
 
 def validated(arms: Arms, **others) -> Arms:
     """These arms as trials: judged on images that the student does not train on. A teacher of the
     whole of CIFAR-10 has seen them; those of its 10,000 have not."""
-    return {arm: r._replace(judge="validation", **others) for arm, r in arms.items()}
+    return {arm: replace(r, judge="validation", **others) for arm, r in arms.items()}
 
 
 def arm_of(trial: str) -> str:
@@ -96,11 +98,11 @@ def past_the_edge(spaces: Mapping[str, Space], trials: Arms, runs: Sequence[Mapp
     parts that its trials divide a range into, four more beyond that end, as far as the setting can
     go, all else as there. Once, and not for the label share, whose ends are its own."""
     more: Arms = {}
-    for arm, (_, ranges) in spaces.items():
+    for arm, space in spaces.items():
         best = trials[next(iter(scores(runs, arm)))]
         steps, tried = [], sum(arm_of(trial) == arm for trial in trials)
-        for name, value in values_of(best._asdict(), ranges).items():
-            low, high = ranges[name]
+        for name, value in values_of(asdict(best), space.ranges).items():
+            low, high = space.ranges[name]
             place = 0.5 if name == SHARE else math.log(value / low) / math.log(high / low)
             if place < 1 / tried:
                 steps += [(name, low / factor) for factor in PAST]
@@ -109,7 +111,7 @@ def past_the_edge(spaces: Mapping[str, Space], trials: Arms, runs: Sequence[Mapp
         steps = [(name, float(f"{value:.2g}")) for name, value in steps]
         steps = [(name, value) for name, value in steps if value < BELOW.get(name, math.inf)]
         for number, (name, value) in enumerate(steps, tried + 1):
-            more[f"{arm} #{number}"] = best._replace(**{name: value})
+            more[f"{arm} #{number}"] = replace(best, **{name: value})
     return more
 
 

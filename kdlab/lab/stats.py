@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
@@ -126,7 +127,8 @@ def summarise(
 # ---------------------------------------------------------------- comparisons
 
 
-class Comparison(NamedTuple):
+@dataclass(frozen=True)
+class Comparison:
     """`arm` against `over` in a record, paired by seed; `gap` is None where it is missing.
 
     `needed` is what a rule needs of its verdict: "better", "worse", "not better", "not worse", "".

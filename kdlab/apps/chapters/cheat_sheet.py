@@ -150,7 +150,7 @@ def cheat_sheet(language: str | None = None) -> str:
     """The sheet of one A4 page as an HTML fragment with its style; see `write_sheets`."""
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), trim_blocks=True)
     made.filters["e"] = html.escape
-    made.globals |= {"say": translate, "short": decision_guide.short, "text": text}
+    made.globals |= {"translate": translate, "short": decision_guide.short, "text": text}
     told = {
         "book": rulebook(),
         "rules": decision_guide.every_rule(),

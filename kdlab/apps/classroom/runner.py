@@ -16,8 +16,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import nbformat
 from ipykernel.kernelspec import get_kernel_dict
@@ -52,7 +52,8 @@ SECTIONS = {
 HIDDEN = re.compile(r"<details>.*?</details>", re.DOTALL)
 
 
-class Chapter(NamedTuple):
+@dataclass(frozen=True)
+class Chapter:
     """What one run of a chapter showed. `error` is None where everything ran."""
 
     name: str
@@ -314,7 +315,7 @@ def run_chapters(paths: Sequence[Path], *, build: Path, write: bool = False) -> 
                     save(made, place)
             else:
                 told = f"{size // 1000} KB, more than {MAX_BYTES // 1000}: it is not written"
-                chapter = chapter._replace(error=f"{path.name} has {told}")
+                chapter = replace(chapter, error=f"{path.name} has {told}")
         line = f"{path.stem:<24} {chapter.seconds:4.0f} s  "
         line += f"FAILED: {chapter.error}" if chapter.error else "ok"
         print("\r" * sys.stdout.isatty() + line, flush=True)

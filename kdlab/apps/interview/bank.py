@@ -7,13 +7,14 @@ Pages are Markdown with <details>, so they read without a kernel. The form of th
 import re
 from collections.abc import Collection
 from functools import cache
-
-import jinja2
-import yaml
+from typing import TYPE_CHECKING
 
 from kdlab.apps.i18n import languages, text, translate
 from kdlab.apps.markdown import Page
 from kdlab.files import EMBEDDED
+
+if TYPE_CHECKING:
+    import jinja2
 
 BANK = EMBEDDED / "interview"
 CORNER = 12  # cards of a chapter's corner; the trainer asks the rest as well
@@ -29,6 +30,8 @@ def chapters() -> list[str]:
 @cache
 def chapter_bank(chapter: int | str) -> dict:
     """One chapter of the bank, by number or name; ValueError names the chapters that exist."""
+    import yaml
+
     for name in chapters():
         if chapter in (name, int(name[:2])):
             return unwrap(yaml.safe_load((BANK / f"{name}.yaml").read_text(encoding="utf-8")))
@@ -131,8 +134,10 @@ def laid_out(macro: str, *values: object) -> str:
 
 
 @cache
-def templates() -> jinja2.Environment:
+def templates() -> "jinja2.Environment":
     """The templates of the bank's pages and of the booklet, with the functions that they call."""
+    import jinja2
+
     functions = (languages, group_name, items, translate, text, title_of)
     escaped = jinja2.select_autoescape(["html"])
     loader = jinja2.PackageLoader("kdlab.apps.interview")

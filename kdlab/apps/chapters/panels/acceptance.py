@@ -1,6 +1,7 @@
 """How many tokens of a draft a target accepts: the part that two distributions have in common."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from matplotlib.axes import Axes
@@ -78,7 +79,7 @@ def acceptance_panel(
     base.check_lengths(images, labels, target_logits, *drafts.values())
     controls = {
         "draft": base.Choice([(name, base.named(f"acceptance.{name}")) for name in drafts]),
-        "temperature": base.temperature_slider()._replace(value=1.0),
+        "temperature": replace(base.temperature_slider(), value=1.0),
         "image": base.image_choice(labels, classes),
     }
     data = {

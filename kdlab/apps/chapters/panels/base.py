@@ -11,8 +11,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import anywidget
 import numpy as np
@@ -33,7 +33,8 @@ LOW, HIGH = 0.25, 50.0  # temperatures within the sliders' reach
 # ---------------------------------------------------------------- controls
 
 
-class Slider(NamedTuple):
+@dataclass(frozen=True)
+class Slider:
     """A number; out of its range it is clamped. `base` makes a logarithmic scale, whose `step`
     counts exponents; `snap` keeps the steps in Python too."""
 
@@ -49,7 +50,8 @@ class Slider(NamedTuple):
         return _Within(self.value, min=self.low, max=self.high, step=self.snap and self.step)
 
 
-class Choice(NamedTuple):
+@dataclass(frozen=True)
+class Choice:
     """One of some values, each with its words; a slider where they are `ordered`."""
 
     options: Sequence[tuple[object, Mapping[str, str]]]
@@ -60,7 +62,8 @@ class Choice(NamedTuple):
         return traitlets.Enum(values, values[0])
 
 
-class Switch(NamedTuple):
+@dataclass(frozen=True)
+class Switch:
     value: bool
 
     def trait(self) -> traitlets.TraitType:
@@ -141,7 +144,7 @@ class Panel(anywidget.AnyWidget):
         self.controls, self.compute = controls, compute
         self.add_traits(**{n: control.trait().tag(sync=True) for n, control in controls.items()})
         kinds = [
-            {"name": name, "kind": type(control).__name__.lower(), **control._asdict()}
+            {"name": name, "kind": type(control).__name__.lower(), **asdict(control)}
             for name, control in controls.items()
         ]
         said = _said(name, words or {})

@@ -62,7 +62,7 @@ def macros(language: str) -> object:
         "both": [language, *(code for code in LANGUAGES if code != language)],
         "card": bank.laid_out,
         "mark": mark,
-        "say": translate,
+        "translate": translate,
         "title_of": bank.title_of,
     }
     return made.get_template("pages.md.jinja").module

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -96,7 +97,7 @@ def plain_side(student: Module, teacher: Module, data: Images, epochs: int, seed
 def kdlab_side(student: Module, teacher: Module, data: Images, epochs: int, seed: int) -> None:
     """The same in kdlab; what was asked before is not kept, so the answers are paid for here."""
     how = {"teacher": cache_logits(teacher, data, keep=False), "epochs": epochs, "seed": seed}
-    steady = STEPS._replace(schedule="constant")
+    steady = replace(STEPS, schedule="constant")
     fit(student, data, distil(TEMPERATURE, SOFT, HARD), optimizer=steady, **how)
 
 
