@@ -11,7 +11,6 @@ from pathlib import Path
 from kdlab.files import EMBEDDED
 
 LANGUAGES = ("en", "zh")
-asked: list[str] = []  # the editions that were asked for: not empty where an output shows words
 
 
 def edition() -> str:
@@ -22,8 +21,7 @@ def edition() -> str:
 
 def languages(language: str | None = None) -> tuple[str, ...]:
     """The languages that this one names; ValueError says what can be asked."""
-    if not language:
-        asked.append(language := edition())
+    language = language or edition()
     if language not in (*LANGUAGES, "both"):
         raise ValueError(f"the language is 'en', 'zh' or 'both', got {language!r}")
     return LANGUAGES if language == "both" else (language,)

@@ -41,6 +41,7 @@ def lab(
 
 def course(
     chapters: Annotated[list[str] | None, Argument(help="01, principle, ...; default: all")] = None,
+    language: Language = "en",
     write: Annotated[bool, Option("--write", help="also update the committed notebooks")] = False,
     notebooks: Annotated[Path | None, Option(help="another folder of chapters")] = None,
     build: Annotated[Path | None, Option(help="where the executed notebooks go")] = None,
@@ -48,8 +49,13 @@ def course(
     """Run chapters from top to bottom and print what each showed."""
     from kdlab.apps.classroom import runner
 
-    paths = runner.find(chapters or [], notebooks or files.NOTEBOOKS)
-    build = build or files.BUILD / "notebooks"
+    folder, build = notebooks or files.NOTEBOOKS, build or files.BUILD / "notebooks"
+    editions = {"en": [folder], "zh": [folder / "zh"], "both": [folder, folder / "zh"]}
+    if language not in editions:
+        raise ValueError(f"the language is {', '.join(editions)}, got {language!r}")
+    paths = [
+        path for edition in editions[language] for path in runner.find(chapters or [], edition)
+    ]
     results = runner.run_chapters(paths, build=build, write=write)
     typer.echo("\n" + runner.chapter_table(results))
     typer.echo(f"The executed notebooks are in {build}")
@@ -137,4 +143,19 @@ def book(to: Annotated[Path | None, Option(help="default: build/book")] = None) 
     typer.echo(f"The book is in {first}: open it in a browser")
 
 
-COMMANDS = {"learn": [lab, course, fresh], "classroom": [handout, score, deck, book]}
+def sync(chapters: Annotated[list[str], Argument(help="01, principle, ...")]) -> None:
+    """Bring the Chinese edition's code up to date; list what is left to translate."""
+    import nbformat
+
+    from kdlab.apps.classroom import copies, runner, translations
+
+    for path in runner.find(chapters):
+        other = path.parent / "zh" / path.name
+        before = nbformat.reads(copies.committed(path).decode(), as_version=4)
+        english, chinese = (nbformat.read(edition, as_version=4) for edition in (path, other))
+        notebook, left = translations.synchronised(english, chinese, before)
+        runner.save(notebook, other)
+        typer.echo("\n".join([f"{other.name}: {len(left)} left to translate", *left]))
+
+
+COMMANDS = {"learn": [lab, course, fresh], "classroom": [handout, score, deck, book, sync]}

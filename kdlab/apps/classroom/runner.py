@@ -28,7 +28,6 @@ from nbformat import NotebookNode
 from PIL import Image, ImageChops, ImageStat
 
 from kdlab import files
-from kdlab.apps.classroom.translations import TwoEditions, chinese_edition
 from kdlab.apps.i18n import translate
 from kdlab.apps.markdown import MIME
 from kdlab.files import NOTEBOOKS, ROOT
@@ -83,6 +82,11 @@ def find(wanted: Sequence[str] = (), folder: Path = NOTEBOOKS) -> list[Path]:
     return [path for path in names if not wanted or names[path] & set(wanted)]
 
 
+def title(path: Path) -> str:
+    """A notebook's name without its ending; "zh/NN_words" of the Chinese edition."""
+    return f"zh/{path.stem}" if path.parent.name == "zh" else path.stem
+
+
 class _ThisInterpreter(AsyncKernelManager):
     """Every kernel name means the Python that runs this; the kernel is no port on the network.
 
@@ -100,12 +104,11 @@ class _ThisInterpreter(AsyncKernelManager):
 
 
 def run_notebook(
-    path: Path, *, timeout: int = 1800, chinese: dict[str, list] | None = None, **variables: str
+    path: Path, *, timeout: int = 1800, **variables: str
 ) -> tuple[NotebookNode, Chapter]:
-    """Run one notebook in its folder; a failing cell ends it and is told in `Chapter.error`.
+    """Run one notebook in its folder; a failing cell ends it and is named in `Chapter.error`.
 
-    In a terminal, one line counts the cells. `variables` are the kernel's. Given `chinese`, it gets
-    the outputs, by cell id, that the Chinese edition shows in their place.
+    In a terminal, one line counts the cells. `variables` are the kernel's environment.
     """
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -117,9 +120,9 @@ def run_notebook(
         if cell.cell_type == "code" and cell not in begun[-1:]:
             begun.append(cell)
             if sys.stdout.isatty():
-                print(f"\r{path.stem:<24} cell {len(begun):>2}/{len(code)} ", end="", flush=True)
+                print(f"\r{title(path):<24} cell {len(begun):>2}/{len(code)} ", end="", flush=True)
 
-    client = (NotebookClient if chinese is None else TwoEditions)(
+    client = NotebookClient(
         notebook,
         timeout=timeout,
         kernel_manager_class=_ThisInterpreter,
@@ -136,11 +139,9 @@ def run_notebook(
         told = str(getattr(failure, "evalue", failure)).strip().split("\n")[0]
         where = f", code cell {len(begun)} (id {begun[-1].get('id')})" if begun else ""
         error = f"{path.name}{where}: {kind}: {told}"
-    if chinese is not None:
-        chinese |= client.chinese
     seconds = time.perf_counter() - clock
     claims = sum(map(_asserts, code)) if error is None else 0
-    return notebook, Chapter(path.stem, seconds, claims, _headline(code), error)
+    return notebook, Chapter(title(path), seconds, claims, _headline(code), error)
 
 
 def minutes(notebook: NotebookNode) -> dict[str, int]:
@@ -300,25 +301,21 @@ def run_chapters(paths: Sequence[Path], *, build: Path, write: bool = False) -> 
     newcomer = {"KDLAB_PROGRESS": str(build / "no-answers-yet.sqlite3")} if write else {}
     chapters = []
     for path in paths:
-        other = path.parent / "zh" / path.name
-        shown = {} if write and other.exists() else None
-        notebook, chapter = run_notebook(path, chinese=shown, **newcomer)
-        save_beside(notebook, build / path.name)
+        language = "zh" if title(path).startswith("zh/") else "en"
+        notebook, chapter = run_notebook(path, **newcomer)
+        save_beside(notebook, build / f"{title(path)}.ipynb")
         if write and chapter.error is None:
-            editions = {path: clean(notebook)}
-            if shown is not None:
-                old = nbformat.read(other, as_version=4)
-                editions[other] = clean(chinese_edition(notebook, old, shown), "zh")
-            size = max(len(nbformat.writes(made).encode()) for made in editions.values())
+            cleaned = clean(notebook, language)
+            size = len(nbformat.writes(cleaned).encode())
             if size <= MAX_BYTES:
-                for place, made in editions.items():
-                    save(made, place)
+                save(cleaned, path)
             else:
-                told = f"{size // 1000} KB, more than {MAX_BYTES // 1000}: it is not written"
-                chapter = replace(chapter, error=f"{path.name} has {told}")
-        line = f"{path.stem:<24} {chapter.seconds:4.0f} s  "
-        line += f"FAILED: {chapter.error}" if chapter.error else "ok"
-        print("\r" * sys.stdout.isatty() + line, flush=True)
+                message = f"{size // 1000} KB, more than {MAX_BYTES // 1000}: it is not written"
+                chapter = replace(chapter, error=f"{path.name} has {message}")
+        result = f"FAILED: {chapter.error}" if chapter.error else "ok"
+        if sys.stdout.isatty():
+            print("\r", end="")  # over the line that counted the cells
+        print(f"{title(path):<24} {chapter.seconds:4.0f} s  {result}", flush=True)
         chapters.append(chapter)
     return chapters
 

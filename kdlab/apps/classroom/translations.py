@@ -1,74 +1,26 @@
-"""Two editions of a chapter from one execution: English, and Chinese in `notebooks/zh`.
+"""For who translates: the Chinese edition of a chapter against the English one, and its update.
 
-Code, cell ids and results are the same. Where an output depends on the language, its cell runs
-once more, in Chinese, right after its English run (`kdlab.apps.classroom.second`).
+Both editions are notebooks of their own, executed each by itself. Cell ids are the same, Markdown
+is written in each language, and code is the same program: comments may differ, and so may strings
+where the Chinese edition's has Chinese characters (titles, labels, what is printed).
 """
 
+import ast
 import copy
 import hashlib
+import io
 import json
 import re
-import time
+import tokenize
 from collections.abc import Iterator, Mapping
 
-from nbclient import NotebookClient
-from nbclient.util import ensure_async
 from nbformat import NotebookNode
 
 from kdlab.apps.i18n import LANGUAGES
 from kdlab.files import EMBEDDED
 
 SEALS = EMBEDDED / "interview" / "translations.json"  # by tests/seal_translations.py
-MOST_SECONDS = 20  # of a second run; a cell that trains shows its words in another cell
-SECOND = "__import__('kdlab.apps.classroom.second', fromlist=['desk']).{}()"
-
-
-class TwoEditions(NotebookClient):
-    """Runs a notebook; `chinese[id]` has the outputs of the cells that speak, in Chinese."""
-
-    def __init__(self, notebook: NotebookNode, **options: object) -> None:
-        super().__init__(notebook, **options)
-        self.chinese: dict[str, list[NotebookNode]] = {}
-
-    async def async_execute_cell(
-        self, cell: NotebookNode, cell_index: int, **options: object
-    ) -> NotebookNode:
-        if not self.code_cells_executed:
-            await self._second("watch")
-        done = await super().async_execute_cell(cell, cell_index, **options)
-        if cell.cell_type == "code" and await self._second("wanted") == "True":
-            again, clock = copy.deepcopy(done), time.perf_counter()
-            await self._second("enter")
-            await super().async_execute_cell(again, cell_index, **options, store_history=False)
-            await self._second("leave")
-            self.nb.cells[cell_index] = done
-            self.code_cells_executed -= 1
-            self.chinese[cell.id] = again.outputs
-            if (seconds := time.perf_counter() - clock) > MOST_SECONDS:
-                raise RuntimeError(f"cell {cell.id} took {seconds:.0f} s once more for its words")
-        return done
-
-    async def _second(self, name: str) -> str:
-        asked = {"it": SECOND.format(name)}
-        sent = await ensure_async(self.kc.execute("", silent=True, user_expressions=asked))
-        answer = (await self.async_wait_for_reply(sent))["content"]["user_expressions"]["it"]
-        if answer["status"] != "ok":
-            raise RuntimeError(f"second run: {answer['ename']}: {answer['evalue']}")
-        return answer["data"]["text/plain"]
-
-
-def chinese_edition(english: NotebookNode, chinese: NotebookNode, shown: dict) -> NotebookNode:
-    """The Chinese edition: the English one, with the Markdown that `chinese` has for its cells.
-
-    `shown` are outputs by cell id that stand in place of the English ones.
-    """
-    made, written = copy.deepcopy(english), {cell.id: cell.source for cell in chinese.cells}
-    for cell in made.cells:
-        if cell.cell_type == "markdown":
-            cell.source = written.get(cell.id, cell.source)
-        elif cell.id in shown:
-            cell.outputs = shown[cell.id]
-    return made
+HAN = re.compile("[\u4e00-\u9fff]")
 
 
 def seal(text: Mapping[str, str]) -> str:
@@ -91,19 +43,126 @@ def changed_alone(before: str, now: str) -> str | None:
 
 
 def unlike(english: NotebookNode, chinese: NotebookNode, chapter: str = "") -> Iterator[str]:
-    """A sentence for each cell of the Chinese edition that is missing, English, other code or, by
-    the seals of this chapter, of an English text that has changed since."""
-    there, seals = {cell.id: cell for cell in chinese.cells}, sealed()
+    """A sentence for each cell of the Chinese edition that is missing, English, another program or,
+    by the seals of this chapter, of an English text that has changed since."""
+    others, seals = {cell.id: cell for cell in chinese.cells}, sealed()
     for cell in english.cells:
-        other = there.pop(cell.id, None)
+        other = others.pop(cell.id, None)
         if other is None:
             yield f"{cell.id}: missing"
         elif cell.cell_type == "code":
-            if cell.source != other.source:
+            if not same_program(cell.source, other.source):
                 yield f"{cell.id}: its code is not that of the English edition"
-        elif not re.search("[\u4e00-\u9fff]", other.source):
+        elif not HAN.search(other.source):
             yield f"{cell.id}: still English"
         elif before := seals.get(f"{chapter}#{cell.id}"):
             if changed_alone(before, seal({"en": cell.source, "zh": other.source})) == "en":
                 yield f"{cell.id}: its English has changed since"
-    yield from (f"{name}: not in the English edition" for name in there)
+    yield from (f"{name}: not in the English edition" for name in others)
+
+
+# ---------------------------------------------------------------- code
+
+
+def same_program(english: str, chinese: str) -> bool:
+    """Whether two sources differ in comments and in strings that are Chinese in one of them alone.
+
+    The values in an f-string may change places, because words do.
+    """
+    if english == chinese:
+        return True
+    try:
+        nodes = [list(ast.walk(_masked(ast.parse(source)))) for source in (english, chinese)]
+    except SyntaxError:  # a cell with %magic
+        return False
+    if len(nodes[0]) != len(nodes[1]):
+        return False
+    for one, other in zip(*nodes, strict=True):
+        if isinstance(one, ast.Constant) and isinstance(other, ast.Constant):
+            if one.value != other.value and not HAN.search(str(other.value)):
+                return False
+        elif _shape(one) != _shape(other):
+            return False
+    return True
+
+
+def _masked(tree: ast.AST) -> ast.AST:
+    """The tree with each f-string as one text, and its values beside it in a fixed order."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            values = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+            words = "".join(part.value for part in node.values if isinstance(part, ast.Constant))
+            node.values = [*sorted(values, key=ast.dump), ast.Constant(words)]
+    return tree
+
+
+def _shape(node: ast.AST) -> tuple:
+    """A node without its children: its type, names and operators."""
+    fields = (value for _, value in ast.iter_fields(node))
+    return type(node), [v for v in fields if isinstance(v, str | int | None)]
+
+
+def pieces(source: str) -> list[tuple[int, int]]:
+    """Where the comments and whole strings of a source stand: (start, end) in characters."""
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    found, opened = [], []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        kind = tokenize.tok_name[token.type]
+        begin, end = (starts[row - 1] + column for row, column in (token.start, token.end))
+        if kind == "FSTRING_START":  # from Python 3.12 on, an f-string is several tokens
+            opened.append(begin)
+        elif kind == "FSTRING_END":
+            begin = opened.pop()
+        if kind in ("STRING", "COMMENT", "FSTRING_END") and not opened:
+            found.append((begin, end))
+    return found
+
+
+def translated(source: str, words: Mapping[str, str]) -> str:
+    """The source with the Chinese of each comment and string for which there is one."""
+    for begin, end in reversed(pieces(source)):
+        piece = source[begin:end]
+        source = source[:begin] + words.get(piece, piece) + source[end:]
+    return source
+
+
+def dictionary(english: NotebookNode, chinese: NotebookNode) -> dict[str, str]:
+    """The Chinese of each English comment and string, from cells that are the same program."""
+    words, others = {}, {cell.id: cell.source for cell in chinese.cells}
+    for cell in english.cells:
+        other = others.get(cell.id, "")
+        if cell.cell_type == "code" and same_program(cell.source, other):
+            sides = zip(pieces(cell.source), pieces(other), strict=False)
+            words |= {cell.source[slice(*one)]: other[slice(*two)] for one, two in sides}
+    return {piece: word for piece, word in words.items() if HAN.search(word)}
+
+
+def synchronised(
+    english: NotebookNode, chinese: NotebookNode, before: NotebookNode
+) -> tuple[NotebookNode, list[str]]:
+    """The Chinese edition with the English one's cells and code, and what is left to translate.
+
+    `before` is the English edition to which `chinese` belongs. Its strings, comments and Markdown
+    stay where their English has not changed; outputs stay until the edition is executed.
+    """
+    words, result, left = dictionary(before, chinese), copy.deepcopy(english), []
+    others = {cell.id: cell for cell in chinese.cells}
+    old = {cell.id: cell.source for cell in before.cells}
+    for cell in result.cells:
+        other, changed = others.get(cell.id), old.get(cell.id) != cell.source
+        if cell.cell_type == "code":
+            cell.source = translated(cell.source, words)
+            cell.outputs = other.outputs if other else []
+            comments = [cell.source[begin:end] for begin, end in pieces(cell.source)]
+            left += [f"{cell.id}: {c}" for c in comments if c[0] == "#" and not HAN.search(c)]
+            if changed:
+                left.append(f"{cell.id}: new code")
+        elif other:
+            cell.source = other.source
+            if changed:
+                left.append(f"{cell.id}: its English has changed")
+        else:
+            left.append(f"{cell.id}: new text")
+    return result, left
