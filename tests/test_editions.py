@@ -151,7 +151,7 @@ def test_the_language_is_that_of_the_folder(tmp_path):
 
 
 def printed_numbers(cell):
-    """The numbers of a cell's printed lines and tables, without times and what follows from them."""
+    """The numbers of a cell's printed lines and tables, without those of times."""
     texts = [
         output.get("text", "") or output.get("data", {}).get("text/plain", "")
         for output in cell.outputs
