@@ -148,16 +148,16 @@ def teacher_source(
     epochs: int,
     device: str,
     stages: Sequence[str] = (),
-) -> Callable[[Tensor, Tensor, int], dict[str, Tensor | list[Tensor] | None]]:
+) -> Callable[[Tensor, Tensor, int], dict[str, object]]:
     """The function (images, places in `data`, epoch) -> what a `Batch` has of the teacher."""
     if teacher is None:
         return lambda images, picks, epoch: {"teacher_logits": None}
     if isinstance(teacher, nn.Module):
         freeze(teacher).to(device, memory_format=torch.channels_last)
 
-        def ask(images: Tensor, picks: Tensor, epoch: int) -> dict[str, Tensor | list[Tensor]]:
+        def ask(images: Tensor, picks: Tensor, epoch: int) -> dict[str, object]:
             logits, features = teacher_forward(teacher, images, stages)
-            return {"teacher_logits": logits, "teacher_features": [features[s] for s in stages]}
+            return {"teacher_logits": logits, "teacher_features": features}
 
         return ask
     if stages:

@@ -30,8 +30,8 @@ class Batch:
     epoch: int
     teacher_logits: Tensor | None  # [B, K], for these very views; None without a teacher
     ensemble_logits: Tensor | None = None  # [M, B, K], in place of the above from M teachers
-    features: Sequence[Tensor] = ()  # the student's, of the stages that the objective names
-    teacher_features: Sequence[Tensor] = ()  # the teacher's, of as many
+    features: Mapping[str, Tensor] = field(default_factory=dict)  # of the objective's `stages`
+    teacher_features: Mapping[str, Tensor] = field(default_factory=dict)
     student: nn.Module | None = None  # for objectives that show it other images
     teacher: nn.Module | None = None  # where the net itself was given, not its cached logits
 
@@ -65,9 +65,8 @@ class Setting:
     teacher: nn.Module | None
     data: Images
     temperature: float
-    stages: Stages = field(
-        default_factory=dict
-    )  # whose features are matched: names of submodules of either net
+    stages: Stages = field(default_factory=dict)  # whose features are matched
+    projectors: Sequence[nn.Module] = ()  # of the student's features to the teacher's widths
 
 
 @dataclass(frozen=True)
@@ -200,22 +199,28 @@ def jensen_shannon(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
 
 # ---------------------------------------------------------------- features of stages
 class OfStages(nn.Module):
-    """A term that matches features: float32, the student's projected where the method does it."""
+    """A term that matches features, as a module: it owns what projects the student's."""
 
     def __init__(self, term: Callable, setting: Setting, project: bool) -> None:
         super().__init__()
-        self.term, self.setting, self.stages = term, setting, setting.stages
         self.projectors = nn.ModuleList(projectors(setting) if project else ())
+        self.term, self.stages = term, setting.stages
+        self.setting = replace(setting, projectors=self.projectors)
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
-        ours = [feature.float() for feature in batch.features]
-        theirs = [feature.float() for feature in batch.teacher_features]
-        if ours[0].ndim == 2:  # an embedding: of a pooled map [B, D, 1, 1] it is matched as [B, D]
-            theirs = [feature.flatten(1) for feature in theirs]
-        if self.projectors:
-            ours = [project(f) for project, f in zip(self.projectors, ours, strict=True)]
-        batch = replace(batch, features=ours, teacher_features=theirs)
         return self.term(logits, batch, self.setting)
+
+
+def matched(batch: Batch, setting: Setting) -> tuple[list[Tensor], list[Tensor]]:
+    """Features of both nets, float32, in pairs: the student's projected where the method does it;
+    a teacher's pooled map [B, D, 1, 1] beside an embedding [B, D] is one, too."""
+    ours = [batch.features[name].float() for name in setting.stages["student"]]
+    theirs = [batch.teacher_features[name].float() for name in setting.stages["teacher"]]
+    if ours[0].ndim == 2:
+        theirs = [feature.flatten(1) for feature in theirs]
+    if setting.projectors:
+        ours = [project(f) for project, f in zip(setting.projectors, ours, strict=True)]
+    return ours, theirs
 
 
 def projectors(setting: Setting) -> list[nn.Module]:
@@ -233,38 +238,41 @@ def projectors(setting: Setting) -> list[nn.Module]:
 
 @method("hint", "Romero et al. 2015 (FitNets)", 100.0, stages=["stage2"], project=True)
 def hint(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
-    return losses.hint_loss(batch.features[0], batch.teacher_features[0])
+    (ours,), (theirs,) = matched(batch, setting)
+    return losses.hint_loss(ours, theirs)
 
 
 @method("attention transfer", "Zagoruyko & Komodakis 2017", 1000.0, ["stage1", "stage2", "stage3"])
 def attention_transfer(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
-    return sum(map(losses.attention_transfer_loss, batch.features, batch.teacher_features))
+    return sum(map(losses.attention_transfer_loss, *matched(batch, setting)))
 
 
 @method("FSP", "Yim et al. 2017", 50.0, stages=["stage2", "stage3"], project=True)
 def fsp(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
-    return losses.fsp_loss(batch.features, batch.teacher_features)
+    return losses.fsp_loss(*matched(batch, setting))
 
 
 @method("similarity preserving", "Tung & Mori 2019", 3000.0, stages=["stage3"])
 def similarity_preserving(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
-    return losses.similarity_preserving_loss(batch.features[0], batch.teacher_features[0])
+    (ours,), (theirs,) = matched(batch, setting)
+    return losses.similarity_preserving_loss(ours, theirs)
 
 
 @method("RKD", "Park et al. 2019", stages=[EMBEDDING])
 def rkd(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
-    ours, theirs = batch.features[0], batch.teacher_features[0]
+    (ours,), (theirs,) = matched(batch, setting)
     return 25 * losses.rkd_distance_loss(ours, theirs) + 50 * losses.rkd_angle_loss(ours, theirs)
 
 
 @method("PKT", "Passalis & Tefas 2018", 30000.0, stages=[EMBEDDING])
 def pkt(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
-    return losses.pkt_loss(batch.features[0], batch.teacher_features[0])
+    (ours,), (theirs,) = matched(batch, setting)
+    return losses.pkt_loss(ours, theirs)
 
 
 @method("contrastive", "after Tian et al. 2020 (CRD)", 0.8, stages=[EMBEDDING], project=True)
 def contrastive(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
-    ours, theirs = batch.features[0], batch.teacher_features[0]
+    (ours,), (theirs,) = matched(batch, setting)
     return losses.contrastive_loss(ours, theirs, labels=batch.labels)
 
 
@@ -278,12 +286,13 @@ class Discriminator(nn.Module):
     def __init__(self, setting: Setting) -> None:
         super().__init__()
         self.stages, (self.project,) = setting.stages, projectors(setting)
+        self.setting = setting
         width = self.project.out_features
         self.score = nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
-        ours = self.project(batch.features[0].float())
-        theirs = batch.teacher_features[0].flatten(1).float()
+        (ours,), (theirs,) = matched(batch, self.setting)
+        ours = self.project(ours)
         ours.register_hook(torch.neg)
         scores = self.score(torch.cat([theirs, ours]))
         truth = (torch.arange(len(scores), device=scores.device) < len(ours)).float()
@@ -311,10 +320,11 @@ def turned_views(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     """The teacher's own similarities between rotated and plain images, but without SSKD's
     self-supervised training of the teacher's head."""
     turned = rotate(batch.images)[0]
+    (ours,), (theirs,) = matched(batch, setting)
     with torch.no_grad():
-        known = batch.teacher_features[0], embed(batch.teacher, turned, setting.stages["teacher"])
-    ours = batch.features[0], embed(batch.student, turned, setting.stages["student"])
-    return losses.view_similarity_loss(ours, known)
+        known = theirs, embed(batch.teacher, turned, setting.stages["teacher"])
+    seen = ours, embed(batch.student, turned, setting.stages["student"])
+    return losses.view_similarity_loss(seen, known)
 
 
 def rotate(images: Tensor) -> tuple[Tensor, Tensor]:

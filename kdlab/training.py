@@ -80,7 +80,7 @@ def fit(
                 labels=data.labels[picks],
                 index=data.index[picks],
                 epoch=epoch,
-                features=[features[stage] for stage in stages["student"]],
+                features=features,
                 student=student,
                 teacher=net,
                 **ask(images, picks, epoch),

@@ -168,7 +168,7 @@ def test_the_discriminator_descends_and_the_student_climbs():
     student, teacher = net("cnn3-16"), freeze(net())
     ours, theirs = (torch.randn(6, w, generator=torch.Generator().manual_seed(w)) for w in (64, 32))
     against = Discriminator(methods.Setting(student, teacher, DATA, 4.0, both("flatten")))
-    told = {"features": [ours], "teacher_features": [theirs]}
+    told = {"features": {"flatten": ours}, "teacher_features": {"flatten": theirs}}
     wanted = [ours.requires_grad_(), *against.project.parameters(), *against.score.parameters()]
     played = against(None, batch_for(torch.zeros(6, 10), **told))
     truth, lies = (against.score(x).sigmoid() for x in (theirs, against.project(ours)))
@@ -195,8 +195,8 @@ def test_turned_images_teach_the_student(method):
     goal, images = goal_of(method, teacher, hard_weight=0.0), torch.randn(8, 3, 32, 32)
     ours, theirs = (forward(m, images, ["flatten"])[1]["flatten"] for m in (student, teacher))
     given = {
-        "features": [ours.detach()],
-        "teacher_features": [theirs],
+        "features": {"flatten": ours.detach()},
+        "teacher_features": {"flatten": theirs},
         "student": student.eval(),
         "teacher": teacher,
     }
@@ -259,9 +259,10 @@ def test_the_student_alone_is_projected():
     assert isinstance(methods.projectors(replace(setting, stages=both("flatten")))[0], nn.Linear)
     plain = goal_of("attention transfer", net(), hard_weight=0.0)
     assert plain.stages["teacher"] == stages and not len(plain.term.projectors)
-    ours, theirs = ([torch.randn(2, 3, 4, 4) for _ in stages] for _ in range(2))
+    ours, theirs = ({k: torch.randn(2, 3, 4, 4) for k in stages} for _ in range(2))
     loss = plain(None, batch_for(torch.zeros(2, 10), features=ours, teacher_features=theirs))
-    assert torch.allclose(loss, sum(map(losses.attention_transfer_loss, ours, theirs)))
+    expected = sum(losses.attention_transfer_loss(ours[k], theirs[k]) for k in stages)
+    assert torch.allclose(loss, expected)
 
 
 @pytest.mark.parametrize("method", sorted(name for name in METHODS if METHODS[name].stages))
