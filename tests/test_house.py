@@ -69,9 +69,3 @@ def test_the_readme_names_every_file_of_core_and_lab():
     }
     for name in sorted(named - {"__init__.py", "__main__.py", "commands.py"}):
         assert f"`{name}`" in package, f"the map of README.md does not name {name}"
-
-
-def test_the_core_is_small():
-    """The first look shows the science: what grows beyond this belongs to a level below."""
-    files = [*ROOT.glob("kdlab/*.py"), *ROOT.glob("kdlab/losses/*.py")]
-    assert sum(len(path.read_text("utf-8").splitlines()) for path in files) <= 2400

@@ -227,3 +227,13 @@ def test_each_pair_stands_in_one_family_whichever_is_called_control(name):
     pairs = [frozenset(pair) for family in EXPERIMENTS[name].families for pair in family]
     assert len(set(pairs)) == len(pairs)
     assert all(len(pair) == 2 and pair <= arms for pair in pairs)
+
+
+def test_the_chosen_settings_of_every_arm_are_one_table():
+    table, alike = experiments.settings_table("leaderboard")
+    arms = arms_of("leaderboard")
+    assert list(table.index) == list(arms) and not set(table) & set(alike)
+    assert set(table) | set(alike) == {field.name for field in fields(configs.Config)}
+    assert (table["lr"] == [arm.lr for arm in arms.values()]).all()
+    assert alike["student"] == PAIR.student
+    assert table.loc["early-stopped teacher", "teacher"] == "cnn7-16, 5 epochs, lr 0.4"

@@ -44,10 +44,20 @@ def run(
     keep_seeds: Annotated[
         bool, Option("--keep-seeds", help="keep finished seeds of another machine or other code")
     ] = False,
+    show: Annotated[
+        bool, Option("--show", help="print each arm's settings and run nothing")
+    ] = False,
 ) -> None:
     """Run an experiment, record it in data/results, and print its table."""
     check_device(device)
     from kdlab.lab import experiments, results
+
+    if show:
+        table, alike = experiments.settings_table(experiment)
+        typer.echo(table.to_string())
+        said = (f"{name} {value}" for name, value in alike.items() if value not in ("", ()))
+        typer.echo("all arms: " + ", ".join(said))
+        return
 
     where = {"workers": workers, "engine": engine, "address": address}
     experiments.run(experiment, seeds=seeds, device=device, keep_seeds=keep_seeds, **where)

@@ -15,6 +15,7 @@ from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
 
+import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -47,6 +48,26 @@ def arms_of(name: str) -> Arms:
     if experiment.search:
         return experiment.arms(chosen(experiment.search))
     return dict(experiment.arms)
+
+
+def settings_table(name: str) -> tuple[pd.DataFrame, dict]:
+    """What each arm of an experiment would run with: a row an arm, for the settings that differ;
+    and the settings that all arms have alike."""
+    arms = arms_of(name)
+    table = pd.DataFrame.from_dict(
+        {arm: {k: short(v) for k, v in vars(config).items()} for arm, config in arms.items()},
+        orient="index",
+    )
+    alike = [setting for setting in table if table[setting].astype(str).nunique() == 1]
+    return table.drop(columns=alike), table[alike].iloc[0].to_dict()
+
+
+def short(setting: object) -> object:
+    """A setting as a table shows it; a net that is trained first by what it is and how long."""
+    if isinstance(setting, Config):
+        teacher = f" of {short(setting.teacher)}" if setting.teacher else ""
+        return f"{setting.student}{teacher}, {setting.epochs} epochs, lr {setting.lr:g}"
+    return setting
 
 
 def chosen(tuning: str) -> Arms:
