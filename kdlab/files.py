@@ -52,7 +52,7 @@ def keep(path: Path) -> Path:
     """Copy a file beside itself, NAME.txt as NAME.mine.txt, then .mine-2 and so on; where it is."""
     words = "mine", *(f"mine-{number}" for number in range(2, 1000))
     free = (path.with_name(f"{path.stem}.{word}{path.suffix}") for word in words)
-    mine = next(there for there in free if not there.exists())
+    mine = next(name for name in free if not name.exists())
     content = path.read_bytes()
     atomically(mine, lambda target: Path(target).write_bytes(content))
     return mine

@@ -26,7 +26,7 @@ class CachedLogits:
     """A teacher's logits for exactly the views that students will see, by (epoch, image)."""
 
     logits: Tensor  # float16 [E, N, K]; E is the views' period, if they have one
-    index: Tensor  # int64 [N], sorted: which image each row answers for
+    index: Tensor  # int64 [N], sorted: which image each row belongs to
     pixels: Tensor  # int64 [N]: the `checksums` of these images
     key: dict[str, str]  # teacher digest, data, views and their period, view seed, code, device
 
@@ -46,7 +46,7 @@ class CachedLogits:
 def cache_key(
     teacher: nn.Module, data: Images, views: Views, view_seed: int, device: str = "cpu"
 ) -> dict[str, str]:
-    """What a cache of answers is for: any other teacher, data, view or seed is refused, and so are
+    """What cached logits are for: any other teacher, data, view or seed is refused, and so are
     other code and another arithmetic."""
     order = data.index.argsort()
     return {
@@ -102,9 +102,9 @@ def cache_logits(
     device: str = "cpu",
     keep: bool = True,
 ) -> CachedLogits:
-    """Ask the teacher once about each view of each epoch; with `keep`, remember it on disk.
+    """The teacher's logits for each view of each epoch; with `keep`, from disk and to disk.
 
-    CachedLogits for E epochs serve any run of at most E epochs on the same images and views.
+    Logits for E epochs serve any run of at most E epochs on the same images and views.
     """
     freeze(teacher)
     key = cache_key(teacher, data, views, view_seed, device)
@@ -132,7 +132,7 @@ def cache_logits(
 
 
 def _kept(path: Path, key: dict[str, str]) -> CachedLogits | None:
-    """CachedLogits from disk if they are there, whole, and for this very key."""
+    """Logits from disk if they are there, whole, and for this very key."""
     with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in ("logits", "index", "pixels")}
         if file.metadata() == {**key, "sha256": digest(content(*tensors.values()))}:
@@ -173,20 +173,20 @@ def teacher_source(
 
 
 def _rows(
-    answers: CachedLogits, data: Images, views: Views, view_seed: int, epochs: int, device: str
+    known: CachedLogits, data: Images, views: Views, view_seed: int, epochs: int, device: str
 ) -> Callable[[int], Tensor]:
-    """The function epoch -> [N, K] in the order of `data`; ValueError for answers of others."""
-    made = f"{answers.key['data'].rsplit(' ', 1)[0]} seen as {answers.key['views']}"
+    """The function epoch -> [N, K] in the order of `data`; ValueError for logits of others."""
+    cached = f"{known.key['data'].rsplit(' ', 1)[0]} seen as {known.key['views']}"
     wanted = f"{data.name} seen as {name_views(views, view_seed)}"
-    if made != wanted:
-        raise ValueError(f"these answers are for {made}, not for {wanted}: ask the teacher again")
-    if len(answers.logits) < min(epochs, views.period or epochs):
-        raise ValueError(f"these answers cover {len(answers.logits)} epochs, not {epochs}")
+    if cached != wanted:
+        raise ValueError(f"these answers are for {cached}, not for {wanted}: ask the teacher again")
+    if len(known.logits) < min(epochs, views.period or epochs):
+        raise ValueError(f"these answers cover {len(known.logits)} epochs, not {epochs}")
     here = replace(
-        answers,
-        logits=answers.logits.to(device),
-        index=answers.index.to(device),
-        pixels=answers.pixels.to(device),
+        known,
+        logits=known.logits.to(device),
+        index=known.index.to(device),
+        pixels=known.pixels.to(device),
     )
     if not torch.equal(here.pixels[here.rows(data.index)], checksums(data.images)):
         raise ValueError(

@@ -203,8 +203,8 @@ class TokenVit(Vit):
     def forward(self, x: Tensor) -> Tensor:
         patches = self.stem(x).flatten(2).transpose(1, 2) + self.places
         both = torch.cat([self.tokens.expand_as(patches[:, :2]), patches], dim=1)
-        told = self.norm(self.blocks(both))
-        logits = torch.stack([head(told[:, i]) for i, head in enumerate(self.head)])
+        tokens = self.norm(self.blocks(both))
+        logits = torch.stack([head(tokens[:, i]) for i, head in enumerate(self.head)])
         return logits if self.apart and self.training else logits.mean(dim=0)
 
 

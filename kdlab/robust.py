@@ -63,14 +63,14 @@ def pgd(
         raise ValueError(f"need epsilon >= 0 and steps >= 1, got {epsilon} and {steps}")
     step_size = 2.5 * epsilon / steps if step_size is None else step_size
     low, high = (pixels - epsilon).clamp(min=0), (pixels + epsilon).clamp(max=1)
-    found = pixels.clone()
+    attacked = pixels.clone()
     if random_start:
-        found = (found + epsilon * (2 * torch.rand_like(found) - 1)).clamp(low, high)
+        attacked = (attacked + epsilon * (2 * torch.rand_like(attacked) - 1)).clamp(low, high)
     for _ in range(steps):
-        found.requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(logits(found)), found)
-        found = (found.detach() + step_size * gradient.sign()).clamp(low, high)
-    return found
+        attacked.requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(logits(attacked)), attacked)
+        attacked = (attacked.detach() + step_size * gradient.sign()).clamp(low, high)
+    return attacked
 
 
 def attack(model: nn.Module, data: Images, *, seed: int = 0, **settings) -> Tensor:
@@ -79,31 +79,31 @@ def attack(model: nn.Module, data: Images, *, seed: int = 0, **settings) -> Tens
     `settings` are those of `pgd`. Attacking 20 steps and counting is the field's "PGD-20".
     """
     torch.manual_seed(seed)
-    net, found, device = on_pixels(model, data), [], next(model.parameters()).device
+    net, attacked, device = on_pixels(model, data), [], next(model.parameters()).device
     with evaluating(model):
         for images, labels in zip(data.images.split(500), data.labels.split(500), strict=True):
             loss = partial(F.cross_entropy, target=labels.to(device))
-            found.append(pgd(net, images.to(device) / 255, loss, **settings))
-    return torch.cat(found).cpu()
+            attacked.append(pgd(net, images.to(device) / 255, loss, **settings))
+    return torch.cat(attacked).cpu()
 
 
 def robust_accuracy(model: nn.Module, data: Images, **settings) -> float:
     """Accuracy in percent on `attack`ed images."""
-    found = attack(model, data, **settings)
+    attacked = attack(model, data, **settings)
     net, device = on_pixels(model, data), next(model.parameters()).device
     with evaluating(model), torch.no_grad():
-        guesses = torch.cat([net(part.to(device)).argmax(1).cpu() for part in found.split(1000)])
+        guesses = torch.cat([net(part.to(device)).argmax(1).cpu() for part in attacked.split(1000)])
     return 100 * float((guesses == data.labels).float().mean())
 
 
 def adversarial_logits(
     student: nn.Module, pixels: Tensor, loss: Callable[[Tensor], Tensor], data: Images, **settings
 ) -> Tensor:
-    """The student's logits, in train mode, on images that PGD found against it in eval mode."""
+    """The student's logits, in train mode, on images that PGD attacked against it in eval mode."""
     net = on_pixels(student, data)
     with evaluating(student):
-        found = pgd(net, pixels, loss, **settings)
-    return net(found)
+        attacked = pgd(net, pixels, loss, **settings)
+    return net(attacked)
 
 
 def ard_loss(

@@ -72,7 +72,7 @@ def read_parts(family: str, parts: list[str]) -> list[Part]:
         return _read_torchvision(parts)
     if absent:
         raise DataError(f"{family} ({absent}) is not in {data_dir()}: {_remedy(family)}")
-    return [_read_part(family, *found) for found in zip(parts, folders, strict=True)]
+    return [_read_part(family, part, folder) for part, folder in zip(parts, folders, strict=True)]
 
 
 def part_digest(images: np.ndarray, labels: np.ndarray) -> str:
@@ -119,8 +119,10 @@ def _read_torchvision(parts: list[str]) -> list[Part]:
 def _checked(family: str, part: str, content: Part, origin: object) -> Part:
     """The content, if it is the official one."""
     if part_digest(*content) != SOURCES[family].digests[part]:
-        told = f"not the official {family} {part} (the digest differs)"
-        raise DataError(f"{origin} or its labels are {told}: {_remedy(family)}")
+        raise DataError(
+            f"{origin} or its labels are not the official {family} {part} (the digest differs): "
+            f"{_remedy(family)}"
+        )
     return content
 
 

@@ -118,7 +118,7 @@ def test_a_choice_never_opens_the_test_images(folder, monkeypatch):
 
     monkeypatch.setattr(experiments, "images_of", load_but_no_test)
     recipe = replace(TAUGHT, judge="validation", hold_out=59_900)
-    experiments.answer_ahead([(recipe, 0)], "cpu")
+    experiments.cache_ahead([(recipe, 0)], "cpu")
     assert asked() == 2  # about what it trains on, and what it is judged on
     assert 0 < execute(recipe)["agreement"] <= 100 and asked() == 2
 
@@ -310,9 +310,9 @@ def test_labels_teach_from_the_labelled_images_alone():
     assert set(fewer.index.tolist()) < set(one.index.tolist())
 
 
-def test_answers_for_labelled_and_for_all_images_are_both_asked_before(folder, monkeypatch):
-    few, answers_for = replace(TAUGHT, labelled=50), Mock()
-    monkeypatch.setattr(experiments, "answers_for", answers_for)
+def test_cached_for_labelled_and_for_all_images_are_both_asked_before(folder, monkeypatch):
+    few, cached_for = replace(TAUGHT, labelled=50), Mock()
+    monkeypatch.setattr(experiments, "cached_for", cached_for)
     monkeypatch.setattr(experiments, "cache_logits", Mock())
-    experiments.answer_ahead([(few, 0), (replace(few, hard_weight=0.5), 0)], "cpu")
-    assert sorted(len(call.args[2].labels) for call in answers_for.mock_calls) == [50, 200]
+    experiments.cache_ahead([(few, 0), (replace(few, hard_weight=0.5), 0)], "cpu")
+    assert sorted(len(call.args[2].labels) for call in cached_for.mock_calls) == [50, 200]

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, asdict, fields, replace
 from operator import attrgetter
 
 import pytest
@@ -11,7 +11,7 @@ import torch
 
 from kdlab.lab import catalogue, configs, experiments, search
 from kdlab.lab.catalogue import EXPERIMENTS, Experiment, Space
-from kdlab.lab.configs import PAIR, TEACHERS, Config, settings_of
+from kdlab.lab.configs import PAIR, TEACHERS, Config
 from kdlab.lab.experiments import arms_of, training_set
 from kdlab.lab.results import names, read, write
 from kdlab.methods import METHODS
@@ -29,7 +29,7 @@ def test_no_record_is_stale(name):
         return DEFAULTS | known | nested
 
     record = read(name)
-    declared = {arm: settings_of(recipe) for arm, recipe in arms_of(name).items()}
+    declared = {arm: asdict(recipe) for arm, recipe in arms_of(name).items()}
     settings = {arm: filled(known) for arm, known in record["settings"].items()}
     declared, settings = json.loads(json.dumps([declared, settings]))
     again = f"the record {name} is stale: `python -m kdlab run {name}`"
@@ -131,7 +131,7 @@ def test_what_is_chosen_was_best_on_validation(folder, monkeypatch):
     monkeypatch.setitem(EXPERIMENTS, "search", catalogue.search_for("Made up", spaces, 3))
     monkeypatch.setitem(EXPERIMENTS, "made-up", Experiment("Made up", dict, search="search"))
     assert experiments.chosen("search") == arms_of("made-up") == {"labels": PAIR}
-    settings = {f"labels #{n}": settings_of(replace(PAIR, lr=n / 10)) for n in (1, 2, 3)}
+    settings = {f"labels #{n}": asdict(replace(PAIR, lr=n / 10)) for n in (1, 2, 3)}
     tried = (1, 100, 52), (1, 101, 50), (2, 100, 60), (3, 100, 51), (3, 101, 51.5)  # 2: once
     runs = [{"arm": f"labels #{n}", "seed": seed, "accuracy": a} for n, seed, a in tried]
     write({"name": "search", "settings": settings, "runs": runs})

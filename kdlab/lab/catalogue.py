@@ -1,7 +1,7 @@
 """The experiments of the course, as data: their arms, and what a search draws its trials from.
 
 No file is opened here. Where an experiment runs what a search has chosen, its arms are a function
-of that choice (arm of the search -> recipe), which `kdlab.lab.experiments` reads from the records.
+of that choice (arm of the search -> config), which `kdlab.lab.experiments` reads from the records.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Experiment:
     families: Families = ()  # what is compared together; none: see `records.families`
 
 
-# what the board chooses from, an arm: its recipe, and the ranges of its settings. Every arm begins
+# what the board chooses from, an arm: its config, and the ranges of its settings. Every arm begins
 # with as many trials. A weight's range holds the paper's where it is not out of all proportion
 # for ten classes and our nets.
 EITHER = replace(PUPIL, twin=TWIN_10K)  # taught by one of two teachers: is the seed odd or even
@@ -135,10 +135,10 @@ PATIENCE: dict[str, Space] = {
 def patience(chosen: Arms) -> Arms:
     """Labels and soft targets for 20, 40 and 80 epochs, the teacher alone for 80."""
     return {
-        f"{arm}, {epochs} epochs": replace(recipe, epochs=epochs)
+        f"{arm}, {epochs} epochs": replace(config, epochs=epochs)
         for epochs in (20, 40, 80)
-        for arm, recipe in chosen.items()
-        if recipe.hard_weight or epochs == 80
+        for arm, config in chosen.items()
+        if config.hard_weight or epochs == 80
     }
 
 
@@ -275,11 +275,11 @@ FEW_FAMILIES: Families = tuple(  # the teacher's images, at each number of label
 )
 
 
-def fifth_held_out(recipe: Config) -> Config:
+def fifth_held_out(config: Config) -> Config:
     """A trial with few labels: a fifth of them judge, and its teacher has not seen these."""
-    kept = {"hold_out": recipe.labelled // 5, "labelled": recipe.labelled * 4 // 5}
-    teacher = recipe.teacher and replace(recipe.teacher, **kept)
-    return replace(recipe, judge="validation", teacher=teacher, **kept)
+    kept = {"hold_out": config.labelled // 5, "labelled": config.labelled * 4 // 5}
+    teacher = config.teacher and replace(config.teacher, **kept)
+    return replace(config, judge="validation", teacher=teacher, **kept)
 
 
 # chapter 07: SSLD (Cui et al. 2021) with 2,000 labelled images and 8,000 more without a label. A
@@ -346,7 +346,7 @@ TOKEN: dict[str, Space] = {
 
 def token(chosen: Arms) -> Arms:
     """Each way to be taught, by teachers of the same 10,000 images and by one of 50,000."""
-    taught = {arm: recipe for arm, recipe in chosen.items() if recipe.teacher}
+    taught = {arm: config for arm, config in chosen.items() if config.teacher}
     strong = {
         f"{arm}, teacher of 50k": replace(r, teacher=FAST, twin="") for arm, r in taught.items()
     }
@@ -370,8 +370,8 @@ LOW_BIT: dict[str, Space] = {
 def low_bit(chosen: Arms) -> Arms:
     """Each with the start as it is, rounded or not, beside it."""
     return chosen | {
-        arm.replace("labels", "not trained on"): replace(recipe, epochs=0)
-        for arm, recipe in chosen.items()
+        arm.replace("labels", "not trained on"): replace(config, epochs=0)
+        for arm, config in chosen.items()
         if arm.endswith("labels")
     }
 
@@ -446,9 +446,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "learning-rate": Experiment(
         "The leaderboard's student under three learning rates, on labels and on soft targets",
         {
-            f"{name}, lr {lr:g}": replace(recipe, lr=lr)
+            f"{name}, lr {lr:g}": replace(config, lr=lr)
             for lr in (0.1, 0.2, 0.4)
-            for name, recipe in (("labels", PAIR), ("soft targets", replace(PUPIL, **KD)))
+            for name, config in (("labels", PAIR), ("soft targets", replace(PUPIL, **KD)))
         },
     ),
     "capacity-gap": Experiment(

@@ -1,9 +1,9 @@
-"""Recipes for training runs, as data: every teacher of the course, and what its runs begin from."""
+"""Configs for training runs, as data: every teacher of the course, and what its runs begin from."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from kdlab.data import CIFAR_VIEWS, MNIST_JITTER, NO_VIEWS, Views
 
@@ -38,11 +38,6 @@ class Config:
     attacked: bool = False  # and whether PGD-20 attacks it there, too
     labelled: int = 0  # so many images have labels, and labels teach from these alone; 0: all have
     unlabelled: bool = True  # whether a run that needs no label learns from the other images, too
-
-
-def settings_of(recipe: Config) -> dict:
-    """A recipe as a record has it, with the recipes of what is trained first."""
-    return asdict(recipe)
 
 
 MLP = Config(
@@ -94,9 +89,9 @@ def without(*digits: int) -> tuple[int, ...]:
     return tuple(sorted(set(range(10)) - set(digits)))
 
 
-def with_labels(recipe: Config, n: int) -> Config:
-    """The recipe with `n` of 10,000 images labelled, for as many updates as with all of them."""
+def with_labels(config: Config, n: int) -> Config:
+    """The config with `n` of 10,000 images labelled, for as many updates as with all of them."""
     if n == 10_000:
-        return recipe
-    updates = recipe.epochs * math.ceil(10_000 / recipe.batch_size)
-    return replace(recipe, labelled=n, epochs=round(updates / math.ceil(n / recipe.batch_size)))
+        return config
+    updates = config.epochs * math.ceil(10_000 / config.batch_size)
+    return replace(config, labelled=n, epochs=round(updates / math.ceil(n / config.batch_size)))

@@ -26,7 +26,7 @@ from kdlab.data import Images, balanced, load, select, split
 from kdlab.files import atomically, cache_dir, data_dir, digest
 from kdlab.lab import results, search
 from kdlab.lab.catalogue import EXPERIMENTS
-from kdlab.lab.configs import STUDENTS, TEACHER_SEEDS, TEACHERS, Arms, Config, settings_of, without
+from kdlab.lab.configs import STUDENTS, TEACHER_SEEDS, TEACHERS, Arms, Config, without
 from kdlab.lab.executors import ENGINES
 from kdlab.lab.hardware import cores, describe, peak_memory, reset_peak_memory
 from kdlab.logit_cache import CachedLogits, cache_logits
@@ -75,90 +75,91 @@ def chosen(tuning: str) -> Arms:
     images; where there is no record, with the first that it would try, or those of its space."""
     arms, spaces = arms_of(tuning), EXPERIMENTS[tuning].spaces
     record = results.read(tuning) if tuning in results.names() else {"runs": [], "settings": {}}
-    found = {}
+    configs = {}
     for first in arms:
-        if (arm := search.arm_of(first)) in found:
+        if (arm := search.arm_of(first)) in configs:
             continue
         trial = search.choose(record["runs"], arm)
         if arm not in spaces:
-            found[arm] = replace(arms[trial or first], judge="test")
+            configs[arm] = replace(arms[trial or first], judge="test")
             continue
         space, values = spaces[arm], {}
         if trial:
             values = search.values_of(record["settings"][trial], space.ranges)
-        found[arm] = search.with_settings(space.base, values)
-    return found
+        configs[arm] = search.with_settings(space.base, values)
+    return configs
 
 
-def training_set(recipe: Config, seed: int = 0) -> tuple[Images, Images | None]:
+def training_set(config: Config, seed: int = 0) -> tuple[Images, Images | None]:
     """The images a run trains on, and those that it holds out (of all classes).
 
     Where only some are labelled (`seed` draws them), a run that needs labels trains on these; one
     that needs none, with `hard_weight` 0, on all or, without `unlabelled`, on these, too.
     """
-    data, held_out = images_of(recipe.data), None
-    if recipe.hold_out:
-        data, held_out = split(data, recipe.hold_out)
-    data = of_classes(data, recipe.classes)
-    if recipe.labelled and (recipe.hard_weight or not recipe.unlabelled):
-        data = balanced(data, recipe.labelled, seed)
+    data, held_out = images_of(config.data), None
+    if config.hold_out:
+        data, held_out = split(data, config.hold_out)
+    data = of_classes(data, config.classes)
+    if config.labelled and (config.hard_weight or not config.unlabelled):
+        data = balanced(data, config.labelled, seed)
     return data, held_out
 
 
 def of_classes(data: Images, classes: Iterable[int]) -> Images:
-    """The images of these classes; (), as in a recipe: of all."""
+    """The images of these classes; (), as in a config: of all."""
     classes = torch.tensor(tuple(classes))
     return select(data, torch.isin(data.labels, classes)) if len(classes) else data
 
 
-def judged_images(recipe: Config) -> Images:
+def judged_images(config: Config) -> Images:
     """What a run is measured on: the test images or, for a choice, others it does not train on."""
-    if recipe.judge == "test":
-        return images_of(recipe.data, "test")
-    return training_set(recipe)[1] if recipe.hold_out else images_of(recipe.data, "validation")
+    if config.judge == "test":
+        return images_of(config.data, "test")
+    return training_set(config)[1] if config.hold_out else images_of(config.data, "validation")
 
 
-def answers_for(
-    recipe: Config, net: nn.Module, data: Images, seed: int, device: str
+def cached_for(
+    config: Config, teacher: nn.Module, data: Images, seed: int, device: str
 ) -> CachedLogits:
-    """A teacher's answers to every view that the student of this seed will see."""
-    seen = {"epochs": recipe.epochs, "views": recipe.views, "view_seed": seed}
-    return cache_logits(net, data, **seen, device=device)
+    """A teacher's logits for every view that the student of this seed will see."""
+    return cache_logits(
+        teacher, data, epochs=config.epochs, views=config.views, view_seed=seed, device=device
+    )
 
 
-def names_of_teachers(recipe: Config, seed: int) -> tuple[str, ...]:
+def names_of_teachers(config: Config, seed: int) -> tuple[str, ...]:
     """The named teachers of the run with this seed; none for a teacher that is trained first."""
-    teacher = recipe.twin if recipe.twin and seed % 2 else recipe.teacher
+    teacher = config.twin if config.twin and seed % 2 else config.teacher
     names = (teacher,) if isinstance(teacher, str) else teacher
     return () if isinstance(teacher, Config) else tuple(name for name in names if name)
 
 
-def teachers_of(recipe: Config, seed: int = 0, device: str = "cpu") -> list[nn.Module]:
-    """The recipe's teachers: loaded by name, or trained first by a recipe of their own."""
-    if isinstance(recipe.teacher, Config):
-        return [freeze(trained(recipe.teacher, seed, device))]
-    return [load_teacher(name) for name in names_of_teachers(recipe, seed)]
+def teachers_of(config: Config, seed: int = 0, device: str = "cpu") -> list[nn.Module]:
+    """The config's teachers: loaded by name, or trained first by a config of their own."""
+    if isinstance(config.teacher, Config):
+        return [freeze(trained(config.teacher, seed, device))]
+    return [load_teacher(name) for name in names_of_teachers(config, seed)]
 
 
-def trained(recipe: Config, seed: int, device: str) -> nn.Module:
-    """The net of a recipe, kept in the cache for the other runs that begin with it: it is known by
-    its recipe, its named teachers' weights, its seed, the machine and the code of core and lab.
+def trained(config: Config, seed: int, device: str) -> nn.Module:
+    """The net of a config, kept in the cache for the other runs that begin with it: it is known by
+    its config, its named teachers' weights, its seed, the machine and the code of core and lab.
 
     Torch's generators are left as they were, so that no later draw depends on the cache.
     """
     package = Path(__file__).parents[1]
     science = [*package.glob("*.py"), *package.glob("losses/*.py"), *package.glob("lab/*.py")]
     code = b"".join(path.read_bytes() for path in sorted(science))
-    made = json.dumps([settings_of(recipe), seed, describe(device)])
-    weights = [card(name)["sha256"] for name in TEACHERS if f'"{name}"' in made]
-    key = digest(code + f"{made} {weights}".encode())[:24]
+    description = json.dumps([asdict(config), seed, describe(device)])
+    weights = [card(name)["sha256"] for name in TEACHERS if f'"{name}"' in description]
+    key = digest(code + f"{description} {weights}".encode())[:24]
     path = cache_dir() / "nets" / f"{key}.safetensors"
     with torch.random.fork_rng([device] if device.startswith("cuda") else []):
-        net = build(recipe.student, len(images_of(recipe.data).classes))
+        net = build(config.student, len(images_of(config.data).classes))
         with suppress(SafetensorError, OSError, RuntimeError):
             net.load_state_dict(load_file(path))
             return net
-        net = train(recipe, seed, device)[0].cpu()
+        net = train(config, seed, device)[0].cpu()
     state = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     with suppress(OSError, SafetensorError):  # a full disk must not cost this run its result
         atomically(path, lambda target: save_file(state, target))
@@ -166,34 +167,51 @@ def trained(recipe: Config, seed: int, device: str) -> nn.Module:
 
 
 def train(
-    recipe: Config, seed: int = 0, device: str = "cpu", report: Callable | None = None
+    config: Config, seed: int = 0, device: str = "cpu", report: Callable | None = None
 ) -> tuple[nn.Module, list[dict]]:
-    """Carry out one recipe: the trained student and its history."""
-    data = training_set(recipe, seed)[0]
-    teachers = teachers_of(recipe, seed, device)
+    """Carry out one config: the trained student and its history."""
+    data = training_set(config, seed)[0]
+    teachers = teachers_of(config, seed, device)
     torch.manual_seed(seed)
-    student = build(recipe.student, len(data.classes))
-    if recipe.start:
+    student = build(config.student, len(data.classes))
+    if config.start:
         begun = student.net if isinstance(student, FewBits) else student
-        begun.load_state_dict(trained(recipe.start, seed, device).state_dict())
-    if recipe.method == "mutual learning":
-        student = Peers(student, build(recipe.student, len(data.classes)))
-    goal, teacher = partial(labels_only, smoothing=recipe.smoothing), next(iter(teachers), None)
-    if teachers or recipe.method:
-        names = ("temperature", "soft_weight", "hard_weight", "weight")
-        weights = {name: getattr(recipe, name) for name in names}
-        goal = objective(recipe.method, student=student, teacher=teacher, data=data, **weights)
+        begun.load_state_dict(trained(config.start, seed, device).state_dict())
+    if config.method == "mutual learning":
+        student = Peers(student, build(config.student, len(data.classes)))
+    goal, teacher = partial(labels_only, smoothing=config.smoothing), next(iter(teachers), None)
+    if teachers or config.method:
+        goal = objective(
+            config.method,
+            student=student,
+            teacher=teacher,
+            data=data,
+            temperature=config.temperature,
+            soft_weight=config.soft_weight,
+            hard_weight=config.hard_weight,
+            weight=config.weight,
+        )
         if not getattr(goal, "stages", ()):  # only outputs are matched: they come from the cache
-            answers = [answers_for(recipe, one, data, seed, device) for one in teachers]
-            teacher = answers if len(answers) > 1 else next(iter(answers), None)
-    how = {name: getattr(recipe, name) for name in ("epochs", "views", "batch_size")}
-    how["optimizer"] = Optimizer(recipe.optimizer, recipe.lr, recipe.weight_decay)
-    where = {"view_seed": seed, "seed": seed, "device": device, "report": report}
-    history = fit(student, data, goal, teacher=teacher, **how, **where)
+            cached = [cached_for(config, one, data, seed, device) for one in teachers]
+            teacher = cached if len(cached) > 1 else next(iter(cached), None)
+    history = fit(
+        student,
+        data,
+        goal,
+        epochs=config.epochs,
+        teacher=teacher,
+        views=config.views,
+        view_seed=seed,
+        seed=seed,
+        batch_size=config.batch_size,
+        optimizer=Optimizer(config.optimizer, config.lr, config.weight_decay),
+        device=device,
+        report=report,
+    )
     return student.nets[0] if isinstance(student, Peers) else student, history
 
 
-def execute(recipe: Config, seed: int = 0, device: str = "cpu") -> dict:
+def execute(config: Config, seed: int = 0, device: str = "cpu") -> dict:
     """One run, measured: errors, accuracy, calibration, agreement with the teacher, seconds.
 
     On a CPU these are the processor's seconds, so that a busy machine does not count as cost.
@@ -202,16 +220,16 @@ def execute(recipe: Config, seed: int = 0, device: str = "cpu") -> dict:
     clock = time.process_time if device == "cpu" else time.perf_counter
     start = clock()
     try:
-        student, history = train(recipe, seed, device)
+        student, history = train(config, seed, device)
     except FloatingPointError as error:  # a result, too, but not an accuracy
         seconds = round(clock() - start, 1)
         nothing = dict.fromkeys(("errors", "accuracy", "ece", "loss"))
         return {"seed": seed, "diverged": str(error), **nothing, "seconds": seconds}
     seconds = clock() - start
-    judged = judged_images(recipe)
-    if recipe.verify:
-        known = recipe.classes or without(*recipe.verify)
-        strangers, judged = (of_classes(judged, c) for c in (recipe.verify, known))
+    judged = judged_images(config)
+    if config.verify:
+        known = config.classes or without(*config.verify)
+        strangers, judged = (of_classes(judged, c) for c in (config.verify, known))
     logits = metrics.predict(student, judged)
     wrong = metrics.errors(logits, judged.labels)
     result = {
@@ -223,26 +241,25 @@ def execute(recipe: Config, seed: int = 0, device: str = "cpu") -> dict:
         "seconds": round(seconds, 1),
         "memory": peak_memory(device),
     }
-    if len(names := names_of_teachers(recipe, seed)) == 1:
-        theirs = cache_logits(load_teacher(*names), judged, device=device).for_images(
-            judged.index, 0
-        )
+    if len(names := names_of_teachers(config, seed)) == 1:
+        cached = cache_logits(load_teacher(*names), judged, device=device)
+        theirs = cached.for_images(judged.index, epoch=0)
         result["agreement"] = round(metrics.agreement(logits, theirs), 3)
-    if recipe.start:
-        before = metrics.predict(trained(recipe.start, seed, device), judged)
+    if config.start:
+        before = metrics.predict(trained(config.start, seed, device), judged)
         result["as start"] = round(metrics.agreement(logits, before), 3)
-    if recipe.attacked:
+    if config.attacked:
         result["robust"] = round(robust_accuracy(student, judged, steps=20), 3)
-    if recipe.verify:
+    if config.verify:
         result |= verification_scores(student, strangers)
-    elif recipe.classes:
-        result |= unseen_classes(recipe, student, device)
+    elif config.classes:
+        result |= unseen_classes(config, student, device)
     return result
 
 
-def execute_arm(arm: str, recipe: Config, seed: int, device: str) -> dict:
+def execute_arm(arm: str, config: Config, seed: int, device: str) -> dict:
     """`execute`, with the arm's name on the result: what an engine carries to its workers."""
-    return {"arm": arm, **execute(recipe, seed, device)}
+    return {"arm": arm, **execute(config, seed, device)}
 
 
 def verification_scores(student: nn.Module, strangers: Images) -> dict:
@@ -256,16 +273,16 @@ def verification_scores(student: nn.Module, strangers: Images) -> dict:
     }
 
 
-def unseen_classes(recipe: Config, student: nn.Module, device: str) -> dict:
+def unseen_classes(config: Config, student: nn.Module, device: str) -> dict:
     """How a student does on classes it never saw, before and after a shift of their logits.
 
     The shift is chosen on held-out training images without their labels: it gives the shifted
     classes the probability that the teacher gives them there.
     """
-    held_out, test = training_set(recipe)[1], images_of(recipe.data, "test")
-    unseen = without(*recipe.classes)
-    shifted = list(min(unseen, recipe.classes, key=len))
-    teacher = load_teacher(recipe.teacher).to(device)
+    held_out, test = training_set(config)[1], images_of(config.data, "test")
+    unseen = without(*config.classes)
+    shifted = list(min(unseen, config.classes, key=len))
+    teacher = load_teacher(config.teacher).to(device)
     shift = metrics.mass_matching_shift(
         metrics.predict(student, held_out), metrics.predict(teacher, held_out), shifted
     )
@@ -304,7 +321,7 @@ def run_all(
     skip = set(skip)
     jobs = [(arm, seed) for seed in seeds for arm in arms if (arm, seed) not in skip]
     if engine == "local":  # the workers of a cluster have caches of their own
-        answer_ahead(((arms[arm], seed) for arm, seed in jobs), device)
+        cache_ahead(((arms[arm], seed) for arm, seed in jobs), device)
     workers = min(workers or cores(), max(1, len(jobs)))
     done = {}
     work = [(arm, arms[arm], seed, device) for arm, seed in jobs]
@@ -316,24 +333,26 @@ def run_all(
     return [done[job] for job in jobs]
 
 
-def answer_ahead(jobs: Iterable[tuple[Config, int]], device: str) -> None:
-    """Fill the cache of answers with what these runs will ask named teachers, each thing once."""
+def cache_ahead(jobs: Iterable[tuple[Config, int]], device: str) -> None:
+    """Fill the cache with the logits that these runs will need of named teachers, each once."""
     what = attrgetter(
         *("teacher", "twin", "data", "epochs", "views", "classes", "hold_out", "judge"),
         *("labelled", "unlabelled"),
     )
     asked = {(what(r), bool(r.hard_weight), seed): (r, seed) for r, seed in jobs}
-    for recipe, seed in sorted(asked.values(), key=lambda job: -job[0].epochs):
-        for name in names_of_teachers(recipe, seed):
+    for config, seed in sorted(asked.values(), key=lambda job: -job[0].epochs):
+        for name in names_of_teachers(config, seed):
             teacher = load_teacher(name)
-            answers_for(recipe, teacher, training_set(recipe, seed)[0], seed, device)
-            cache_logits(teacher, judged_images(recipe), device=device)
+            cached_for(config, teacher, training_set(config, seed)[0], seed, device)
+            cache_logits(teacher, judged_images(config), device=device)
 
 
 def print_run(result: Mapping) -> None:
     """One line for a finished run."""
-    told = result.get("diverged") or f"{result['errors']} errors ({result['accuracy']:.2f}%)"
-    print(f"{result['arm']}, seed {result['seed']}: {told}, {result['seconds']:.0f} s", flush=True)
+    outcome = result.get("diverged") or f"{result['errors']} errors ({result['accuracy']:.2f}%)"
+    print(
+        f"{result['arm']}, seed {result['seed']}: {outcome}, {result['seconds']:.0f} s", flush=True
+    )
 
 
 def run(
@@ -363,10 +382,10 @@ def run(
     earlier = old.get("earlier", []) if same or keep_seeds else []
     if keep_seeds and old and not same:
         old = whole_seeds(old)
-        made = {key: old[key] for key in ("command", "commit", "date", "machine")}
+        origin = {key: old[key] for key in ("command", "commit", "date", "machine")}
         before = {seed for part in earlier for seed in part["seeds"]}
         new = sorted({r["seed"] for r in old["runs"]} - before)
-        earlier = [*earlier, made | {"seeds": new}] if new else earlier
+        earlier = [*earlier, origin | {"seeds": new}] if new else earlier
     if earlier:
         record["earlier"] = earlier
 
@@ -378,7 +397,7 @@ def run(
         print_run(result)
 
     for arms, new_seeds in rounds(trials, experiment.spaces, seeds, record["runs"]):
-        settings = json.loads(json.dumps({arm: settings_of(r) for arm, r in arms.items()}))
+        settings = json.loads(json.dumps({arm: asdict(r) for arm, r in arms.items()}))
         record["settings"] |= settings
         kept = old["settings"] if old and (same or keep_seeds) else {}
         known = {a for a, s in settings.items() if a in kept and s | kept[a] == s}
@@ -412,25 +431,25 @@ def rounds(
 
 
 def train_teacher(name: str, device: str = "cpu") -> Path:
-    """Train a teacher, or a student that is deployed, by its recipe; save weights and card.
+    """Train a teacher, or a student that is deployed, by its config; save weights and card.
 
     ValueError lists the names.
     """
     declared = TEACHERS | STUDENTS
     if name not in declared:
         raise ValueError(f"no teacher {name!r}: there are {', '.join(declared)}")
-    recipe, seed = declared[name], TEACHER_SEEDS.get(name, 0)
+    config, seed = declared[name], TEACHER_SEEDS.get(name, 0)
     start = time.perf_counter()
-    model, _ = train(recipe, seed, device, report=lambda row: print(name, row, flush=True))
+    model, _ = train(config, seed, device, report=lambda row: print(name, row, flush=True))
     seconds = time.perf_counter() - start
-    test = of_classes(images_of(recipe.data, "test"), recipe.classes)
+    test = of_classes(images_of(config.data, "test"), config.classes)
     wrong = metrics.errors(metrics.predict(model.half().float(), test), test.labels)
     about = {
         "name": name,
-        "model": recipe.student,
+        "model": config.student,
         "test errors": wrong,
         "test accuracy": round(100 * (1 - wrong / len(test.labels)), 2),
-        "recipe": asdict(recipe),
+        "recipe": asdict(config),
         "seed": seed,
         "seconds": round(seconds),
         **results.stamp(f"train {name} --device {device}", device),

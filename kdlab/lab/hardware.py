@@ -30,8 +30,8 @@ def quota(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/c
             folder = root / ("cpu" if kinds else "") / group.relative_to("/")
             names = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if kinds else ("cpu.max",)
             with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
-                told = " ".join((folder / name).read_text() for name in names)
-                time, period = map(int, told.split())
+                limit = " ".join((folder / name).read_text() for name in names)
+                time, period = map(int, limit.split())
                 least = min(least, time / period) if time > 0 else least  # v1: -1 is no limit
     return least
 

@@ -38,8 +38,8 @@ def names() -> list[str]:
 
 def command(name: str) -> str:
     """What makes a record."""
-    made = f"{name} --record" if name in ("bench", "deploy") else f"run {name}"
-    return f"python -m kdlab {made}"
+    arguments = f"{name} --record" if name in ("bench", "deploy") else f"run {name}"
+    return f"python -m kdlab {arguments}"
 
 
 def read(name: str) -> dict:
@@ -63,8 +63,12 @@ def write(record: dict) -> None:
 
 def stamp(made_by: str, device: str = "cpu") -> dict:
     """How a record was made: the command, the commit of the code, the day and the machine."""
-    made = {"command": f"python -m kdlab {made_by}", "commit": commit()}
-    return made | {"date": date.today().isoformat(), "machine": describe(device)}
+    return {
+        "command": f"python -m kdlab {made_by}",
+        "commit": commit(),
+        "date": date.today().isoformat(),
+        "machine": describe(device),
+    }
 
 
 def commit() -> str:
@@ -125,8 +129,8 @@ def judged_on(record: Mapping) -> set[str]:
 def metric_of(record: Mapping) -> str:
     """What a record is about: the rarest of its known metrics."""
     known = ("unseen errors shifted", "robust", "tar", "accuracy", "seconds")
-    found = [metric for metric in known if metric in record["runs"][0]]
-    return "seconds" if record["name"] == "bench" else found[0]
+    measured = [metric for metric in known if metric in record["runs"][0]]
+    return "seconds" if record["name"] == "bench" else measured[0]
 
 
 def runs_of(record: Mapping) -> list[dict]:
@@ -164,20 +168,22 @@ def compare(
 ) -> Comparison:
     """Two arms of a record, as `difference` has them. The p value is corrected (Holm) over the
     family of the pair, whichever of both is called control (see `family_of`)."""
-    found = Comparison(name, arm, over, metric, None, needed)
+    comparison = Comparison(name, arm, over, metric, None, needed)
     try:
         record = records(name)
     except FileNotFoundError:
-        return found
+        return comparison
     runs = runs_of(record)
     if name == "deploy":  # a file was weighed and timed once: no seeds, no interval
         ours, theirs = by_seed(runs, arm, metric), by_seed(runs, over, of or metric)
         once = ours[0] - theirs[0] if ours and theirs else None
-        return found if once is None else replace(found, gap=Paired(once, once, once, 1, 1))
+        return (
+            comparison if once is None else replace(comparison, gap=Paired(once, once, once, 1, 1))
+        )
     if not (gap := difference(runs, arm, over, metric, of)):
-        return found
+        return comparison
     known = corrected(runs, family_of(record | {"runs": runs}, arm, over), metric, of)
-    return replace(found, gap=gap, corrected=known[frozenset((arm, over))])
+    return replace(comparison, gap=gap, corrected=known[frozenset((arm, over))])
 
 
 def best_setting(name: str, arms: str = "", records: Records = read) -> tuple[str, str, int] | None:
@@ -193,13 +199,15 @@ def best_setting(name: str, arms: str = "", records: Records = read) -> tuple[st
     among = [a for a in record["settings"] if not arms or f"{a} ".startswith(f"{arms} ")]
     if {record["settings"][a]["judge"] for a in among} - {"validation"}:
         raise ValueError(f"{name} was judged on test images: no setting is chosen there")
-    found = {a: v for a in among if (v := values(record["runs"], a))}
-    seeds = max(map(len, found.values()), default=0)  # finalists have more than the other trials
-    mean = {a: fmean(v) for a, v in found.items() if len(v) == seeds}
+    accuracies = {a: v for a in among if (v := values(record["runs"], a))}
+    seeds = max(
+        map(len, accuracies.values()), default=0
+    )  # finalists have more than the other trials
+    mean = {a: fmean(v) for a, v in accuracies.items() if len(v) == seeds}
     if not mean:
         return None
     best, tried = max(mean, key=mean.get), [record["settings"][a] for a in among]
     if "#" in best:
         of = record["settings"][best]
         best = ", ".join(f"{k} {v}" for k, v in of.items() if any(t[k] != v for t in tried))
-    return name, best, len(found)
+    return name, best, len(accuracies)

@@ -25,7 +25,7 @@ SHARE = "label_share"  # of the labels' term: the teacher's term has the rest
 
 @dataclass(frozen=True)
 class Space:
-    """A recipe, and the ranges that its open settings are drawn from: evenly in the logarithm, the
+    """A config, and the ranges that its open settings are drawn from: evenly in the logarithm, the
     label share evenly in itself."""
 
     base: Config
@@ -33,7 +33,7 @@ class Space:
 
 
 def with_settings(base: Config, values: Mapping[str, float]) -> Config:
-    """The recipe with these settings."""
+    """The config with these settings."""
     values = dict(values)
     if SHARE in values:
         share, soft = values.pop(SHARE), "soft_weight" if base.soft_weight else "weight"
@@ -42,7 +42,7 @@ def with_settings(base: Config, values: Mapping[str, float]) -> Config:
 
 
 def values_of(settings: Mapping, names: Sequence[str]) -> dict[str, float]:
-    """The inverse of `with_settings`, from a recipe as a dict."""
+    """The inverse of `with_settings`, from a config as a dict."""
     return {n: settings["hard_weight" if n == SHARE else n] for n in names}
 
 
@@ -85,11 +85,11 @@ def arm_of(trial: str) -> str:
 def scores(runs: Sequence[Mapping], arm: str, seeds: int = 1) -> dict[str, float]:
     """Mean accuracy of each trial of an arm that has run with `seeds` seeds, the best first; a run
     that diverged counts as 0."""
-    found: dict[str, dict[int, float]] = {}
+    by_trial: dict[str, dict[int, float]] = {}
     for r in runs:
         if arm_of(r["arm"]) == arm:
-            found.setdefault(r["arm"], {})[r["seed"]] = r["accuracy"] or 0.0
-    whole = {t: [s[k] for k in sorted(s)[:seeds]] for t, s in found.items() if len(s) >= seeds}
+            by_trial.setdefault(r["arm"], {})[r["seed"]] = r["accuracy"] or 0.0
+    whole = {t: [s[k] for k in sorted(s)[:seeds]] for t, s in by_trial.items() if len(s) >= seeds}
     return {t: fmean(s) for t, s in sorted(whole.items(), key=lambda item: -fmean(item[1]))}
 
 

@@ -104,8 +104,8 @@ def summarise(
         raise ValueError("there is no run to sum up")
     arms = list(dict.fromkeys(r["arm"] for r in runs))
     by_arm = {arm: pd.Series(by_seed(runs, arm, metric), dtype=float) for arm in arms}
-    found = {arm: [v.count(), v.mean(), v.std()] for arm, v in by_arm.items()}
-    rows = pd.DataFrame.from_dict(found, orient="index", columns=["seeds", "mean", "std"])
+    sums = {arm: [v.count(), v.mean(), v.std()] for arm, v in by_arm.items()}
+    rows = pd.DataFrame.from_dict(sums, orient="index", columns=["seeds", "mean", "std"])
     rows = rows.rename_axis("arm")
     if any("diverged" in r for r in runs):
         rows["diverged"] = [sum("diverged" in r for r in runs if r["arm"] == arm) for arm in arms]
