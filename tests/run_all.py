@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
 WORKERS = min(2, os.cpu_count() or 1)
-PYTEST = ["pytest", "-q", "-ra", "-n", str(WORKERS), "--dist", "loadfile"]
+PYTEST = ["pytest", "-q", "-ra", "--durations=25", "-n", str(WORKERS), "--dist", "loadfile"]
 NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=1800"]
 # the Chinese edition has the English one's code, to the letter (tests/test_editions.py)
 NBVAL += ["--ignore-glob=*.mine*.ipynb", "--ignore=notebooks/zh"]
