@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from test_experiments import TAUGHT, TINY
+from toys import TAUGHT, TINY
 
 from kdlab.files import ROOT
 from kdlab.lab import executors, stats
@@ -77,7 +77,7 @@ from pathlib import Path
 from dataclasses import replace
 from kdlab.lab import experiments, results
 from kdlab.lab.catalogue import EXPERIMENTS, Experiment
-from test_experiments import TINY
+from toys import TINY
 results.results_dir = lambda: Path({str(tmp_path)!r})
 results.commit = lambda: "0123456789ab"
 if __name__ == "__main__":

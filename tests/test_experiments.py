@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from toys import ALONE, TAUGHT, TINY
 
 from kdlab.data import Views, load, select
 from kdlab.lab import executors, experiments, results, search
@@ -20,11 +21,6 @@ from kdlab.lab.experiments import arms_of, execute, run, run_all, train, trainin
 from kdlab.lab.results import read
 from kdlab.sources import DataError
 
-TINY = Config(  # 200 images, one epoch: real data and a real teacher, in a second
-    "mlp-30", "mnist", 1, optimizer="adam", lr=1e-3, hold_out=59_800, batch_size=50
-)
-ALONE = {"soft_weight": 1.0, "hard_weight": 0.0}  # no label is looked at
-TAUGHT = replace(TINY, teacher="mnist-mlp-1200", temperature=20.0, **ALONE)
 OWN = replace(TINY, teacher=TINY, **ALONE)  # its teacher is trained first
 CIFAR = Config("cnn3-8", "cifar10-10k", 1, hold_out=9800)
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from test_losses_methods import ENDS, LABELS, draw, oracle, soft, softmax, three
+from oracles import ENDS, LABELS, draw, oracle, soft, softmax, three
 
 from kdlab.losses import distillation_loss, entropy, log_soften, soft_target_loss, soften
 

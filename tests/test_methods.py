@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 import torchvision
-from test_training import images, same, state
 from torch import nn
+from toys import images, same, state
 
 from kdlab import losses, methods
 from kdlab.logit_cache import cache_logits

@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from oracles import cosine
 from safetensors.torch import save_file
 from scipy.stats import ttest_rel
-from test_losses_methods import cosine
-from test_training import images, same, state
 from torch import nn
+from toys import images, same, state
 
 from kdlab import metrics
 from kdlab.data import normalise

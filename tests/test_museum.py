@@ -3,19 +3,14 @@ it, asserted of `kdlab`. A test has the id of its exhibit's cell; what stands el
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import nbformat
 import pytest
-import test_experiments
-import test_losses
-import test_losses_methods
-import test_methods
-import test_metrics
-import test_training
 import torch
 import torch.nn.functional as F
-from test_losses_methods import ENDS, torchdistill
-from test_training import KD, Spy, images, net, sharp_teacher, train, watched
+from oracles import ENDS, torchdistill
+from toys import KD, Spy, images, net, sharp_teacher, train, watched
 
 from kdlab import losses
 from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Views
@@ -30,22 +25,22 @@ from kdlab.teachers import load_teacher, save_teacher
 T = 4.0
 ELSEWHERE = {  # exhibit -> the tests that would have caught it
     "roles-swapped": [
-        test_training.test_teacher_is_bitwise_unchanged_and_in_eval_mode,
-        test_training.test_a_student_moves_towards_its_teacher,
+        "test_training.test_teacher_is_bitwise_unchanged_and_in_eval_mode",
+        "test_training.test_a_student_moves_towards_its_teacher",
     ],
-    "teacher-taught-itself": [test_losses_methods.test_only_the_student_gets_a_gradient],
+    "teacher-taught-itself": ["test_losses_methods.test_only_the_student_gets_a_gradient"],
     "teacher-in-train-mode": [
-        test_training.test_teacher_is_bitwise_unchanged_and_in_eval_mode,
-        test_metrics.test_predict_does_not_depend_on_the_batch_size_and_may_stand_in_a_loss,
+        "test_training.test_teacher_is_bitwise_unchanged_and_in_eval_mode",
+        "test_metrics.test_predict_does_not_depend_on_the_batch_size_and_may_stand_in_a_loss",
     ],
     "probabilities-first": [
-        test_losses.test_loss_is_zero_only_where_the_nets_agree,
-        test_losses.test_gradient_is_t_times_q_minus_p_over_b,
+        "test_losses.test_loss_is_zero_only_where_the_nets_agree",
+        "test_losses.test_gradient_is_t_times_q_minus_p_over_b",
     ],
-    "l1-rows": [test_losses_methods.test_the_independent_check_agrees],
-    "rkd-gradient": [test_losses_methods.test_extremes_stay_finite_and_small],
-    "projector-forgotten": [test_methods.test_a_tiny_training_run_leaves_nothing_but_a_student],
-    "best-of-forty": [test_experiments.test_a_choice_never_opens_the_test_images],
+    "l1-rows": ["test_losses_methods.test_the_independent_check_agrees"],
+    "rkd-gradient": ["test_losses_methods.test_extremes_stay_finite_and_small"],
+    "projector-forgotten": ["test_methods.test_a_tiny_training_run_leaves_nothing_but_a_student"],
+    "best-of-forty": ["test_experiments.test_a_choice_never_opens_the_test_images"],
 }
 
 
@@ -151,3 +146,6 @@ def test_every_exhibit_has_its_test():
     exhibits = [c.id for a, c in zip(cells, cells[1:], strict=False) if "**Exhibit " in a.source]
     here = {name[5:].replace("_", "-") for name in globals() if name.startswith("test_")}
     assert len(exhibits) >= 10 and {*exhibits} - here == ELSEWHERE.keys()
+    for test in (test for tests in ELSEWHERE.values() for test in tests):
+        file, name = test.split(".")
+        assert f"def {name}(" in (Path(__file__).parent / f"{file}.py").read_text("utf-8"), test

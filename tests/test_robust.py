@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_training import same, state
 from torch import nn
 from torchvision.transforms import Normalize
+from toys import same, state
 
 from kdlab import robust
 from kdlab.data import Images

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import DAMAGE, flip
-from test_training import images, same, state
 from torch import nn
+from toys import images, same, state
 
 from kdlab import logit_cache, models, teachers
 from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Views, load, select
