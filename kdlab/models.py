@@ -240,6 +240,32 @@ class Peers(nn.Module):
         return torch.stack([net(images) for net in self.nets])
 
 
+class OwnNormalisation(nn.Module):
+    """A net that was trained with a mean and std of its own, on images [B, C, H, W] normalised with
+    others, those of the data; both per channel, on the 0..1 scale. Its stages keep their names."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        data_mean: Sequence[float],
+        data_std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        own, data = torch.tensor((mean, std)), torch.tensor((data_mean, data_std))
+        self.net = net
+        self.register_buffer("scale", (data[1] / own[1]).view(1, -1, 1, 1))
+        self.register_buffer("shift", ((data[0] - own[0]) / own[1]).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images * self.scale + self.shift)
+
+    def get_submodule(self, name: str) -> nn.Module:
+        return self.net.get_submodule(name)
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "mlp-1200": partial(mlp, 1200, dropout=(0.2, 0.5)),
     **{f"mlp-{hidden}": partial(mlp, hidden) for hidden in (800, 30)},

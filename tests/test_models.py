@@ -5,7 +5,7 @@ import torch
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from kdlab.metrics import parameters
-from kdlab.models import MODELS, Attention, build, forward, rounded, wrn
+from kdlab.models import MODELS, Attention, OwnNormalisation, build, forward, rounded, wrn
 
 SIZES = {  # read once from the definitions; the first is the course's 78 k student
     "wrn-10-1": 77_850,
@@ -150,3 +150,18 @@ def test_attention_is_the_librarys():
     theirs.out_proj = ours.out
     x = torch.randn(2, 16, 64)
     assert torch.allclose(ours(x), theirs(x, x, x)[0], atol=1e-5)
+
+
+def test_a_net_keeps_its_own_normalisation_and_the_names_of_its_stages():
+    torch.manual_seed(0)
+    net, pixels = build("cnn3-8").eval(), torch.rand(4, 3, 32, 32)
+    own, data = ((0.5, 0.4, 0.3), (0.2, 0.25, 0.3)), ((0.49, 0.48, 0.45), (0.25, 0.24, 0.26))
+    normalised = [
+        (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+        for mean, std in (own, data)
+    ]
+    wrapped = OwnNormalisation(net, *own, data_mean=data[0], data_std=data[1])
+    logits, features = forward(wrapped, normalised[1], ["stage2"])
+    expected, known = forward(net, normalised[0], ["stage2"])
+    assert torch.allclose(logits, expected, atol=1e-5)
+    assert torch.allclose(features["stage2"], known["stage2"], atol=1e-5)
