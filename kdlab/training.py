@@ -59,9 +59,9 @@ def fit(
     if isinstance(objective, nn.Module):
         objective.to(device).train()
     net = teacher if isinstance(teacher, nn.Module) else None
-    stages = getattr(objective, "stages", None) or {"student": (), "teacher": ()}
+    stages = getattr(objective, "stages", {})
     data = replace(data, **{k: getattr(data, k).to(device) for k in ("images", "labels", "index")})
-    ask = teacher_source(teacher, data, views, view_seed, epochs, device, stages["teacher"])
+    ask = teacher_source(teacher, data, views, view_seed, epochs, device, stages.get("teacher", ()))
     steps = math.ceil(len(data.labels) / batch_size)
     descent = make_optimizer(student, objective, optimizer)
     rate = make_schedule(descent, optimizer.schedule, epochs * steps)
@@ -74,7 +74,7 @@ def fit(
             picks = picks.to(device)
             images = normalise(seen[picks], data).contiguous(memory_format=torch.channels_last)
             with autocast(device):
-                logits, features = forward(student, images, stages["student"])
+                logits, features = forward(student, images, stages.get("student", ()))
             batch = Batch(
                 images=images,
                 labels=data.labels[picks],
