@@ -2,7 +2,7 @@
 
 import torch
 
-from kdlab.apps import bench
+from kdlab.apps.bench import loops as bench
 from kdlab.data import load, normalise
 from kdlab.lab import results
 from kdlab.metrics import parameters
