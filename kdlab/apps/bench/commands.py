@@ -1,4 +1,4 @@
-"""The command that compares speeds."""
+"""For whoever asks what kdlab saves: the command that compares speeds."""
 
 from typing import Annotated
 
