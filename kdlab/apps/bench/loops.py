@@ -141,9 +141,7 @@ def in_fresh_process(function: Callable, *arguments: object) -> object:
         return pool.submit(function, *arguments).result()
 
 
-def run_bench(
-    *, epochs: int = 10, seeds: int = 1, images: int = 10_000, record: bool = False
-) -> dict:
+def run_bench(*, epochs: int = 10, seeds: int = 1, images: int = 10_000, record=False) -> dict:
     """Run both sides with each seed and print the table; `record` keeps it in data/results."""
     path = cache_dir() / "bench" / f"teacher-{images}.safetensors"
     if not path.is_file():

@@ -145,11 +145,11 @@ def laid_out(macro: str, *values: object) -> str:
 @cache
 def templates() -> jinja2.Environment:
     """The templates of the bank's pages and of the booklet, with the functions that they call."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("kdlab.apps.interview"),
-        autoescape=jinja2.select_autoescape(["html"]),
-        trim_blocks=True,
+    loader, escape = (
+        jinja2.PackageLoader("kdlab.apps.interview"),
+        jinja2.select_autoescape(["html"]),
     )
+    environment = jinja2.Environment(loader=loader, autoescape=escape, trim_blocks=True)
     for function in (languages, group_name, interval, items, translate, text, title_of):
         environment.globals[function.__name__] = function
     return environment

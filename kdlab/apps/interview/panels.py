@@ -9,7 +9,7 @@ import io
 import time
 from collections.abc import Callable
 
-import ipywidgets
+import ipywidgets as widgets
 
 from kdlab.apps.i18n import languages, translate
 from kdlab.apps.interview import scheduling, sessions
@@ -18,13 +18,13 @@ from kdlab.apps.interview.progress import GROUPINGS, readiness_table
 from kdlab.apps.interview.sessions import Screen, Sitting, Stop
 from kdlab.apps.markdown import as_html
 
-MOST_KEYS = 4  # of a screen
+KEYS = 4  # of a screen at most
 WRAP = {"flex_flow": "row wrap", "align_items": "center"}
 NARROW = {"width": "auto", "min_width": "5em"}
 WIDE = {"width": "100%", "max_width": "1000px"}
 
 
-class TrainerPanel(ipywidgets.VBox):
+class TrainerPanel(widgets.VBox):
     """A sitting on the screen. `begin(**values of the controls)` makes it, at each change anew.
 
     `controls` become attributes by their names; `.screen` is what is shown, `.language` the switch.
@@ -34,7 +34,7 @@ class TrainerPanel(ipywidgets.VBox):
 
     def __init__(
         self,
-        controls: dict[str, ipywidgets.Widget],
+        controls: dict[str, widgets.Widget],
         begin: Callable[..., Sitting],
         *,
         choices: dict[str, Callable[[str], list]] | None = None,
@@ -43,13 +43,11 @@ class TrainerPanel(ipywidgets.VBox):
     ) -> None:
         self.controls, self.begin, self.choices = controls, begin, choices or {}
         self.draw, self.fixed, self.language = picture, fixed, _language_switch()
-        self.status, self.message = ipywidgets.HTML(), ipywidgets.HTML()
-        self.body, self.picture = ipywidgets.HTMLMath(layout=WIDE), ipywidgets.Image(layout=WIDE)
+        self.status, self.message = widgets.HTML(), widgets.HTML()
+        self.body, self.picture = widgets.HTMLMath(layout=WIDE), widgets.Image(layout=WIDE)
         self.body.add_class("jp-RenderedHTMLCommon")  # JupyterLab's look of tables and code
-        self.buttons = [
-            ipywidgets.Button(button_style="primary", layout=NARROW) for _ in range(MOST_KEYS)
-        ]
-        self.stop, self.restart = ipywidgets.Button(), ipywidgets.Button()
+        self.buttons = [widgets.Button(button_style="primary", layout=NARROW) for _ in range(KEYS)]
+        self.stop, self.restart = widgets.Button(), widgets.Button()
         self.changed = self._guarded(lambda _: self.start())
         for button in self.buttons:
             button.on_click(self._guarded(lambda button: self.answer(button.key)))
@@ -60,10 +58,10 @@ class TrainerPanel(ipywidgets.VBox):
             control.style.description_width = "initial"
             control.observe(self.changed, names="value")
         self.language.observe(self._guarded(lambda _: self._render()), names="value")
-        top = ipywidgets.HBox([*controls.values(), self.language], layout=WRAP)
-        keys = ipywidgets.HBox([*self.buttons, self.stop, self.restart], layout=WRAP)
-        below = [self.picture] if picture else []
-        super().__init__([top, self.status, keys, self.message, self.body, *below])
+        top = widgets.HBox([*controls.values(), self.language], layout=WRAP)
+        keys = widgets.HBox([*self.buttons, self.stop, self.restart], layout=WRAP)
+        rows = [top, self.status, keys, self.message, self.body]
+        super().__init__([*rows, self.picture] if picture else rows)
         self._relabel()
         self.start()
 
@@ -154,9 +152,9 @@ def _item_panel(sitting: Callable[[list], Sitting]) -> TrainerPanel:
         "level": lambda code: [(translate("control.all", code), 0), *levels],
     }
     controls = {
-        "chapter": ipywidgets.Dropdown(layout={"width": "30em"}),
-        "level": ipywidgets.Dropdown(layout={"width": "9em"}),
-        "words": ipywidgets.Text(continuous_update=False, layout={"width": "20em"}),
+        "chapter": widgets.Dropdown(layout={"width": "30em"}),
+        "level": widgets.Dropdown(layout={"width": "9em"}),
+        "words": widgets.Text(continuous_update=False, layout={"width": "20em"}),
     }
 
     def begin(chapter: int, level: int, words: str) -> Sitting:
@@ -173,11 +171,11 @@ def mock_interview(minutes: int = 30, *, seed: int | None = None) -> TrainerPane
     a `seed` it is the interview of `scheduling.mock(minutes, seed=seed)`, without one a new one.
     """
     controls = {
-        "minutes": ipywidgets.IntSlider(minutes, 5, max(90, minutes), 5),
-        "basic": ipywidgets.IntSlider(1, 0, 4),
-        "working": ipywidgets.IntSlider(2, 0, 4),
-        "senior": ipywidgets.IntSlider(1, 0, 4),
-        "chapters": ipywidgets.SelectMultiple(rows=4, layout={"width": "34em"}),
+        "minutes": widgets.IntSlider(minutes, 5, max(90, minutes), 5),
+        "basic": widgets.IntSlider(1, 0, 4),
+        "working": widgets.IntSlider(2, 0, 4),
+        "senior": widgets.IntSlider(1, 0, 4),
+        "chapters": widgets.SelectMultiple(rows=4, layout={"width": "34em"}),
     }
 
     def begin(minutes: int, basic: int, working: int, senior: int, chapters: tuple) -> Sitting:
@@ -192,9 +190,6 @@ def statistics_panel() -> TrainerPanel:
     """What is known, as a table and a plot. Control: `.by` (chapter, level, kind or topic)."""
     from kdlab.apps.chapters.figures import progress_bars
 
-    def groupings(code: str) -> list[tuple[str, str]]:
-        return [(translate(f"control.by {name}", code), name) for name in GROUPINGS]
-
     def picture(by: str, language: str) -> bytes:
         table = readiness_table(by).sort_values("items", ascending=False)[:20].sort_index()
         names = [group_name(by, group, language) for group in table.index]
@@ -202,50 +197,44 @@ def statistics_panel() -> TrainerPanel:
         progress_bars(table, names, language).savefig(png, format="png", dpi=140)  # for a projector
         return png.getvalue()
 
-    controls, begin = (
-        {"by": ipywidgets.Dropdown(layout={"width": "12em"})},
-        sessions.readiness_sitting,
-    )
-    return TrainerPanel(controls, begin, choices={"by": groupings}, picture=picture)
+    choices = {"by": lambda code: [(translate(f"control.by {g}", code), g) for g in GROUPINGS]}
+    controls = {"by": widgets.Dropdown(layout={"width": "12em"})}
+    return TrainerPanel(controls, sessions.readiness_sitting, choices=choices, picture=picture)
 
 
 def tomorrow(hours: float = 3.0) -> TrainerPanel:
     """The plan of the evening before an interview. Control: `.hours`."""
-    slider = ipywidgets.FloatSlider(hours, min=0.5, max=12, step=0.5, readout_format=".1f")
+    slider = widgets.FloatSlider(hours, min=0.5, max=12, step=0.5, readout_format=".1f")
     return TrainerPanel({"hours": slider}, sessions.evening_sitting)
 
 
-def trainer_tabs() -> ipywidgets.VBox:
+def trainer_tabs() -> widgets.VBox:
     """Everything in tabs, with one language switch: `.language`, `.panels` by name."""
-    panels = {
-        "cards": flash_cards(),
-        "choice": multiple_choice(),
-        "mock": mock_interview(),
-        "statistics": statistics_panel(),
-        "tomorrow": tomorrow(),
-    }
-    language, tabs = _language_switch(), ipywidgets.Tab(children=list(panels.values()))
+    makers = (flash_cards, multiple_choice, mock_interview, statistics_panel, tomorrow)
+    names = ("cards", "choice", "mock", "statistics", "tomorrow")
+    panels = {name: make() for name, make in zip(names, makers, strict=True)}
+    language, tabs = _language_switch(), widgets.Tab(children=list(panels.values()))
     for panel in panels.values():
         panel.language.layout.display = "none"
-        ipywidgets.dlink((language, "value"), (panel.language, "value"))
+        widgets.dlink((language, "value"), (panel.language, "value"))
 
     def titles(code: str) -> list[str]:
-        return [translate(f"control.{name}", code) for name in panels]
+        return [translate(f"control.{name}", code) for name in names]
 
     def refresh(change: dict) -> None:
-        if list(panels)[change["new"]] in ("statistics", "tomorrow"):
-            tabs.children[change["new"]].start()  # it counts what the other tabs asked
+        if names[change["new"]] in ("statistics", "tomorrow"):
+            panels[names[change["new"]]].start()  # it counts what the other tabs asked
 
-    ipywidgets.dlink((language, "value"), (tabs, "titles"), titles)
+    widgets.dlink((language, "value"), (tabs, "titles"), titles)
     tabs.observe(refresh, names="selected_index")
-    box = ipywidgets.VBox([language, tabs])
+    box = widgets.VBox([language, tabs])
     box.language, box.tabs, box.panels = language, tabs, panels
     return box
 
 
-def _language_switch() -> ipywidgets.ToggleButtons:
+def _language_switch() -> widgets.ToggleButtons:
     names, style = [("English", "en"), ("中文", "zh")], {"button_width": "7em"}
-    return ipywidgets.ToggleButtons(options=names, value=languages()[0], style=style)
+    return widgets.ToggleButtons(options=names, value=languages()[0], style=style)
 
 
 def _chapters(code: str) -> list[tuple[str, int]]:

@@ -169,6 +169,7 @@ def _read(query: str) -> list[tuple]:
 def _execute(statement: str, values: tuple = ()) -> list[tuple]:
     """Carry out one statement, which commits itself; where there is no file, it is made first."""
     path = progress_file()
+    file = f"the progress file {path}"
     advice = "or name another in KDLAB_PROGRESS: this one is kept as it is"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -177,13 +178,9 @@ def _execute(statement: str, values: tuple = ()) -> list[tuple]:
             if version == 0:  # of several processes that find it so, one makes the tables
                 db.executescript(SCHEMA)
             elif version != VERSION:
-                raise ProgressError(
-                    f"the progress file {path} has version {version}, this kdlab reads {VERSION}; "
-                    f"update the clone (git pull), {advice}"
-                )
+                problem = f"has version {version}, this kdlab reads {VERSION}"
+                raise ProgressError(f"{file} {problem}; update the clone (git pull), {advice}")
             return db.execute(statement, values).fetchall()
     except (sqlite3.Error, OSError) as error:
-        raise ProgressError(
-            f"the progress file {path} cannot be used ({error}); free the disk or its lock, "
-            f"move a damaged file, {advice}"
-        ) from error
+        advice = f"free the disk or its lock, move a damaged file, {advice}"
+        raise ProgressError(f"{file} cannot be used ({error}); {advice}") from error

@@ -39,9 +39,7 @@ def play(sitting: Sitting, language: str = "en") -> None:
 def _ask(screen: Screen, language: str, console) -> str:
     """A key of the screen, "l" or "q"."""
     labels = {key: label(language) for key, label in screen.options.items()}
-    choices = [
-        key if key == label else f"{key or 'Enter:'} {label}" for key, label in labels.items()
-    ]
+    choices = (k if k == label else f"{k or 'Enter:'} {label}" for k, label in labels.items())
     prompt = f"\n{' · '.join(choices)}   [{translate('quiz.keys', language)}] "
     valid = [*labels, "l", "q"]
     try:

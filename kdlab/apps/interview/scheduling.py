@@ -23,14 +23,16 @@ from kdlab.apps.markdown import Page
 AHEAD = timedelta(minutes=20)  # a card due so soon is asked now rather than ending the session
 RECOGNISED = progress.HARD  # to pick the right option is less than to say it
 LEVELS = {1: 1, 2: 2, 3: 1}  # shares of a mock interview's minutes
-Cards = Mapping[str, "progress.Card"]  # by the item's id, from `progress.cards`
 BANDS = ((0.75, "ready"), (0.5, "nearly"), (0.0, "not yet"))  # of a score: 3 of 4 is "good"
 LOOK, READ, BREAK = 5, 1, 10  # minutes: at a chapter's summary, to read a card, to rest
 STRETCH = 90  # minutes of an evening without a break
 
 
-def queue(pool: Sequence[Item], cards: Cards) -> tuple[list[Item], list[Item], list[Item]]:
-    """What is due now, the longest due first; what was never asked; what is due within minutes."""
+def queue(pool: Sequence[Item], cards: Mapping) -> tuple[list[Item], list[Item], list[Item]]:
+    """What is due now, the longest due first; what was never asked; what is due within minutes.
+
+    `cards` are those of `progress.cards`.
+    """
     now = progress.now()
     new = [item for item in pool if item["id"] not in cards]
     seen = sorted((i for i in pool if i["id"] in cards), key=lambda item: cards[item["id"]].due)
@@ -70,13 +72,7 @@ def rubric() -> list[dict]:
     return yaml.safe_load((bank.BANK / "rubric.yaml").read_text(encoding="utf-8"))
 
 
-def mock(
-    minutes: float = 30,
-    pool: Sequence[Item] = (),
-    *,
-    levels: Mapping[int, float] = LEVELS,
-    seed: int = 0,
-) -> list[Item]:
+def mock(minutes=30, pool: Sequence[Item] = (), *, levels=LEVELS, seed: int = 0) -> list[Item]:
     """Questions for `minutes`, basic ones first; the same pool and seed give the same interview.
 
     The pool is the whole bank, or what `find_items` gave; `levels` weighs the minutes of each

@@ -30,7 +30,7 @@ class Screen(NamedTuple):
     status: Text | None = None  # one small line
 
 
-Sitting = Generator[Screen, str, None]
+Sitting = Generator[Screen, str, object]
 
 
 def card_sitting(pool: Sequence[Item]) -> Sitting:
@@ -46,7 +46,7 @@ def search_sitting(results: Sequence[Item]) -> Sitting:
 def choice_sitting(pool: Sequence[Item], seed: int | str = 0) -> Sitting:
     """Multiple choice, in the order of spaced repetition."""
 
-    def ask(item: Item, answers: Sequence[Answer], status: Text) -> Sitting:
+    def ask(item: Item, answers: list[Answer], status: Text) -> Sitting:
         # another order at each repetition: the answer is to be remembered, not its letter
         repetition = sum(answer.item == item["id"] for answer in answers)
         options = dict(zip("abc", scheduling.options(item, f"{seed}-{repetition}"), strict=False))
@@ -82,14 +82,11 @@ def _repeat(pool: Sequence[Item], ask: Callable[[Item, list[Answer], Text], Sitt
     wait = None
     if not due and not new:
         wait = min(cards[item["id"]].due for item in pool) - progress.now()
-    file = progress.progress_file()
-    yield Screen(_part("goodbye", count, len(due), len(new), wait, file))
+    yield Screen(_part("goodbye", count, len(due), len(new), wait, progress.progress_file()))
 
 
-def _flash_card(
-    item: Item, answers: Sequence[Answer], status: Text, mode: str = "card"
-) -> Generator[Screen, str, int]:
-    """A question, then its answer to be graded; the grade, already kept."""
+def _flash_card(item: Item, answers: list[Answer], status: Text, mode: str = "card") -> Sitting:
+    """A question, then its answer to be graded; returns the grade, already kept."""
     question = _part("question", item)
     yield Screen(question, {"": _word("reveal")}, status=status)
     card = progress.cards(a for a in answers if a.item == item["id"]).get(item["id"])

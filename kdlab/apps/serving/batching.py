@@ -16,9 +16,7 @@ from kdlab.apps.serving import runtime
 class Batcher:
     """One model; the images that wait for it are answered together, up to `limit` at once."""
 
-    def __init__(
-        self, session: InferenceSession, pool: Executor, limit: int, sizes: Histogram
-    ) -> None:
+    def __init__(self, session: InferenceSession, pool: Executor, limit: int, sizes: Histogram):
         self.session, self.pool, self.limit, self.sizes = session, pool, limit, sizes
         self.queue: asyncio.Queue = asyncio.Queue()
 

@@ -151,12 +151,10 @@ def serving(
     """A service in a process of its own: (its address, the process). It ends with the block."""
     command = [sys.executable, "-m", "kdlab", "serve", f"--port={port}", *options]
     command += [f"--model={path}" for path in models]
-    variables = environment(OMP_NUM_THREADS="1")
+    env = environment(OMP_NUM_THREADS="1")
     # its complaints go to a file: a pipe that nobody reads is full one day, and the service stops
     errors = TemporaryFile("w+")
-    process = subprocess.Popen(
-        command, env=variables, stdout=subprocess.PIPE, stderr=errors, text=True
-    )
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
     with errors, process:
         try:
             line = next((line for line in process.stdout if "http://" in line), "")

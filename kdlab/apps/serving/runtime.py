@@ -112,8 +112,8 @@ def measure_fresh(path: Path | str, seconds: float = 0.5, ceiling: float | None 
     """`measure_here` in a fresh process. MemoryError where the ceiling is too low for the model."""
     command = [sys.executable, "-m", "kdlab.apps.serving.runtime", str(path), str(seconds)]
     command += [] if ceiling is None else [str(ceiling)]
-    variables = environment(OMP_NUM_THREADS="1")
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120)
+    env = environment(OMP_NUM_THREADS="1")
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     if done.returncode == 0:
         return json.loads(done.stdout)
     if ceiling is not None:  # refused politely, or ended by an allocation that failed

@@ -92,9 +92,7 @@ class Service:
     files have one name, or a shadow is not there or takes images of another shape.
     """
 
-    def __init__(
-        self, paths: list[Path], shadows: Shadows | None = None, limits: Limits = LIMITS
-    ) -> None:
+    def __init__(self, paths: list[Path], shadows: Shadows | None = None, limits=LIMITS) -> None:
         self.shadows, self.limits = shadows or {}, limits
         self.slots, self.comparisons = asyncio.Semaphore(limits.at_once), set()
         self.pool = ThreadPoolExecutor(1, "inference")
@@ -142,14 +140,9 @@ class Service:
             task = asyncio.create_task(self.compare(name, pixels, logits))
             self.comparisons.add(task)
             task.add_done_callback(self.comparisons.discard)
-        classes = self.about[name]["classes"]
-        probabilities = runtime.softmax(logits, temperature).round(6).tolist()
-        return {
-            "model": name,
-            "temperature": temperature,
-            "label": classes[logits.argmax()],
-            "probabilities": dict(zip(classes, probabilities, strict=True)),
-        }
+        classes, p = self.about[name]["classes"], runtime.softmax(logits, temperature).round(6)
+        answer = {"model": name, "temperature": temperature, "label": classes[logits.argmax()]}
+        return answer | {"probabilities": dict(zip(classes, p.tolist(), strict=True))}
 
     async def pixels(self, request: Request, shape: Sequence[int]) -> np.ndarray:
         """The request's image as a model of this shape takes it, uint8 [C, H, W]."""
