@@ -121,8 +121,8 @@ def _booklet(language: str, path: Path) -> None:
     entries = []
     for number, item in enumerate(items().values(), 1):
         question, answer = laid_out("question", item, language), laid_out("key", item, language)
-        html_parts = {"q": as_html(question, mathml), "a": as_html(answer, mathml)}
-        entries.append({**item, "number": number, **html_parts})
+        question, answer = as_html(question, mathml), as_html(answer, mathml)
+        entries.append({**item, "number": number, "q": question, "a": answer})
     page = templates().get_template("booklet.html")
     write_text(path, page.render(language=language, chapters=chapter_titles(), entries=entries))
 

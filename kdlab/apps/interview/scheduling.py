@@ -81,7 +81,9 @@ def mock(minutes=30, pool: Sequence[Item] = (), *, levels=LEVELS, seed: int = 0)
     weights = {n: weight for n, weight in levels.items() if weight > 0}
     if not weights:
         raise ValueError("a mock interview needs at least one level with a weight above 0")
-    pool = [item for item in pool or find_items() if item["level"] in weights]
+    pool = [item for item in pool or find_items(levels=weights) if item["level"] in weights]
+    if not pool:
+        raise ValueError(f"no question of level {', '.join(map(str, weights))} to choose from")
     random.Random(f"mock-{seed}").shuffle(pool)
     chosen, left = [], minutes
 

@@ -106,9 +106,10 @@ class Service:
             sizes = BATCH_SIZES.labels(name)
             self.paths[name], self.about[name] = path, about
             self.batchers[name] = Batcher(session, self.pool, limits.batch, sizes)
+        names = {*self.shadows, *(shadow for shadow, _ in self.shadows.values())}
+        if unknown := ", ".join(sorted(names - self.about.keys())):
+            raise ValueError(f"no model {unknown}: there are {', '.join(self.about)}")
         for name, (shadow, _) in self.shadows.items():
-            if unknown := ", ".join(sorted({name, shadow} - self.about.keys())):
-                raise ValueError(f"no model {unknown}: there are {', '.join(self.about)}")
             takes, other = self.about[name]["shape"], self.about[shadow]["shape"]
             if takes != other:
                 raise ValueError(f"{name} takes images of {takes}, its shadow {shadow} of {other}")
