@@ -1,8 +1,10 @@
 """The comparison: the same work on both sides, fairly set up, and printed with its ratios."""
 
 import torch
+from typer.testing import CliRunner
 
-from kdlab.apps import bench
+from kdlab.__main__ import app
+from kdlab.apps.bench import loops as bench
 from kdlab.data import load, normalise
 from kdlab.lab import results
 from kdlab.metrics import parameters
@@ -33,6 +35,13 @@ def test_both_sides_run_and_the_table_is_printed(tmp_path, monkeypatch, capsys):
     for row in ("seconds", "images/s", "peak MB", "accuracy", "ratio", "one seed"):
         assert row in said
     assert (tmp_path / "bench.json").is_file()
+
+
+def test_the_command_runs_it(monkeypatch):
+    calls = []
+    monkeypatch.setattr(bench, "run_bench", lambda **options: calls.append(options))
+    assert CliRunner().invoke(app, ["bench", "--epochs", "2"]).exit_code == 0
+    assert calls == [{"epochs": 2, "seeds": 1, "record": False}]
 
 
 def test_more_seeds_give_an_interval():

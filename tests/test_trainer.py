@@ -30,7 +30,7 @@ def test_words_find_items_in_both_languages():
     both = bank.find_items(words="Temperature 温度", levels=[1])
     assert {item["id"] for item in both} <= {item["id"] for item in found}
     assert all(item["level"] == 1 for item in both)
-    assert {item["id"] for item in scheduling.mock(10, words="温度")} <= {i["id"] for i in found}
+    assert all(item in found for item in scheduling.mock(10, found))
 
 
 def test_find_shows_questions_with_their_short_answers():
@@ -47,21 +47,48 @@ def test_the_cards_panel_asks_only_what_has_the_words():
     assert panel.screen.page("en") == bank.laid_out("question", first, "en")
 
 
-def test_due_comes_before_new_and_new_before_what_is_nearly_due(at):
+def test_the_queue_has_what_is_due_what_is_new_and_what_is_nearly_due(at):
     pool = bank.find_items(chapters=[1])
     a, b, c = (item["id"] for item in pool[:3])
     cards = {name: progress.reschedule(None, grade, NOON) for name, grade in ((a, 3), (b, 1))}
     at(NOON)  # they come back in 10 minutes and in 1
-    assert scheduling.next_item(pool, {})["id"] == a
-    assert scheduling.next_item(pool, cards)["id"] == c
-    assert scheduling.next_item(pool[:2], cards)["id"] == b  # soon due: rather than stop
-    assert scheduling.next_item(pool[:1], cards, last=a)["id"] == a  # there is no other
-    assert scheduling.next_item(pool[:1], {a: progress.reschedule(None, 4, NOON)}) is None
-    assert scheduling.due_and_new(pool, cards) == {"due": 0, "new": len(pool) - 2}
+    queue = [[item["id"] for item in part] for part in scheduling.queue(pool, cards)]
+    assert queue == [[], [c, *(item["id"] for item in pool[3:])], [b, a]]
+    assert scheduling.queue(pool, {}) == ([], pool, [])
+    assert scheduling.queue(pool[:1], {a: progress.reschedule(None, 4, NOON)}) == ([], [], [])
     at(NOON + timedelta(minutes=2))
-    assert scheduling.next_item(pool, cards)["id"] == b
-    assert scheduling.next_item(pool, cards, last=b)["id"] == c
-    assert scheduling.due_and_new(pool, cards) == {"due": 1, "new": len(pool) - 2}
+    assert scheduling.queue(pool[:3], cards) == ([pool[1]], [pool[2]], [pool[0]])
+
+
+def test_no_card_comes_twice_in_a_row_while_there_is_another(at):
+    at(NOON)
+    for pool, asked in ((bank.find_items()[:2], [0, 1, 0]), (bank.find_items()[:1], [0, 0, 0])):
+        sitting, shown = sessions.card_sitting(pool), []
+        screen = next(sitting)
+        for _ in asked:
+            shown.append(screen.page("en"))
+            sitting.send("")
+            screen = sitting.send("1")  # again: it comes back in a minute
+        assert shown == [bank.laid_out("question", pool[n], "en") for n in asked]
+
+
+def test_the_log_is_read_once_for_each_card(monkeypatch):
+    reads, read = [], progress.answer_log
+    monkeypatch.setattr(progress, "answer_log", lambda: reads.append(1) or read())
+    for sitting, keys in (
+        (sessions.card_sitting(bank.find_items()), ["", "3"] * 5),
+        (sessions.choice_sitting(bank.find_items()), ["a", ""] * 5),
+        (sessions.mock_sitting(scheduling.mock(30)), ["", *["", "3"] * 5]),
+    ):
+        reads.clear()
+        next(sitting)
+        for key in keys:
+            sitting.send(key)
+        assert len(reads) <= 6  # five cards were answered, the sixth is shown
+
+
+def test_the_bank_is_read_once():
+    assert bank.items() is bank.items()
 
 
 @pytest.mark.parametrize("name", ITEMS)
@@ -121,8 +148,9 @@ def test_the_mix_follows_the_weights_and_the_filters():
     asked = scheduling.mock(30, levels={1: 0, 2: 1, 3: 3})
     spent = {n: sum(i["minutes"] for i in asked if i["level"] == n) for n in (1, 2, 3)}
     assert spent[1] == 0 and spent[3] > 1.5 * spent[2] > 0
-    assert {i["chapter"] for i in scheduling.mock(20, chapters=[1, 2])} == {1, 2}
-    assert all("temperature" in i["tags"] for i in scheduling.mock(20, topics=["temperature"]))
+    assert {i["chapter"] for i in scheduling.mock(20, bank.find_items([1, 2]))} == {1, 2}
+    warm = bank.find_items(topics=["temperature"])
+    assert all("temperature" in item["tags"] for item in scheduling.mock(20, warm))
 
 
 def test_a_mock_interview_is_seeded():

@@ -1,4 +1,4 @@
-"""The course's fixed words in English and Chinese, by key: `data/words.yaml`.
+"""For every application: the course's fixed words in English and Chinese (`data/words.yaml`).
 
 A language is "en", "zh" or "both", everywhere; None is that of the edition. No torch.
 """
@@ -8,19 +8,24 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+import yaml
+
 from kdlab.files import EMBEDDED
 
 LANGUAGES = ("en", "zh")
 
 
 def edition() -> str:
-    """The language that a notebook speaks: $KDLAB_LANGUAGE, else Chinese in notebooks/zh."""
-    chinese = Path.cwd().parts[-2:] == ("notebooks", "zh")
-    return os.environ.get("KDLAB_LANGUAGE") or ("zh" if chinese else "en")
+    """The language of outputs: $KDLAB_LANGUAGE if it is set and not empty, else "en".
+
+    A kernel that runs in notebooks/zh speaks "zh" where the variable does not say otherwise.
+    """
+    default = "zh" if Path.cwd().parts[-2:] == ("notebooks", "zh") else "en"
+    return os.environ.get("KDLAB_LANGUAGE") or default
 
 
 def languages(language: str | None = None) -> tuple[str, ...]:
-    """The languages that this one names; ValueError says what can be asked."""
+    """The codes that a language stands for: "both" is ("en", "zh"). ValueError for another."""
     language = language or edition()
     if language not in (*LANGUAGES, "both"):
         raise ValueError(f"the language is 'en', 'zh' or 'both', got {language!r}")
@@ -42,6 +47,4 @@ def translate(key: str, language: str | None = None, **values: object) -> str:
 @cache
 def wordbook() -> dict[str, dict[str, dict[str, str]]]:
     """Section -> name -> language -> words."""
-    import yaml
-
     return yaml.safe_load((EMBEDDED / "words.yaml").read_text(encoding="utf-8"))

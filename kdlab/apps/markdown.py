@@ -1,20 +1,20 @@
-"""Text as a notebook shows it."""
+"""For every application: Markdown as HTML, and a page of it as a notebook shows it."""
 
 import re
 from collections.abc import Callable
+
+import mistune
 
 MIME = "application/vnd.kdlab.panel+json"  # of what a panel needs to live on without a kernel
 
 
 def as_html(markdown: str, formula: Callable[[str, bool], str] | None = None) -> str:
     """Markdown as HTML; `formula(latex, block)` makes that of a formula, which else stays as is."""
-    import mistune  # its plugin keeps formulas out of Markdown's hands
-
-    made = mistune.create_markdown(escape=False, plugins=["math", "table"])
+    render = mistune.create_markdown(escape=False, plugins=["math", "table"])
     if formula:
-        made.renderer.register("inline_math", lambda _, latex: formula(latex, False))
-        made.renderer.register("block_math", lambda _, latex: formula(latex, True) + "\n")
-    return made(markdown)
+        render.renderer.register("inline_math", lambda _, latex: formula(latex, False))
+        render.renderer.register("block_math", lambda _, latex: formula(latex, True) + "\n")
+    return render(markdown)
 
 
 class Page:

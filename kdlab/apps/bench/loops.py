@@ -1,4 +1,4 @@
-"""What does kdlab save? The plain loop of a well-known tutorial against `fit`, on the same work.
+"""For whoever asks what kdlab saves: a well-known tutorial's plain loop and `fit`, side by side.
 
 The work is that of PyTorch's "Knowledge Distillation Tutorial" (nets, loss weights, optimiser,
 batch size, epochs; no augmentation), on the 10,000 embedded CIFAR-10 images. kdlab keeps tensors
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from kdlab.teachers import freeze
 from kdlab.training import Optimizer, fit
 
 TEMPERATURE, SOFT, HARD, RATE, BATCH = 2.0, 0.25, 0.75, 1e-3, 128
-STEPS = Optimizer("adam", RATE, weight_decay=0.0)
+ADAM = Optimizer("adam", RATE, weight_decay=0.0)
 
 
 def conv_net(widths: tuple[int, ...], pools: tuple[int, ...], hidden: int) -> Module:
@@ -96,37 +97,42 @@ def plain_side(student: Module, teacher: Module, data: Images, epochs: int, seed
 
 def kdlab_side(student: Module, teacher: Module, data: Images, epochs: int, seed: int) -> None:
     """The same in kdlab; what was asked before is not kept, so the answers are paid for here."""
-    how = {"teacher": cache_logits(teacher, data, keep=False), "epochs": epochs, "seed": seed}
-    steady = replace(STEPS, schedule="constant")
-    fit(student, data, distil(TEMPERATURE, SOFT, HARD), optimizer=steady, **how)
+    logits, loss = cache_logits(teacher, data, keep=False), distil(TEMPERATURE, SOFT, HARD)
+    adam = replace(ADAM, schedule="constant")
+    fit(student, data, loss, teacher=logits, epochs=epochs, seed=seed, optimizer=adam)
 
 
 SIDES = {"plain loop": plain_side, "kdlab": kdlab_side}
 
 
-def measure(side: str, teacher: Path, images: int, epochs: int, seed: int) -> dict:
-    """One training of one side: seconds, images a second, peak memory, test accuracy."""
+def train_shared_teacher(path: Path, images: int, epochs: int) -> None:
+    """The teacher of both sides, trained on the same images; not part of what is measured."""
+    torch.manual_seed(0)
+    teacher = big_net()
     data = select(load("cifar10-10k"), torch.arange(images))
-    frozen = big_net()
-    load_model(frozen, teacher)
+    fit(teacher, data, labels_only, epochs=epochs, optimizer=ADAM)
+    atomically(path, partial(save_model, teacher))
+
+
+def measure(side: str, path: Path, images: int, epochs: int, seed: int) -> dict:
+    """One training of one side: seconds, images a second, peak memory (MB), test accuracy (%)."""
+    data = select(load("cifar10-10k"), torch.arange(images))
+    teacher = big_net()
+    load_model(teacher, path)
     torch.manual_seed(seed)
     student = small_net()
     start = time.perf_counter()
-    SIDES[side](student, freeze(frozen), data, epochs, seed)
+    SIDES[side](student, freeze(teacher), data, epochs, seed)
     seconds = time.perf_counter() - start
     peak, test = peak_memory(), load("cifar10-10k", "test")
-    right = round(accuracy(predict(student, test), test.labels), 2)
-    run = {"arm": side, "seed": seed, "seconds": round(seconds, 2), "accuracy": right}
-    return run | {"images/s": round(epochs * images / seconds), "peak MB": peak}
-
-
-def train_shared_teacher(path: Path, images: int, epochs: int) -> None:
-    """The teacher of both sides, trained on the same images; not part of what is measured."""
-    data = select(load("cifar10-10k"), torch.arange(images))
-    torch.manual_seed(0)
-    teacher = big_net()
-    fit(teacher, data, labels_only, epochs=epochs, optimizer=STEPS)
-    atomically(path, partial(save_model, teacher))
+    return {
+        "arm": side,
+        "seed": seed,
+        "seconds": round(seconds, 2),
+        "accuracy": round(accuracy(predict(student, test), test.labels), 2),
+        "images/s": round(epochs * images / seconds),
+        "peak MB": peak,
+    }
 
 
 def in_fresh_process(function: Callable, *arguments: object) -> object:
@@ -135,22 +141,20 @@ def in_fresh_process(function: Callable, *arguments: object) -> object:
         return pool.submit(function, *arguments).result()
 
 
-def run_bench(
-    *, epochs: int = 10, seeds: int = 1, images: int = 10_000, record: bool = False
-) -> dict:
+def run_bench(*, epochs: int = 10, seeds: int = 1, images: int = 10_000, record=False) -> dict:
     """Run both sides with each seed and print the table; `record` keeps it in data/results."""
     path = cache_dir() / "bench" / f"teacher-{images}.safetensors"
     if not path.is_file():
         print(f"training the teacher that both sides ask (once; kept in {path})", flush=True)
         in_fresh_process(train_shared_teacher, path, images, 5)
     runs = []
-    for seed in range(seeds):
-        for side in SIDES:
-            runs.append(in_fresh_process(measure, side, path, images, epochs, seed))
-            print("{arm}, seed {seed}: {seconds:.1f} s, {accuracy:.2f}%".format(**runs[-1]))
+    for seed, side in product(range(seeds), SIDES):
+        run = in_fresh_process(measure, side, path, images, epochs, seed)
+        print(f"{side}, seed {seed}: {run['seconds']:.1f} s, {run['accuracy']:.2f}%")
+        runs.append(run)
     print("\n" + compare_sides(runs), flush=True)
     loss = {"temperature": TEMPERATURE, "soft": SOFT, "hard": HARD}
-    steps = {"optimizer": "adam", "lr": RATE, "weight_decay": 0.0, "batch_size": BATCH}
+    steps = {"optimizer": ADAM.name, "lr": RATE, "weight_decay": 0.0, "batch_size": BATCH}
     result = {
         "name": "bench",
         "title": f"{epochs} epochs of the tutorial's distillation on {images:,} CIFAR-10 images",
@@ -167,13 +171,12 @@ def compare_sides(runs: list[dict]) -> str:
     """Both sides and their ratio, medians over the seeds, and what to make of the accuracies."""
     medians = pd.DataFrame(runs).groupby("arm").median().drop(columns="seed").T[list(SIDES)]
     medians["ratio"] = medians["plain loop"] / medians["kdlab"]
-    theirs, mine = (stats.values(runs, side, "accuracy") for side in SIDES)
-    if len(mine) > 1:
-        gap = stats.paired(mine, theirs)
+    gap, share = stats.difference(runs, "kdlab", over="plain loop"), medians["kdlab"]["accuracy"]
+    if gap:
         noise = f"kdlab's accuracy minus the plain loop's, over {gap.pairs} seeds: "
         noise += f"{gap.mean:+.2f} points, 95% interval {gap.low:+.2f} to {gap.high:+.2f}"
     else:
-        points = 1.96 * math.sqrt(2 * mine[0] * (100 - mine[0]) / 10_000)
+        points = 1.96 * math.sqrt(2 * share * (100 - share) / 10_000)
         noise = f"one seed: less than {points:.1f} points is noise of the test images alone"
     workers = "memory: without the plain loop's two loader processes"
     return f"{medians.round(2).to_string()}\n{noise}\n{workers}"

@@ -1,20 +1,20 @@
-"""The interview bank (`data/interview/<chapter>.yaml`): its items, and pages with hidden answers.
+"""For whoever prepares for an interview: the bank of questions, and pages with hidden answers.
 
-Pages are Markdown with <details>, so they read without a kernel. The form of the bank is
-`data/interview/schema.json`; tests/test_interview.py checks it and the anchors.
+A chapter's items are in `data/interview/<chapter>.yaml`, in the form of `schema.json`. Pages are
+Markdown with <details>, so they read without a kernel.
 """
 
 import re
 from collections.abc import Collection
+from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+
+import jinja2
+import yaml
 
 from kdlab.apps.i18n import languages, text, translate
 from kdlab.apps.markdown import Page
 from kdlab.files import EMBEDDED
-
-if TYPE_CHECKING:
-    import jinja2
 
 BANK = EMBEDDED / "interview"
 CORNER = 12  # cards of a chapter's corner; the trainer asks the rest as well
@@ -30,8 +30,6 @@ def chapters() -> list[str]:
 @cache
 def chapter_bank(chapter: int | str) -> dict:
     """One chapter of the bank, by number or name; ValueError names the chapters that exist."""
-    import yaml
-
     for name in chapters():
         if chapter in (name, int(name[:2])):
             return unwrap(yaml.safe_load((BANK / f"{name}.yaml").read_text(encoding="utf-8")))
@@ -43,8 +41,9 @@ def chapter_titles() -> dict[int, dict[str, str]]:
     return {bank["chapter"]: bank["title"] for bank in map(chapter_bank, chapters())}
 
 
+@cache
 def items() -> dict[str, Item]:
-    """Every item of the bank by its id."""
+    """Every item of the bank by its id; read once, not to be changed."""
     return {
         item["id"]: {**item, "chapter": bank["chapter"], "place": place}
         for bank in map(chapter_bank, chapters())
@@ -61,41 +60,45 @@ def find_items(
     comes first. Otherwise the chapters take turns within a level. ValueError, naming what there
     is, when nothing is left.
     """
-    wanted = {"chapter": chapters, "level": levels, "tags": topics}
-    wanted = {field: set(some) for field, some in wanted.items() if some}
-    pool = [i for i in items().values() if all(some & _has(i, f) for f, some in wanted.items())]
-    sought = words.casefold().split()
-    pool = [item for item in pool if _have(item, sought)]
-    if not pool and sought:
-        raise ValueError(f"no question of the bank has {' and '.join(map(repr, sought))}")
+    terms = words.casefold().split()
+    filters = {"chapter": chapters, "level": levels, "tags": topics}
+    filters = {field: set(wanted) for field, wanted in filters.items() if wanted}
+    pool = [
+        item
+        for item in items().values()
+        if all(wanted & _values(item, field) for field, wanted in filters.items())
+        and _contains(item, terms)
+    ]
+    if not pool and terms:
+        raise ValueError(f"no question of the bank has {' and '.join(map(repr, terms))}")
     if not pool:
-        there = {f: sorted(set().union(*(_has(i, f) for i in items().values()))) for f in wanted}
-        told = "; ".join(f"{field} {[*wanted[field]]} of {there[field]}" for field in wanted)
-        raise ValueError(f"no question of the bank fits {told}")
+        known = {f: set().union(*(_values(item, f) for item in items().values())) for f in filters}
+        limits = (f"{f} {sorted(filters[f])} of {sorted(known[f])}" for f in filters)
+        raise ValueError(f"no question of the bank fits {'; '.join(limits)}")
 
     def order(item: Item) -> tuple:
-        asked = _have(item["question"], sought)
-        return not asked, item["level"], item["place"], item["chapter"]
+        in_question = _contains(item["question"], terms)
+        return not in_question, item["level"], item["place"], item["chapter"]
 
     return sorted(pool, key=order)
 
 
-def _have(node: object, words: Collection[str]) -> bool:
-    """Whether each word, in small letters, stands somewhere in an item or one of its texts."""
-    told = str(node).casefold()
-    return all(word in told for word in words)
-
-
-def _has(item: Item, field: str) -> set:
+def _values(item: Item, field: str) -> set:
     return set(item[field]) if field == "tags" else {item[field]}
+
+
+def _contains(node: object, terms: Collection[str]) -> bool:
+    """Whether each term, in small letters, stands somewhere in an item or one of its texts."""
+    content = str(node).casefold()
+    return all(term in content for term in terms)
 
 
 def corner(chapter: int | str, language: str | None = None) -> Page:
     """The chapter's first twelve cards, answers hidden until asked for."""
     bank = chapter_bank(chapter)
     title = f"{translate('interview.corner', language)}: {text(bank['title'], language)}"
-    shown = bank["items"][:CORNER]
-    return Page(f"{title} ({len(shown)})", laid_out("corner", title, shown, language))
+    cards = bank["items"][:CORNER]
+    return Page(f"{title} ({len(cards)})", laid_out("corner", title, cards, language))
 
 
 def seed_question(number: int, language: str | None = None) -> Page:
@@ -112,10 +115,9 @@ def seed_question(number: int, language: str | None = None) -> Page:
 
 def title_of(item: Item, language: str | None = None) -> str:
     """The words of an item's question, on one line, without the code that may follow them."""
-    asked = {
-        code: item["question"][code].strip().partition("\n\n")[0] for code in languages(language)
-    }
-    return text({code: words.replace("\n", " ") for code, words in asked.items()}, language)
+    words = {code: item["question"][code].strip() for code in languages(language)}
+    titles = {code: question.partition("\n\n")[0] for code, question in words.items()}
+    return text(titles, language).replace("\n", " ")
 
 
 def group_name(by: str, group: int | str, language: str | None = None) -> str:
@@ -127,31 +129,40 @@ def group_name(by: str, group: int | str, language: str | None = None) -> str:
     return translate(f"interview.{group}", language) if by == "kind" else str(group)
 
 
+def interval(length: timedelta, language: str | None = None) -> str:
+    """A length of time in one short unit: 10 min, 3 h, 12 d; a minute at least."""
+    minutes = length.total_seconds() / 60
+    unit, size = ("min", 1) if minutes < 90 else ("h", 60) if minutes < 1440 else ("d", 1440)
+    return f"{max(1, round(minutes / size))} {translate(f'session.{unit}', language)}"
+
+
 def laid_out(macro: str, *values: object) -> str:
     """What a macro of `templates/pages.md` makes of these values, without spare blank lines."""
-    made = getattr(templates().get_template("pages.md").module, macro)(*values)
-    return re.sub(r"\n{3,}", "\n\n", made.strip())
+    page = getattr(templates().get_template("pages.md").module, macro)(*values)
+    return re.sub(r"\n{3,}", "\n\n", page.strip())
 
 
 @cache
-def templates() -> "jinja2.Environment":
+def templates() -> jinja2.Environment:
     """The templates of the bank's pages and of the booklet, with the functions that they call."""
-    import jinja2
-
-    functions = (languages, group_name, items, translate, text, title_of)
-    escaped = jinja2.select_autoescape(["html"])
-    loader = jinja2.PackageLoader("kdlab.apps.interview")
-    made = jinja2.Environment(loader=loader, autoescape=escaped, trim_blocks=True)
-    made.globals |= {function.__name__: function for function in functions}
-    return made
+    loader, escape = (
+        jinja2.PackageLoader("kdlab.apps.interview"),
+        jinja2.select_autoescape(["html"]),
+    )
+    environment = jinja2.Environment(loader=loader, autoescape=escape, trim_blocks=True)
+    for function in (languages, group_name, interval, items, translate, text, title_of):
+        environment.globals[function.__name__] = function
+    return environment
 
 
 def unwrap(node: object) -> object:
     """Undo line breaks within Chinese sentences, which HTML would show as blanks."""
     if isinstance(node, dict):
         return {key: unwrap(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [unwrap(value) for value in node]
     if not isinstance(node, str):
-        return [*map(unwrap, node)] if isinstance(node, list) else node
+        return node
     han, stop = "\u3001-\u3020\u4e00-\u9fff\u201c\u201d", "\uff00-\uffef\u3001\u3002"
     within = f"(?<=[{han}{stop}])\n *(?=[{han}{stop}])"
     return re.sub(f"{within}|(?<=[{stop}])\n(?!\\d+\\. )(?=[$\\w])", "", node)

@@ -1,4 +1,4 @@
-"""The commands of the candidate: practise, or take the bank along."""
+"""For the candidate: the commands that practise, or take the bank along."""
 
 from pathlib import Path
 from time import time_ns
@@ -28,23 +28,25 @@ def quiz(
     """Practise by cards, choices, a mock interview or a plan for tonight."""
     from kdlab.apps.interview import bank, quiz, scheduling, sessions
 
-    where = {"chapters": chapter or (), "topics": topic or (), "words": " ".join(words or [])}
-    seed = time_ns() if seed is None else seed
+    if mode not in MODES:
+        raise ValueError(f"no mode {mode!r}; there are {', '.join(MODES)}")
     if mode == "stats":
         sitting = sessions.readiness_sitting(by)
     elif mode == "tomorrow":
         sitting = sessions.evening_sitting(hours, chapter or ())
-    elif mode == "mock":
-        levels = dict.fromkeys(level, 1) if level else None
-        sitting = sessions.mock_sitting(scheduling.mock(minutes, levels=levels, seed=seed, **where))
-    elif mode == "choice":
-        sitting = sessions.choice_sitting(bank.find_items(levels=level or (), **where), seed)
-    elif mode == "find":
-        sitting = sessions.search_sitting(bank.find_items(levels=level or (), **where))
-    elif mode == "cards":
-        sitting = sessions.card_sitting(bank.find_items(levels=level or (), **where))
     else:
-        raise ValueError(f"no mode {mode!r}; there are {', '.join(MODES)}")
+        pool = bank.find_items(chapter or (), level or (), topic or (), " ".join(words or []))
+        seed = time_ns() if seed is None else seed
+        if mode == "mock":
+            levels = dict.fromkeys(level, 1) if level else scheduling.LEVELS
+            sitting = sessions.mock_sitting(
+                scheduling.mock(minutes, pool, levels=levels, seed=seed)
+            )
+        elif mode == "choice":
+            sitting = sessions.choice_sitting(pool, seed)
+        else:
+            start = {"cards": sessions.card_sitting, "find": sessions.search_sitting}[mode]
+            sitting = start(pool)
     quiz.play(sitting, language)
 
 

@@ -1,4 +1,4 @@
-"""The interview bank out of the house: Anki decks, a printable booklet, CSV and JSON.
+"""For the candidate who takes the bank along: Anki decks, a printable booklet, CSV and JSON.
 
 Anki keys a note on its guid, which depends on the item's id and the language alone: importing a
 newer deck updates the notes and keeps what was learnt. The booklet is one HTML page with MathML, so
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from kdlab.apps.i18n import LANGUAGES, languages, text
-from kdlab.apps.interview.bank import chapter_titles, items, laid_out, templates, title_of
+from kdlab.apps.interview.bank import chapter_titles, items, laid_out, templates
 from kdlab.apps.markdown import as_html
 from kdlab.files import BUILD, atomically, write_csv, write_text
 
@@ -33,25 +33,24 @@ def write_bank(form: str, language: str = "both", folder: Path | None = None) ->
 
     ValueError for another form or language, OSError where the folder cannot be written.
     """
-    forms = {"anki": (_anki, "apkg"), "booklet": (_booklet, "html")}
-    forms |= {"csv": (_csv, "csv"), "json": (_json, "json")}
-    if form not in forms:
-        raise ValueError(f"no export {form!r}; there are {', '.join(forms)}")
+    writers = {"anki": _anki, "booklet": _booklet, "csv": _csv, "json": _json}
+    suffixes = {"anki": "apkg", "booklet": "html"}
+    if form not in writers:
+        raise ValueError(f"no export {form!r}; there are {', '.join(writers)}")
     languages(language)
-    write, suffix = forms[form]
-    path = (folder or BUILD) / f"kdlab-interview-{language}.{suffix}"
-    write(language, path)
+    path = (folder or BUILD) / f"kdlab-interview-{language}.{suffixes.get(form, form)}"
+    writers[form](language, path)
     return [path, *print_pdf(path)] if form == "booklet" else [path]
 
 
 def _json(language: str, path: Path) -> None:
     """Every item as the bank has it; texts as {"en", "zh"}, or in one language as text."""
 
-    def chosen(node: dict) -> object:
+    def text_of(node: dict) -> object:
         return node.get(language, node) if set(node) == set(LANGUAGES) else node
 
-    found = json.loads(json.dumps(list(items().values())), object_hook=chosen)
-    content = {"language": language, "items": found}
+    entries = json.loads(json.dumps(list(items().values())), object_hook=text_of)
+    content = {"language": language, "items": entries}
     write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
@@ -62,10 +61,10 @@ def _csv(language: str, path: Path) -> None:
         row = {key: item[key] for key in ("id", "chapter", "level", "kind", "minutes")}
         row["tags"] = " ".join(item["tags"])
         for code in languages(language):
-            texts = {name: item[name][code].strip() for name in ("question", "short", "full")}
+            for name in ("question", "short", "full"):
+                row[f"{name}_{code}"] = item[name][code].strip()
             wrong = (f"{w['answer'][code]} | {w['why'][code]}" for w in item["wrong_answers"])
-            texts["wrong_answers"] = "\n".join(wrong)
-            row |= {f"{name}_{code}": text for name, text in texts.items()}
+            row[f"wrong_answers_{code}"] = "\n".join(wrong)
         row["sources"] = "; ".join(item["sources"])
         row["shown_in"] = " ".join(f"{p['notebook']}#{p['anchor']}" for p in item["shown_in"])
         rows.append(row)
@@ -89,10 +88,8 @@ def _anki(language: str, path: Path) -> None:
     """A deck with a sub-deck for each chapter; "both" has the two languages on one card."""
     import genanki
 
-    front, back, style = (
-        templates().get_template(name).render().strip()
-        for name in ("anki-front.html", "anki-back.html", "anki.css")
-    )
+    names = "anki-front.html", "anki-back.html", "anki.css"
+    front, back, style = (templates().get_template(name).render().strip() for name in names)
     model = genanki.Model(
         lasting_id(f"model {language}"),
         f"kdlab interview {language}",
@@ -105,9 +102,8 @@ def _anki(language: str, path: Path) -> None:
         name = f"kdlab {language}::{number:02} {text(titles, language).replace('::', ':')}"
         decks[number] = genanki.Deck(lasting_id(f"deck {language} {number}"), name)
     for item in items().values():
-        question, rest = (laid_out(part, item, language) for part in ("question", "explanation"))
-        short = "\n\n".join(item["short"][code].strip() for code in languages(language))
-        fields = [item["id"], *(as_html(part, for_anki) for part in (question, short, rest))]
+        parts = [laid_out(macro, item, language) for macro in ("question", "short", "explanation")]
+        fields = [item["id"], *(as_html(part, for_anki) for part in parts)]
         guid = genanki.guid_for("kdlab", language, item["id"])
         tags = [f"chapter-{item['chapter']:02}", f"level-{item['level']}", item["kind"]]
         note = genanki.Note(model, fields, guid=guid, tags=tags + item["tags"])
@@ -124,19 +120,17 @@ def _booklet(language: str, path: Path) -> None:
     """Questions chapter by chapter, the answers at the end, on a page that needs nothing else."""
     entries = []
     for number, item in enumerate(items().values(), 1):
-        titles = (f"**{title_of(item, code)}**" for code in languages(language))
-        answer = "\n\n".join([*titles, laid_out("answer", item, language)])
-        question = laid_out("question", item, language)
-        parts = {"q": as_html(question, mathml), "a": as_html(answer, mathml)}
-        entries.append({**item, "number": number, **parts})
+        question, answer = laid_out("question", item, language), laid_out("key", item, language)
+        question, answer = as_html(question, mathml), as_html(answer, mathml)
+        entries.append({**item, "number": number, "q": question, "a": answer})
     page = templates().get_template("booklet.html")
     write_text(path, page.render(language=language, chapters=chapter_titles(), entries=entries))
 
 
 def browser() -> str | None:
     """A browser that prints without a window: $KDLAB_BROWSER, or a Chromium on this machine."""
-    named = [os.environ.get("KDLAB_BROWSER", ""), *BROWSERS]
-    return next(filter(None, map(shutil.which, named)), None)
+    names = [os.environ.get("KDLAB_BROWSER", ""), *BROWSERS]
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 def print_pdf(page: Path) -> list[Path]:
@@ -144,17 +138,21 @@ def print_pdf(page: Path) -> list[Path]:
 
     OSError where there is one and it fails.
     """
-    if not (command := browser()):
+    command = browser()
+    if not command:
         return []
-    path, root = page.with_suffix(".pdf"), hasattr(os, "geteuid") and os.geteuid() == 0
+    path = page.with_suffix(".pdf")
     options = ["--headless", "--disable-gpu", "--no-pdf-header-footer"]
-    options += ["--no-sandbox"] if root else []  # in a container one is root
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container one is root
+        options.append("--no-sandbox")
     with tempfile.TemporaryDirectory() as profile:
-        made = Path(profile) / "page.pdf"
-        options += [f"--user-data-dir={profile}", f"--print-to-pdf={made}", page.resolve().as_uri()]
+        pdf = Path(profile) / "page.pdf"
+        options += [f"--user-data-dir={profile}", f"--print-to-pdf={pdf}", page.resolve().as_uri()]
         done = subprocess.run([command, *options], capture_output=True, text=True, timeout=300)
-        if not made.exists():
-            told = f"{command} could not print {page}: {done.stderr.strip()[-200:] or 'no message'}"
-            raise OSError(f"{told}; open it and print it yourself")
-        atomically(path, lambda target: shutil.copyfile(made, target))
+        if not pdf.exists():
+            reason = done.stderr.strip()[-200:] or "no message"
+            raise OSError(
+                f"{command} could not print {page}: {reason}; open it and print it yourself"
+            )
+        atomically(path, lambda target: shutil.copyfile(pdf, target))
     return [path]

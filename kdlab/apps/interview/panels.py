@@ -1,4 +1,4 @@
-"""The trainer in JupyterLab: cards, multiple choice, mock interview, statistics, tonight's plan.
+"""For the candidate in JupyterLab: cards, multiple choice, mock interview, statistics, a plan.
 
 One `TrainerPanel` shows the screens of a sitting (`sessions`): a page, a button for each key, a
 language switch. Nothing is recorded before a grade or an option is chosen.
@@ -7,25 +7,24 @@ language switch. Nothing is recorded before a grade or an option is chosen.
 import html
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 
-import ipywidgets
+import ipywidgets as widgets
 
 from kdlab.apps.i18n import languages, translate
 from kdlab.apps.interview import scheduling, sessions
 from kdlab.apps.interview.bank import chapter_titles, find_items, group_name
 from kdlab.apps.interview.progress import GROUPINGS, readiness_table
 from kdlab.apps.interview.sessions import Screen, Sitting, Stop
-from kdlab.apps.markdown import Page
+from kdlab.apps.markdown import as_html
 
-MOST_KEYS = 4  # of a screen
+KEYS = 4  # of a screen at most
 WRAP = {"flex_flow": "row wrap", "align_items": "center"}
+NARROW = {"width": "auto", "min_width": "5em"}
 WIDE = {"width": "100%", "max_width": "1000px"}
-LanguageSwitch = ipywidgets.ToggleButtons | None  # of the language; None: the panel has its own
 
 
-class TrainerPanel(ipywidgets.VBox):
+class TrainerPanel(widgets.VBox):
     """A sitting on the screen. `begin(**values of the controls)` makes it, at each change anew.
 
     `controls` become attributes by their names; `.screen` is what is shown, `.language` the switch.
@@ -35,39 +34,35 @@ class TrainerPanel(ipywidgets.VBox):
 
     def __init__(
         self,
-        controls: dict[str, ipywidgets.Widget],
+        controls: dict[str, widgets.Widget],
         begin: Callable[..., Sitting],
         *,
-        language: LanguageSwitch = None,
-        choices: dict[str, Callable] | None = None,
-        picture: Callable | None = None,
+        choices: dict[str, Callable[[str], list]] | None = None,
+        picture: Callable[..., bytes] | None = None,
         fixed: bool = False,
     ) -> None:
-        self.controls, self.begin, self.choices, self.draw = controls, begin, choices or {}, picture
-        self.fixed, self.language = fixed, language or _language_switch()
-        self.status, self.message = ipywidgets.HTML(), ipywidgets.HTML()
-        self.body, self.picture = ipywidgets.HTMLMath(layout=WIDE), ipywidgets.Image(layout=WIDE)
+        self.controls, self.begin, self.choices = controls, begin, choices or {}
+        self.draw, self.fixed, self.language = picture, fixed, _language_switch()
+        self.status, self.message = widgets.HTML(), widgets.HTML()
+        self.body, self.picture = widgets.HTMLMath(layout=WIDE), widgets.Image(layout=WIDE)
         self.body.add_class("jp-RenderedHTMLCommon")  # JupyterLab's look of tables and code
-        visibly, narrow = self._visibly(), {"width": "auto", "min_width": "5em"}
-        look = {"button_style": "primary", "layout": narrow}
-        self.buttons = [ipywidgets.Button(**look) for _ in range(MOST_KEYS)]
+        self.buttons = [widgets.Button(button_style="primary", layout=NARROW) for _ in range(KEYS)]
+        self.stop, self.restart = widgets.Button(), widgets.Button()
+        self.changed = self._guarded(lambda _: self.start())
         for button in self.buttons:
-            button.on_click(visibly(lambda b: self.answer(b.key)))
-        self.changed = visibly(lambda _: self.start())
-        self.stop, self.restart = ipywidgets.Button(), ipywidgets.Button()
-        self.stop.on_click(visibly(lambda _: self._show(self.sitting.throw(Stop()))))
+            button.on_click(self._guarded(lambda button: self.answer(button.key)))
+        self.stop.on_click(self._guarded(lambda _: self._show(self.sitting.throw(Stop()))))
         self.restart.on_click(self.changed)
         for name, control in controls.items():
             setattr(self, name, control)
             control.style.description_width = "initial"
             control.observe(self.changed, names="value")
-        self.language.observe(visibly(lambda _: self._render()), names="value")
-        switch = [] if language else [self.language]
-        top = ipywidgets.HBox([*controls.values(), *switch], layout=WRAP)
-        keys = ipywidgets.HBox([*self.buttons, self.stop, self.restart], layout=WRAP)
-        below = [self.picture] if picture else []
-        super().__init__([top, self.status, keys, self.message, self.body, *below])
-        self._relabel(self.language.value)
+        self.language.observe(self._guarded(lambda _: self._render()), names="value")
+        top = widgets.HBox([*controls.values(), self.language], layout=WRAP)
+        keys = widgets.HBox([*self.buttons, self.stop, self.restart], layout=WRAP)
+        rows = [top, self.status, keys, self.message, self.body]
+        super().__init__([*rows, self.picture] if picture else rows)
+        self._relabel()
         self.start()
 
     def start(self) -> None:
@@ -91,158 +86,155 @@ class TrainerPanel(ipywidgets.VBox):
         self._render()
 
     def _render(self) -> None:
+        self._relabel()
         code, screen = self.language.value, self.screen
-        parts = [part(code) for part in (screen.above, screen.page) if part]
-        page = Page("", "\n\n---\n\n".join(parts))._repr_html_()
+        page = "\n\n---\n\n".join(text(code) for text in (screen.above, screen.page) if text)
         lang = "zh-CN" if code == "zh" else code  # the forms of the characters that a browser takes
-        look = "font-size:1.1em;line-height:1.5"
-        self.body.value = f'<div lang="{lang}" style="{look}">{page}</div>'
+        style = "font-size:1.1em;line-height:1.5"
+        self.body.value = f'<div lang="{lang}" style="{style}">{as_html(page)}</div>'
         status = screen.status(code) if screen.status else ""
         self.status.value = f'<span style="color:#666">{status}</span>'
         for button, (key, label) in zip(self.buttons, screen.options.items(), strict=False):
             button.key, button.description = key, label(code)
         for n, button in enumerate(self.buttons):
             button.layout.display = None if n < len(screen.options) else "none"
-        again = "restart" if self.begun or screen.options else "refresh"
-        self.restart.description = translate(f"control.{again}", code)
         self.stop.description = translate("control.stop", code)
         self.stop.layout.display = None if screen.options else "none"
-        self._relabel(code)
+        again = "restart" if self.begun or screen.options else "refresh"
+        self.restart.description = translate(f"control.{again}", code)
         for control in self.controls.values():
             control.disabled = self.fixed and self.begun and bool(screen.options)
         if self.draw:
             self.picture.value = self.draw(language=code, **self._values())
 
-    def _relabel(self, code: str) -> None:
-        """The controls' words in this language; what is chosen stays, the sitting goes on."""
+    def _relabel(self) -> None:
+        """The controls' words in the language; what is chosen stays, the sitting goes on."""
         for name, control in self.controls.items():
-            control.description = translate(f"control.{name}", code)
+            control.description = translate(f"control.{name}", self.language.value)
             if name in self.choices:
-                chosen, choices = control.value, self.choices[name](code)
+                chosen, choices = control.value, self.choices[name](self.language.value)
                 control.unobserve(self.changed, names="value")
                 control.options = choices
                 control.value = choices[0][1] if chosen is None else chosen
                 control.observe(self.changed, names="value")
 
-    @contextmanager
-    def _visibly(self) -> Iterator[None]:
-        """Decorates what a front end calls: an error is written into the panel and raised."""
-        try:
-            yield
-        except Exception as error:
-            told = html.escape(f"{type(error).__name__}: {error}")
-            self.message.value = f'<b style="color:#b00020">{told}</b>'
-            raise
+    def _guarded(self, action: Callable[[object], None]) -> Callable[[object], None]:
+        """What a front end may call: an error is written into the panel and raised."""
+
+        def call(event: object) -> None:
+            try:
+                action(event)
+            except Exception as error:
+                message = html.escape(f"{type(error).__name__}: {error}")
+                self.message.value = f'<b style="color:#b00020">{message}</b>'
+                raise
+
+        return call
 
 
-def flash_cards(*, language: LanguageSwitch = None) -> TrainerPanel:
+def flash_cards() -> TrainerPanel:
     """Cards by spaced repetition.
 
     Controls: `.chapter` and `.level`, 0 for all of these, and `.words`, which must stand in them.
     """
-    return _asking(sessions.card_sitting, language)
+    return _item_panel(sessions.card_sitting)
 
 
-def multiple_choice(*, language: LanguageSwitch = None) -> TrainerPanel:
+def multiple_choice() -> TrainerPanel:
     """The short answer among wrong ones, in a seeded order; otherwise as `flash_cards`."""
-    return _asking(sessions.choice_sitting, language)
+    return _item_panel(sessions.choice_sitting)
 
 
-def _asking(sitting: Callable, language: LanguageSwitch) -> TrainerPanel:
+def _item_panel(sitting: Callable[[list], Sitting]) -> TrainerPanel:
     levels = [(str(n), n) for n in scheduling.LEVELS]
     choices = {
         "chapter": lambda code: [(translate("control.all", code), 0), *_chapters(code)],
         "level": lambda code: [(translate("control.all", code), 0), *levels],
     }
     controls = {
-        "chapter": ipywidgets.Dropdown(layout={"width": "30em"}),
-        "level": ipywidgets.Dropdown(layout={"width": "9em"}),
-        "words": ipywidgets.Text(continuous_update=False, layout={"width": "20em"}),
+        "chapter": widgets.Dropdown(layout={"width": "30em"}),
+        "level": widgets.Dropdown(layout={"width": "9em"}),
+        "words": widgets.Text(continuous_update=False, layout={"width": "20em"}),
     }
 
     def begin(chapter: int, level: int, words: str) -> Sitting:
-        among = [[number] if number else [] for number in (chapter, level)]
-        return sitting(find_items(*among, words=words))
+        chapters, levels = ([chapter] if chapter else []), ([level] if level else [])
+        return sitting(find_items(chapters, levels, words=words))
 
-    return TrainerPanel(controls, begin, choices=choices, language=language)
+    return TrainerPanel(controls, begin, choices=choices)
 
 
-def mock_interview(
-    minutes: int = 30, *, seed: int | None = None, language: LanguageSwitch = None
-) -> TrainerPanel:
+def mock_interview(minutes: int = 30, *, seed: int | None = None) -> TrainerPanel:
     """A mock interview with a mix of levels and chapters, a rubric and a report at the end.
 
     Controls: `.minutes`, `.basic`, `.working`, `.senior` (shares of the levels), `.chapters`. With
-    a `seed` it is the interview of `trainer.mock(minutes, seed=seed)`, without one a new one.
+    a `seed` it is the interview of `scheduling.mock(minutes, seed=seed)`, without one a new one.
     """
-    shares = {"basic": 1, "working": 2, "senior": 1}
     controls = {
-        "minutes": ipywidgets.IntSlider(minutes, 5, max(90, minutes), 5),
-        **{name: ipywidgets.IntSlider(share, 0, 4) for name, share in shares.items()},
-        "chapters": ipywidgets.SelectMultiple(rows=4, layout={"width": "34em"}),
+        "minutes": widgets.IntSlider(minutes, 5, max(90, minutes), 5),
+        "basic": widgets.IntSlider(1, 0, 4),
+        "working": widgets.IntSlider(2, 0, 4),
+        "senior": widgets.IntSlider(1, 0, 4),
+        "chapters": widgets.SelectMultiple(rows=4, layout={"width": "34em"}),
     }
 
     def begin(minutes: int, basic: int, working: int, senior: int, chapters: tuple) -> Sitting:
-        levels, drawn = {1: basic, 2: working, 3: senior}, time.time_ns() if seed is None else seed
-        asked = scheduling.mock(minutes, levels=levels, seed=drawn, chapters=chapters)
-        return sessions.mock_sitting(asked)
+        levels, number = {1: basic, 2: working, 3: senior}, time.time_ns() if seed is None else seed
+        pool = find_items(chapters)
+        return sessions.mock_sitting(scheduling.mock(minutes, pool, levels=levels, seed=number))
 
-    choices = {"chapters": _chapters}
-    return TrainerPanel(controls, begin, choices=choices, fixed=True, language=language)
+    return TrainerPanel(controls, begin, choices={"chapters": _chapters}, fixed=True)
 
 
-def statistics_panel(*, language: LanguageSwitch = None) -> TrainerPanel:
+def statistics_panel() -> TrainerPanel:
     """What is known, as a table and a plot. Control: `.by` (chapter, level, kind or topic)."""
     from kdlab.apps.chapters.figures import progress_bars
-
-    choices = {
-        "by": lambda code: [(translate(f"control.by {name}", code), name) for name in GROUPINGS]
-    }
-    controls = {"by": ipywidgets.Dropdown(layout={"width": "12em"})}
 
     def picture(by: str, language: str) -> bytes:
         table = readiness_table(by).sort_values("items", ascending=False)[:20].sort_index()
         names = [group_name(by, group, language) for group in table.index]
-        out = io.BytesIO()
-        progress_bars(table, names, language).savefig(out, format="png", dpi=140)  # for a projector
-        return out.getvalue()
+        png = io.BytesIO()
+        progress_bars(table, names, language).savefig(png, format="png", dpi=140)  # for a projector
+        return png.getvalue()
 
-    begin = sessions.readiness_sitting
-    return TrainerPanel(controls, begin, choices=choices, picture=picture, language=language)
+    choices = {"by": lambda code: [(translate(f"control.by {g}", code), g) for g in GROUPINGS]}
+    controls = {"by": widgets.Dropdown(layout={"width": "12em"})}
+    return TrainerPanel(controls, sessions.readiness_sitting, choices=choices, picture=picture)
 
 
-def tomorrow(hours: float = 3.0, *, language: LanguageSwitch = None) -> TrainerPanel:
+def tomorrow(hours: float = 3.0) -> TrainerPanel:
     """The plan of the evening before an interview. Control: `.hours`."""
-    slider = ipywidgets.FloatSlider(hours, min=0.5, max=12, step=0.5, readout_format=".1f")
-    return TrainerPanel({"hours": slider}, sessions.evening_sitting, language=language)
+    slider = widgets.FloatSlider(hours, min=0.5, max=12, step=0.5, readout_format=".1f")
+    return TrainerPanel({"hours": slider}, sessions.evening_sitting)
 
 
-def trainer_tabs() -> ipywidgets.VBox:
+def trainer_tabs() -> widgets.VBox:
     """Everything in tabs, with one language switch: `.language`, `.panels` by name."""
-    language = _language_switch()
-    makers = {"cards": flash_cards, "choice": multiple_choice, "mock": mock_interview}
-    makers |= {"statistics": statistics_panel, "tomorrow": tomorrow}
-    panels = {name: make(language=language) for name, make in makers.items()}
-    tabs = ipywidgets.Tab(children=list(panels.values()))
+    makers = (flash_cards, multiple_choice, mock_interview, statistics_panel, tomorrow)
+    names = ("cards", "choice", "mock", "statistics", "tomorrow")
+    panels = {name: make() for name, make in zip(names, makers, strict=True)}
+    language, tabs = _language_switch(), widgets.Tab(children=list(panels.values()))
+    for panel in panels.values():
+        panel.language.layout.display = "none"
+        widgets.dlink((language, "value"), (panel.language, "value"))
 
     def titles(code: str) -> list[str]:
-        return [translate(f"control.{name}", code) for name in panels]
+        return [translate(f"control.{name}", code) for name in names]
 
-    def refresh(change: Mapping[str, int]) -> None:
-        if (shown := tabs.children[change["new"]]) in (panels["statistics"], panels["tomorrow"]):
-            shown.start()  # it counts what the other tabs asked
+    def refresh(change: dict) -> None:
+        if names[change["new"]] in ("statistics", "tomorrow"):
+            panels[names[change["new"]]].start()  # it counts what the other tabs asked
 
-    ipywidgets.dlink((language, "value"), (tabs, "titles"), titles)
+    widgets.dlink((language, "value"), (tabs, "titles"), titles)
     tabs.observe(refresh, names="selected_index")
-    box = ipywidgets.VBox([language, tabs])
+    box = widgets.VBox([language, tabs])
     box.language, box.tabs, box.panels = language, tabs, panels
     return box
 
 
-def _language_switch() -> ipywidgets.ToggleButtons:
-    names = [("English", "en"), ("中文", "zh")]
-    style = {"button_width": "7em"}
-    return ipywidgets.ToggleButtons(options=names, value=languages()[0], style=style)
+def _language_switch() -> widgets.ToggleButtons:
+    names, style = [("English", "en"), ("中文", "zh")], {"button_width": "7em"}
+    return widgets.ToggleButtons(options=names, value=languages()[0], style=style)
 
 
 def _chapters(code: str) -> list[tuple[str, int]]:

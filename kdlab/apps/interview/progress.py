@@ -1,9 +1,9 @@
-"""What a learner has answered, in one SQLite file; the FSRS schedule and readiness that follow.
+"""For the learner's trainer: the log of answers in one SQLite file, and what follows from it.
 
-The log of answers is the only truth: cards are replayed from it, so two notebooks cannot disagree,
-and a new version of `fsrs` reads old answers. An answer is one INSERT, a transaction of its own: a
-kill loses at most the one being written, and processes that write at once wait for each other.
-(The ordinary rollback journal: WAL does not work in a home directory on a network disk.)
+The log is the only truth: FSRS cards and readiness are replayed from it, so two notebooks cannot
+disagree, and a new version of `fsrs` reads old answers. An answer is one INSERT, a transaction of
+its own: a kill loses at most the one being written, and processes that write at once wait for each
+other. (The ordinary rollback journal: WAL does not work in a home directory on a network disk.)
 """
 
 import json
@@ -87,12 +87,12 @@ def interviews() -> list[Interview]:
     return [Interview(datetime.fromisoformat(r[0]), r[1], r[2], json.loads(r[3])) for r in rows]
 
 
-def cards(given: Iterable[Answer] | None = None) -> dict[str, "Card"]:
-    """The FSRS card of each item that was ever answered: its `due`, `state`, `stability`."""
-    found = {}
-    for answer in answer_log() if given is None else given:
-        found[answer.item] = reschedule(found.get(answer.item), answer.grade, answer.at)
-    return found
+def cards(answers: Iterable[Answer] | None = None) -> dict[str, "Card"]:
+    """The FSRS card of each item that was answered, from these answers, else from the whole log."""
+    latest = {}
+    for answer in answer_log() if answers is None else answers:
+        latest[answer.item] = reschedule(latest.get(answer.item), answer.grade, answer.at)
+    return latest
 
 
 def reschedule(card: "Card | None", grade: int, at: datetime) -> "Card":
@@ -117,7 +117,8 @@ def readiness_table(by: str = "chapter") -> "pd.DataFrame":
     """Items, seen, due, answers, right and ready, per chapter, level, kind or topic (or "all").
 
     `right` is the share of answers above "again" (NaN without one); `ready` the mean probability,
-    by FSRS, to know an item a day from now, an item never seen counting 0.
+    by FSRS, to know an item a day from now, an item never seen counting 0. ValueError for another
+    grouping.
     """
     if by not in (*GROUPINGS, "all"):
         raise ValueError(f"statistics go by {', '.join(GROUPINGS)}, not by {by!r}")
@@ -135,16 +136,21 @@ def weak_topics() -> list[str]:
 
 
 def _item_table() -> "pd.DataFrame":
-    """A row for each item: what it is, then the columns, `right` and `ready` as sums."""
+    """A row for each item: its groups, then the columns to be summed, from one reading of the log.
+
+    `right` counts the answers above "again", `ready` is the probability to know it tomorrow.
+    """
     import pandas as pd
 
-    given, moment, rows = answer_log(), now(), []
-    seen = cards(given)
+    answers, rows = answer_log(), []
+    known, moment = cards(answers), now()
     for name, item in items().items():
-        card, grades = seen.get(name), [answer.grade for answer in given if answer.item == name]
-        due, right = card is not None and card.due <= moment, sum(g > AGAIN for g in grades)
-        what = (item["chapter"], item["level"], item["kind"], item["tags"], "all")
-        rows.append((*what, 1, int(name in seen), int(due), len(grades), right, recall(card)))
+        card = known.get(name)
+        grades = [answer.grade for answer in answers if answer.item == name]
+        due = card is not None and card.due <= moment
+        right = sum(grade > AGAIN for grade in grades)
+        groups = item["chapter"], item["level"], item["kind"], item["tags"], "all"
+        rows.append((*groups, 1, int(name in known), int(due), len(grades), right, recall(card)))
     return pd.DataFrame(rows, columns=[*GROUPINGS, "all", *COUNTED])
 
 
@@ -163,7 +169,8 @@ def _read(query: str) -> list[tuple]:
 def _execute(statement: str, values: tuple = ()) -> list[tuple]:
     """Carry out one statement, which commits itself; where there is no file, it is made first."""
     path = progress_file()
-    kept = "or name another in KDLAB_PROGRESS: this one is kept as it is"
+    file = f"the progress file {path}"
+    advice = "or name another in KDLAB_PROGRESS: this one is kept as it is"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as db:
@@ -171,9 +178,9 @@ def _execute(statement: str, values: tuple = ()) -> list[tuple]:
             if version == 0:  # of several processes that find it so, one makes the tables
                 db.executescript(SCHEMA)
             elif version != VERSION:
-                told = f"the progress file {path} has version {version}, this kdlab reads {VERSION}"
-                raise ProgressError(f"{told}; update the clone (git pull), {kept}")
+                problem = f"has version {version}, this kdlab reads {VERSION}"
+                raise ProgressError(f"{file} {problem}; update the clone (git pull), {advice}")
             return db.execute(statement, values).fetchall()
     except (sqlite3.Error, OSError) as error:
-        told = f"the progress file {path} cannot be used ({error}); free the disk or its lock"
-        raise ProgressError(f"{told}, move a damaged file, {kept}") from error
+        advice = f"free the disk or its lock, move a damaged file, {advice}"
+        raise ProgressError(f"{file} cannot be used ({error}); {advice}") from error

@@ -1,4 +1,4 @@
-"""The trainer in a terminal (`python -m kdlab quiz`): it shows the screens of `sessions`.
+"""For the candidate in a terminal (`python -m kdlab quiz`): the screens of `sessions`, as text.
 
 At every prompt `l` switches the language and `q` stops. Formulas are shown in Unicode.
 """
@@ -29,7 +29,8 @@ def play(sitting: Sitting, language: str = "en") -> None:
         console.print("", Markdown(readable(screen.page(language)), code_theme="ansi_light"))
         if not screen.options:
             return
-        if (key := _ask(screen, language, console)) == "l":
+        key = _ask(screen, language, console)
+        if key == "l":
             language = "zh" if language == "en" else "en"
         else:
             screen = sitting.throw(Stop()) if key == "q" else sitting.send(key)
@@ -38,12 +39,13 @@ def play(sitting: Sitting, language: str = "en") -> None:
 def _ask(screen: Screen, language: str, console) -> str:
     """A key of the screen, "l" or "q"."""
     labels = {key: label(language) for key, label in screen.options.items()}
-    shown = (" ".join(dict.fromkeys([key or "Enter:", label])) for key, label in labels.items())
-    line, valid = f"\n{' · '.join(shown)}   [{translate('quiz.keys', language)}] ", [*labels, *"lq"]
+    choices = (k if k == label else f"{k or 'Enter:'} {label}" for k, label in labels.items())
+    prompt = f"\n{' · '.join(choices)}   [{translate('quiz.keys', language)}] "
+    valid = [*labels, "l", "q"]
     try:
-        while (key := console.input(line, markup=False).strip().lower()) not in valid:
-            told = ", ".join(key or "Enter" for key in valid)
-            console.print(translate("quiz.unknown", language, valid=told))
+        while (key := console.input(prompt, markup=False).strip().lower()) not in valid:
+            names = ", ".join(key or "Enter" for key in valid)
+            console.print(translate("quiz.unknown", language, valid=names))
     except (EOFError, KeyboardInterrupt):
         return "q"
     return key
@@ -53,12 +55,13 @@ def readable(markdown: str) -> str:
     """Markdown for a terminal: its formulas as code, in Unicode."""
 
     def formula(match: re.Match) -> str:
-        if not (latex := match["block"] or match["inline"]):
+        latex = match["block"] or match["inline"]
+        if not latex:  # code
             return match[0]
         latex = re.sub(r"\\[td]frac(?![a-z])", r"\\frac", latex)
-        found = _translator().latex_to_text(f"${re.sub(GLUED, ' ', latex)}$")
-        found = " ".join(found.split()).replace("`", "'")
-        return f"\n\n`{found}`\n\n" if match["block"] else f"`{found}`"
+        text = _translator().latex_to_text(f"${re.sub(GLUED, ' ', latex)}$")
+        text = " ".join(text.split()).replace("`", "'")
+        return f"\n\n`{text}`\n\n" if match["block"] else f"`{text}`"
 
     code, formulas = "```.*?```|`[^`]*`", r"\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$]+?)\$"
     return re.sub(f"{code}|{formulas}", formula, markdown, flags=re.S)
@@ -74,14 +77,18 @@ def _translator():
     def fraction(node, l2tobj) -> str:
         over, under = (l2tobj.node_arg_to_text(node, place).strip() for place in (0, 1))
         over = f"({over})" if re.search("[-+/=]", over) else over
-        both = f"{over}/{under}" if re.fullmatch(token, under) else f"{over}/({under})"
-        return both if re.fullmatch(r"\w+/\w+", both) else f"({both})"
+        under = under if re.fullmatch(token, under) else f"({under})"
+        whole = f"{over}/{under}"
+        return whole if re.fullmatch(r"\w+/\w+", whole) else f"({whole})"
 
     symbols = {"|": "‖", "arg": "arg ", "frac": fraction}
     macros = [latex2text.MacroTextSpec(name, text) for name, text in symbols.items()]
-    known = latex2text.get_default_latex_context_db()
-    known = known.filter_context(exclude_categories=["nonascii-specials"])  # f'' quotes nothing
-    known.add_context_category("formulas", macros=macros, prepend=True)
-    spaces = {"in-equations": {"between-latex-constructs": True}}
-    options = {"math_mode": "text", "keep_braced_groups": True, "strict_latex_spaces": spaces}
-    return latex2text.LatexNodes2Text(known, **options)
+    context = latex2text.get_default_latex_context_db()
+    context = context.filter_context(exclude_categories=["nonascii-specials"])  # f'' quotes nothing
+    context.add_context_category("formulas", macros=macros, prepend=True)
+    return latex2text.LatexNodes2Text(
+        context,
+        math_mode="text",
+        keep_braced_groups=True,
+        strict_latex_spaces={"in-equations": {"between-latex-constructs": True}},
+    )

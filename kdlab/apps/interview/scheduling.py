@@ -1,4 +1,4 @@
-"""What to ask: the next card, options to choose from, a mock interview, the evening before.
+"""For the trainer and its pages: what to ask next, in a mock interview, on the evening before.
 
 Functions over the bank and the log of answers (`progress`); nothing here writes.
 """
@@ -7,7 +7,7 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -23,33 +23,22 @@ from kdlab.apps.markdown import Page
 AHEAD = timedelta(minutes=20)  # a card due so soon is asked now rather than ending the session
 RECOGNISED = progress.HARD  # to pick the right option is less than to say it
 LEVELS = {1: 1, 2: 2, 3: 1}  # shares of a mock interview's minutes
-Grades = Mapping[str, int]  # 1 to 4, by the item's id
-Cards = Mapping[str, "progress.Card"]  # by the item's id, from `progress.cards`
 BANDS = ((0.75, "ready"), (0.5, "nearly"), (0.0, "not yet"))  # of a score: 3 of 4 is "good"
 LOOK, READ, BREAK = 5, 1, 10  # minutes: at a chapter's summary, to read a card, to rest
-CHAPTER = itemgetter("chapter")
 STRETCH = 90  # minutes of an evening without a break
 
 
-def next_item(pool: Sequence[Item], cards: Cards, last: str = "") -> Item | None:
-    """The item to ask now: the longest due, else a new one, else one due within minutes; or None.
+def queue(pool: Sequence[Item], cards: Mapping) -> tuple[list[Item], list[Item], list[Item]]:
+    """What is due now, the longest due first; what was never asked; what is due within minutes.
 
-    `last`, the id asked before, is not asked twice in a row while there is another.
+    `cards` are those of `progress.cards`.
     """
     now = progress.now()
-    asked = sorted((i for i in pool if i["id"] in cards), key=lambda i: cards[i["id"]].due)
-    due = [item for item in asked if cards[item["id"]].due <= now]
     new = [item for item in pool if item["id"] not in cards]
-    soon = [item for item in asked if now < cards[item["id"]].due <= now + AHEAD]
-    waiting = [*due, *new, *soon]
-    others = [item for item in waiting if item["id"] != last]
-    return next(iter(others or waiting), None)
-
-
-def due_and_new(pool: Sequence[Item], cards: Cards) -> dict[str, int]:
-    """How many items are due now ("due"), and how many were never asked ("new")."""
-    seen = [cards[item["id"]].due for item in pool if item["id"] in cards]
-    return {"due": sum(d <= progress.now() for d in seen), "new": len(pool) - len(seen)}
+    seen = sorted((i for i in pool if i["id"] in cards), key=lambda item: cards[item["id"]].due)
+    due = [item for item in seen if cards[item["id"]].due <= now]
+    soon = [item for item in seen if now < cards[item["id"]].due <= now + AHEAD]
+    return due, new, soon
 
 
 def options(item: Item, seed: int | str = 0) -> list[dict]:
@@ -61,8 +50,8 @@ def options(item: Item, seed: int | str = 0) -> list[dict]:
     opening = {code: opening_of(short[code], code) for code in LANGUAGES}
     whole = {code: f"{translate('trainer.right', code)} {short[code]}" for code in LANGUAGES}
     right = {"answer": opening, "why": whole, "right": True}
-    found = [right, *({**wrong, "right": False} for wrong in item["wrong_answers"][:2])]
-    return random.Random(f"{item['id']}-{seed}").sample(found, len(found))
+    choices = [right, *({**wrong, "right": False} for wrong in item["wrong_answers"][:2])]
+    return random.Random(f"{item['id']}-{seed}").sample(choices, len(choices))
 
 
 def opening_of(answer: str, language: str) -> str:
@@ -73,8 +62,8 @@ def opening_of(answer: str, language: str) -> str:
         "zh": atom + r"{15,}?[。！？]",
     }
     answer = " ".join(answer.split())
-    found = re.match(ends[language], answer)
-    return found[0] if found else answer
+    match = re.match(ends[language], answer)
+    return match[0] if match else answer
 
 
 @cache
@@ -83,36 +72,36 @@ def rubric() -> list[dict]:
     return yaml.safe_load((bank.BANK / "rubric.yaml").read_text(encoding="utf-8"))
 
 
-def mock(
-    minutes: float = 30, *, levels: Mapping | None = None, seed: int = 0, **where: Collection
-) -> list[Item]:
-    """Questions for `minutes`, basic ones first; the same bank and seed give the same interview.
+def mock(minutes=30, pool: Sequence[Item] = (), *, levels=LEVELS, seed: int = 0) -> list[Item]:
+    """Questions for `minutes`, basic ones first; the same pool and seed give the same interview.
 
-    `levels` weighs the minutes of each level; chapters and kinds take turns within one. `where` is
-    `find_items`'s. ValueError where no question fits.
+    The pool is the whole bank, or what `find_items` gave; `levels` weighs the minutes of each
+    level; chapters and kinds take turns within one. ValueError where no question fits.
     """
-    weights = {n: weight for n, weight in (levels or LEVELS).items() if weight > 0}
+    weights = {n: weight for n, weight in levels.items() if weight > 0}
     if not weights:
         raise ValueError("a mock interview needs at least one level with a weight above 0")
-    pool = find_items(levels=weights, **where)
+    pool = [item for item in pool or find_items(levels=weights) if item["level"] in weights]
+    if not pool:
+        raise ValueError(f"no question of level {', '.join(map(str, weights))} to choose from")
     random.Random(f"mock-{seed}").shuffle(pool)
-    asked, left = [], minutes
+    chosen, left = [], minutes
 
     def rank(item: Item) -> tuple:
         """The level that lacks most minutes first, then what was asked about least."""
-        used = Counter(x for i in asked for x in (i["chapter"], i["kind"], *i["tags"]))
-        had = sum(i["minutes"] for i in asked if i["level"] == item["level"])
-        wanting = minutes * weights[item["level"]] / sum(weights.values()) - had
+        used = Counter(x for c in chosen for x in (c["chapter"], c["kind"], *c["tags"]))
+        spent = sum(c["minutes"] for c in chosen if c["level"] == item["level"])
+        lacking = minutes * weights[item["level"]] / sum(weights.values()) - spent
         tags = sum(used[tag] for tag in item["tags"])
-        return -wanting, item["level"], used[item["chapter"]], used[item["kind"]], tags
+        return -lacking, item["level"], used[item["chapter"]], used[item["kind"]], tags
 
-    while fitting := [item for item in pool if item["minutes"] <= left and item not in asked]:
-        asked.append(min(fitting, key=rank))
-        left -= asked[-1]["minutes"]
-    if not asked:
+    while fitting := [item for item in pool if item["minutes"] <= left and item not in chosen]:
+        chosen.append(min(fitting, key=rank))
+        left -= chosen[-1]["minutes"]
+    if not chosen:
         shortest = min(item["minutes"] for item in pool)
         raise ValueError(f"no question fits into {minutes} minutes: the shortest takes {shortest}")
-    return sorted(asked, key=lambda item: item["level"])
+    return sorted(chosen, key=itemgetter("level"))
 
 
 def mock_page(questions: Sequence[Item], language: str | None = None) -> Page:
@@ -122,38 +111,41 @@ def mock_page(questions: Sequence[Item], language: str | None = None) -> Page:
     return Page(title, bank.laid_out("mock", title, questions, rubric(), language))
 
 
-def interview_score(grades: Grades) -> dict:
-    """What the grades (at least one) of a mock interview add up to.
+def interview_score(grades: Mapping[str, int]) -> dict:
+    """What the grades 1 to 4 (at least one), by item, of a mock interview add up to.
 
     "score" is 0 to 1, a question counting by its level, "band" its name in words; "level" and
     "chapter" give it for each; "missed" lists the items graded again or hard.
     """
-    known = bank.items()
-    given = [known[name] for name in grades]
+    questions = [bank.items()[name] for name in grades]
 
-    def share(some: Sequence[Item]) -> float:
-        points = sum(item["level"] * (grades[item["id"]] - 1) / 3 for item in some)
-        return points / sum(item["level"] for item in some)
+    def share(group: Sequence[Item]) -> float:
+        points = sum(item["level"] * (grades[item["id"]] - 1) / 3 for item in group)
+        return points / sum(item["level"] for item in group)
 
-    def by(field: str) -> dict[int, float]:
-        groups = sorted({item[field] for item in given})
-        return {n: share([item for item in given if item[field] == n]) for n in groups}
+    def shares(field: str) -> dict[int, float]:
+        values = sorted({item[field] for item in questions})
+        return {n: share([item for item in questions if item[field] == n]) for n in values}
 
-    missed = [item for item in given if grades[item["id"]] <= progress.HARD]
-    band = next(name for least, name in BANDS if share(given) >= least)
-    shares = {"score": share(given), "level": by("level"), "chapter": by("chapter")}
-    return {**shares, "band": band, "missed": missed}
+    score = share(questions)
+    return {
+        "score": score,
+        "level": shares("level"),
+        "chapter": shares("chapter"),
+        "band": next(band for least, band in BANDS if score >= least),
+        "missed": [item for item in questions if grades[item["id"]] <= progress.HARD],
+    }
 
 
 @dataclass
 class Step:
     """One line of an evening's plan."""
 
-    start: int  # minutes after the beginning
-    minutes: int
     kind: str  # "weak", "overview", "drill", "break", "interview", "again", "stop"
+    minutes: int
     chapter: int | None = None
     items: tuple[Item, ...] = ()
+    start: int = 0  # minutes after the beginning
 
 
 def evening(hours: float = 3.0, chapters: Numbers = ()) -> list[Step]:
@@ -162,7 +154,7 @@ def evening(hours: float = 3.0, chapters: Numbers = ()) -> list[Step]:
     First what was answered badly before; then chapter by chapter a look at its summary and its
     cards, as many as fit: what will not be known tomorrow, basic before senior; from two hours on
     a mock interview; the last tenth repeats what went wrong. There is a break every hour and a
-    half. A card takes its minutes in the bank, and one more to read.
+    half. A card takes its minutes in the bank, and one more to read. ValueError for other hours.
     """
     if not 0.5 <= hours <= 12:
         raise ValueError(f"an evening has between half an hour and 12 hours, got {hours:g}")
@@ -171,27 +163,29 @@ def evening(hours: float = 3.0, chapters: Numbers = ()) -> list[Step]:
     rehearsal = 0 if total < 120 else 20 if total < 180 else 30
     look = LOOK if total >= STRETCH else 0  # an hour is for cards alone
     left = total - again - rehearsal - BREAK * breaks
-    known = {name: progress.recall(card) for name, card in progress.cards().items()}
-    pool = [item for item in find_items(chapters) if known.get(item["id"], 0) < progress.KNOWN]
-    seen = sorted((i for i in pool if i["id"] in known), key=lambda i: known[i["id"]])
+    recall = {name: progress.recall(card) for name, card in progress.cards().items()}
+    pool = [item for item in find_items(chapters) if recall.get(item["id"], 0) < progress.KNOWN]
+    seen = sorted((i for i in pool if i["id"] in recall), key=lambda item: recall[item["id"]])
     weak = _fitting(seen, min(left, total // 3))
     others = [item for item in pool if item not in weak]
-    drill = sorted(_fitting(others, left - sum(map(_minutes, weak)), look), key=CHAPTER)
-    blocks = [("weak", None, (item,), _minutes(item)) for item in weak]
-    for chapter, group in itertools.groupby(drill, CHAPTER):
-        blocks.append(("overview", chapter, (), look))
-        blocks += [("drill", chapter, (item,), _minutes(item)) for item in group]
-    blocks += [("interview", None, (), rehearsal), ("again", None, (), again)]
-    return _timed([block for block in blocks if block[3]], breaks, total)
+    drill = _fitting(others, left - sum(map(_minutes, weak)), look)
+    drill.sort(key=itemgetter("chapter"))
+    steps = [Step("weak", _minutes(item), items=(item,)) for item in weak]
+    for chapter, group in itertools.groupby(drill, itemgetter("chapter")):
+        steps.append(Step("overview", look, chapter))
+        steps += [Step("drill", _minutes(item), chapter, (item,)) for item in group]
+    steps += [Step("interview", rehearsal), Step("again", again)]
+    return _timed([step for step in steps if step.minutes], breaks, total)
 
 
 def _fitting(pool: Iterable[Item], left: int, look: int = 0) -> list[Item]:
     """The items that fit, in order, into `left` minutes, with a look at each one's chapter."""
-    taken = []
+    taken, chapters = [], set()
     for item in pool:
-        cost = _minutes(item) + look * (item["chapter"] not in map(CHAPTER, taken))
+        cost = _minutes(item) + (0 if item["chapter"] in chapters else look)
         if cost <= left:
             taken.append(item)
+            chapters.add(item["chapter"])
             left -= cost
     return taken
 
@@ -200,27 +194,28 @@ def _minutes(item: Item) -> int:
     return item["minutes"] + READ
 
 
-def _timed(blocks: Iterable[tuple], breaks: int, total: int) -> list[Step]:
-    """Blocks (kind, chapter, items, minutes) one after the other, like ones as one step.
+def _timed(steps: Iterable[Step], breaks: int, total: int) -> list[Step]:
+    """The steps one after the other, neighbours of one kind and chapter as one.
 
     A break comes where a stretch would become too long; the end has the time that is left over.
     """
-    steps, start, since = [], 0, 0
-    for kind, chapter, asked, minutes in blocks:
-        ahead = minutes + 2 * LOOK * (kind == "overview")  # a first card follows at once
-        if breaks and since + ahead > STRETCH:
-            steps.append(Step(start, BREAK, "break"))
-            start, since, breaks = start + BREAK, 0, breaks - 1
-        if steps and (steps[-1].kind, steps[-1].chapter) == (kind, chapter):
-            steps[-1].minutes += minutes
-            steps[-1].items += asked
+    plan, clock, since_break = [], 0, 0
+    for step in steps:
+        first_card = 2 * LOOK if step.kind == "overview" else 0  # it follows at once
+        if breaks and since_break + step.minutes + first_card > STRETCH:
+            plan.append(Step("break", BREAK, start=clock))
+            clock, since_break, breaks = clock + BREAK, 0, breaks - 1
+        if plan and (plan[-1].kind, plan[-1].chapter) == (step.kind, step.chapter):
+            plan[-1].minutes += step.minutes
+            plan[-1].items += step.items
         else:
-            steps.append(Step(start, minutes, kind, chapter, asked))
-        start, since = start + minutes, since + minutes
-    if total - start > 30:  # the whole bank fits into the evening
-        return [*steps, Step(start, total - start, "stop")]
-    steps[-1].minutes += total - start
-    return steps
+            step.start = clock
+            plan.append(step)
+        clock, since_break = clock + step.minutes, since_break + step.minutes
+    if total - clock > 30:  # the whole bank fits into the evening
+        return [*plan, Step("stop", total - clock, start=clock)]
+    plan[-1].minutes += total - clock
+    return plan
 
 
 def evening_page(hours: float = 3.0, language: str | None = None, chapters: Numbers = ()) -> Page:

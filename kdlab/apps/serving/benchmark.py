@@ -1,4 +1,4 @@
-"""The measurements of chapter 04 in one command: `python -m kdlab deploy --record`.
+"""For the engineer: chapter 04's measurements in one command, `python -m kdlab deploy --record`.
 
 Every deployed model in float32 and int8: bytes, accuracy on the whole test set, latency, memory in
 a fresh process, and the highest rate that the service keeps; then a minute of load at 80% of it.
@@ -52,15 +52,16 @@ def measure_accuracy(name: str, test: Images, paths: Mapping[str, Path]) -> dict
 
 def measure_file(path: Path, seconds: float) -> dict:
     """Bytes; ms of a call at batch 1 and 64, with one thread and two; memory in a fresh process."""
-    found = {"bytes": path.stat().st_size, "latency": {}}
+    latency = {}
     for batch, threads in product((1, 64), (1, 2)):
-        took = runtime.time_calls(runtime.open_model(path, threads), batch, seconds)
-        found["latency"][f"batch {batch}, {threads} thread{'s' * (threads > 1)}"] = took
-    return found | {"alone": runtime.measure_fresh(path, seconds)}
+        call = f"batch {batch}, {threads} thread{'s' if threads > 1 else ''}"
+        latency[call] = runtime.time_calls(runtime.open_model(path, threads), batch, seconds)
+    alone = runtime.measure_fresh(path, seconds)
+    return {"bytes": path.stat().st_size, "latency": latency, "alone": alone}
 
 
 def measure_service(rows: list[dict], seconds: float, soak: float) -> tuple[dict, dict]:
-    """Put into each row the highest rate that the service keeps with its model. The loads that
+    """Put into each row the "highest rate" that the service keeps with its model. The loads that
     found it, by model; and what became of `soak` seconds of load on the last model."""
     files, loads = export.exported_models(int8=False), {}
     with load_test.serving(models=[files[row["arm"]] for row in rows]) as (url, process):
@@ -69,26 +70,32 @@ def measure_service(rows: list[dict], seconds: float, soak: float) -> tuple[dict
             print(f"load on {name}", flush=True)
             address, bodies = f"{url}/predict?model={name}", list(map(load_test.encode_png, images))
             load_test.generate(address, bodies, 50, 0.5)  # warm-up
-            rate, offered = load_test.highest_rate(address, bodies, P99_LIMIT, seconds)
-            row["highest rate"], loads[name] = rate, [as_record(outcome) for outcome in offered]
-        if not (rate := round(0.8 * rate)):
+            highest, outcomes = load_test.highest_rate(address, bodies, P99_LIMIT, seconds)
+            row["highest rate"], loads[name] = highest, [as_record(outcome) for outcome in outcomes]
+        rate = round(0.8 * highest)
+        if not rate:
             return loads, {}
         parts, megabytes = [], []
         for seed in range(max(1, round(soak / 10))):
             parts.append(load_test.generate(address, bodies, rate, min(soak, 10), seed))
             megabytes.append(round(psutil.Process(process.pid).memory_info().rss / 1e6))
-    answered, sent = sum(len(p.milliseconds) for p in parts), sum(p.sent for p in parts)
-    steady = {"model": name, "rate": rate, "seconds": soak, "sent": sent, "answered": answered}
-    p99 = round(max(part.percentile(99) for part in parts), 2)
-    return loads, steady | {"p99": p99, "resident MB": megabytes}
+    return loads, {
+        "model": name,
+        "rate": rate,
+        "seconds": soak,
+        "sent": sum(part.sent for part in parts),
+        "answered": sum(len(part.milliseconds) for part in parts),
+        "p99": round(max(part.percentile(99) for part in parts), 2),
+        "resident MB": megabytes,
+    }
 
 
 def as_record(outcome: load_test.Outcome) -> dict:
-    """What a record keeps of a load; infinite percentiles as None."""
-    kept = {"rate": outcome.rate, "sent": outcome.sent, "answered": len(outcome.milliseconds)}
+    """What a record keeps of a load; infinite percentiles (ms) as None."""
     p = {f"p{share}": round(outcome.percentile(share), 2) for share in (50, 95, 99)}
     p = {name: value if np.isfinite(value) else None for name, value in p.items()}
-    return kept | p | {"failures": outcome.failures}
+    answered, failures = len(outcome.milliseconds), {"failures": outcome.failures}
+    return {"rate": outcome.rate, "sent": outcome.sent, "answered": answered} | p | failures
 
 
 def measure_deployment(*, record: bool = False, seconds: float = 2.0, soak: float = 60.0) -> dict:
@@ -100,9 +107,10 @@ def measure_deployment(*, record: bool = False, seconds: float = 2.0, soak: floa
         row = {"arm": name, "seed": 0, "data": data, "role": role}
         paths = {"float32": files[name], "int8": files[f"{name}-int8"]}
         row |= measure_accuracy(name, export.image_set(data, "test"), paths)
-        rows.append(row | {form: measure_file(p, 0.25 * seconds) for form, p in paths.items()})
+        row |= {form: measure_file(path, 0.25 * seconds) for form, path in paths.items()}
+        rows.append(row)
     loads, steady = measure_service(rows, seconds, soak)
-    found = {
+    result = {
         "name": "deploy",
         "title": "What was deployed in chapter 04: size, accuracy, latency, memory, load",
         **results.stamp(f"deploy --seconds {seconds:g} --soak {soak:g}"),
@@ -111,10 +119,10 @@ def measure_deployment(*, record: bool = False, seconds: float = 2.0, soak: floa
         "loads": loads,
         "steady": steady,
     }
-    print(f"\n{deployment_table(found).to_string()}\n\nsteady load: {steady}")
+    print(f"\n{deployment_table(result).to_string()}\n\nsteady load: {steady}")
     if record:
-        results.write(found)
-    return found
+        results.write(result)
+    return result
 
 
 def deployment_table(record: Mapping) -> pd.DataFrame:

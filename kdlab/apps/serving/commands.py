@@ -1,4 +1,4 @@
-"""The commands of the engineer: serve the models, measure the deployment."""
+"""For the engineer: the commands that serve the models and measure the deployment."""
 
 import subprocess
 import sys
@@ -25,14 +25,13 @@ def serve(
     listening = service.listen(host, port)
     if not model:
         command = [sys.executable, "-m", "kdlab.apps.serving.export"]
-        made = subprocess.run(command, capture_output=True, text=True)  # torch stays over there
-        if made.returncode:
-            raise ValueError(made.stderr.strip().splitlines()[-1])
-        model = [Path(line) for line in made.stdout.splitlines()]
+        done = subprocess.run(command, capture_output=True, text=True)  # torch stays over there
+        if done.returncode:
+            raise ValueError(done.stderr.strip().splitlines()[-1])
+        model = [Path(line) for line in done.stdout.splitlines()]
     app = service.create_app(service.Service(model, service.read_shadows(shadow or [])))
-    typer.echo(
-        f"open {service.url_of(listening)}"
-    )  # who comes before the service runs waits for it
+    # who comes before the service runs waits for it
+    typer.echo(f"open {service.url_of(listening)}")
     service.serve(app, listening)
 
 

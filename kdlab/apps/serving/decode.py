@@ -1,4 +1,4 @@
-"""From the body of a request to the pixels that a model takes; HTTPException says what is wrong."""
+"""For the service: from the body of a request to pixels; HTTPException says what is wrong."""
 
 import io
 from collections.abc import Sequence
@@ -48,8 +48,8 @@ def image_from_levels(body: bytes) -> Image.Image:
         first = error.errors(include_url=False, include_input=False)[0]
         levels, problem = [], f"{'.'.join(map(str, first['loc']))[:40]}: {first['msg']}"
     if len(levels) not in SIZES:
-        wanted = 'expected {"pixels": [784 or 3072 numbers from 0 to 255]}'
-        raise HTTPException(422, f"{wanted}; {problem}")
+        form = 'expected {"pixels": [784 or 3072 numbers from 0 to 255]}'
+        raise HTTPException(422, f"{form}; {problem}")
     pixels = np.rint(levels).astype(np.uint8).reshape(SIZES[len(levels)])
     return Image.fromarray(np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels)
 

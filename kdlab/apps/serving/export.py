@@ -1,4 +1,4 @@
-"""From a trained net to files that run without torch: ONNX in float32 and int8.
+"""For the engineer who deploys: a trained net as files that run without torch, ONNX and its int8.
 
 The preprocessing is inside the file: uint8 pixels [N, C, H, W] go in, logits [N, K] come out, and
 nobody who uses the model can get mean and standard deviation wrong.
@@ -62,16 +62,21 @@ class FromPixels(nn.Module):
 def to_onnx(net: nn.Module, data: str, path: Path, **notes) -> Path:
     """Write a net as ONNX (float32, any batch size), with `notes` as metadata; atomic. `data`,
     "mnist" or "cifar10", fixes shape, classes, mean and standard deviation."""
-    settings = {"input_names": ["pixels"], "output_names": ["logits"], "opset_version": OPSET}
-    settings["dynamic_axes"] = {"pixels": {0: "batch"}, "logits": {0: "batch"}}
     example = torch.zeros(2, *SHAPES[data], dtype=torch.uint8)
 
     def write(target: str) -> None:
         with evaluating(net), warnings.catch_warnings():
-            # the newer exporter needs two more packages and thirty times as long for the same graph
             warnings.simplefilter("ignore")
-            whole = FromPixels(net, data).eval()
-            torch.onnx.export(whole, (example,), target, dynamo=False, **settings)
+            torch.onnx.export(
+                FromPixels(net, data).eval(),
+                (example,),
+                target,
+                input_names=["pixels"],
+                output_names=["logits"],
+                opset_version=OPSET,
+                dynamic_axes={"pixels": {0: "batch"}, "logits": {0: "batch"}},
+                dynamo=False,  # it needs two more packages, thirty times as long: the same graph
+            )
         write_metadata(target, **notes, data=data, classes=SOURCES[data].classes)
 
     atomically(path, write)
@@ -91,16 +96,22 @@ def quantise(path: Path, target: Path, data: Images) -> Path:
     Static, a scale for each output channel of the weights (int8), one for each activation (uint8);
     convolutions and matrix products are quantised, what stands between them stays float32.
     """
-    forms = {"activation_type": QuantType.QUInt8, "per_channel": True}
-    forms["op_types_to_quantize"] = ["Conv", "Gemm", "MatMul", "Relu", "MaxPool"]
-    parts = ({"pixels": part.numpy()} for part in data.images.split(100))
-    reader = SimpleNamespace(get_next=lambda: next(parts, None))
+    batches = ({"pixels": images.numpy()} for images in data.images.split(100))
+    reader = SimpleNamespace(get_next=lambda: next(batches, None))
     notes = {p.key: json.loads(p.value) for p in onnx.load(path).metadata_props}
 
     def write(temporary: str) -> None:
         with TemporaryDirectory() as folder:
-            quant_pre_process(path, f"{folder}/prepared.onnx", skip_symbolic_shape=True)
-            quantize_static(f"{folder}/prepared.onnx", temporary, reader, **forms)
+            prepared = f"{folder}/prepared.onnx"
+            quant_pre_process(path, prepared, skip_symbolic_shape=True)
+            quantize_static(
+                prepared,
+                temporary,
+                reader,
+                op_types_to_quantize=["Conv", "Gemm", "MatMul", "Relu", "MaxPool"],
+                activation_type=QuantType.QUInt8,
+                per_channel=True,
+            )
         write_metadata(temporary, **notes, int8=True)
 
     atomically(target, write)
@@ -114,9 +125,9 @@ def image_set(data: str, split: str) -> Images:
 
 def place(name: str) -> Path:
     """Where an export is, or may be written: in the cache or, if that is read-only, the user's."""
-    folders = [at / "onnx" for at in (cache_dir(), user_cache_path("kdlab", appauthor=False))]
-    there = [folder for folder in folders if (folder / name).is_file()]
-    return (there or [folder for folder in folders if is_writable(folder)] or folders)[0] / name
+    paths = [f / "onnx" / name for f in (cache_dir(), user_cache_path("kdlab", appauthor=False))]
+    existing = [path for path in paths if path.is_file()]
+    return (existing or [path for path in paths if is_writable(path.parent)] or paths)[0]
 
 
 def is_writable(folder: Path) -> bool:
@@ -131,18 +142,18 @@ def is_writable(folder: Path) -> bool:
 def exported_models(int8: bool = True) -> dict[str, Path]:
     """Exported models by name, int8 forms as "NAME-int8"; what is missing is exported first. They
     lie in the cache under the digest of the weights: what is trained anew is exported anew."""
-    found = {}
+    paths = {}
     for name, data, role in DEPLOYED:
-        made = card(name)
-        found[name] = path = place(f"{name}.{made['sha256'][:8]}.onnx")
+        weights = card(name)
+        paths[name] = path = place(f"{name}.{weights['sha256'][:8]}.onnx")
         if not path.is_file():
-            notes = {"name": name, "role": role, "accuracy": made["test accuracy"]}
-            to_onnx(load_teacher(name), data, path, **notes)
+            net, share = load_teacher(name), weights["test accuracy"]
+            to_onnx(net, data, path, name=name, role=role, accuracy=share)
         if int8:
-            found[f"{name}-int8"] = small = place(f"{path.stem}.int8.onnx")
+            paths[f"{name}-int8"] = small = place(f"{path.stem}.int8.onnx")
             if not small.is_file():
                 quantise(path, small, select(image_set(data, "train"), torch.arange(CALIBRATION)))
-    return found
+    return paths
 
 
 if __name__ == "__main__":  # for `kdlab serve`, which stays without torch

@@ -1,4 +1,4 @@
-"""Load for the service, open loop: requests come when they are due, whether or not it keeps up.
+"""For whoever measures the service: an open-loop load, which sends each request when it is due.
 
 A closed loop (the next request after the last answer) never shows a queue. Latency counts from the
 moment a request was *due*. Only this machine is loaded, nobody else's.
@@ -8,6 +8,8 @@ import asyncio
 import io
 import ipaddress
 import json
+import math
+import re
 import subprocess
 import sys
 import time
@@ -40,9 +42,9 @@ class Outcome(NamedTuple):
     when: list[tuple[float, bool]]  # (due, answered), in seconds from the start
 
     def percentile(self, share: float) -> float:
-        """Latency in ms that this share of *all* requests kept; infinite where too few did."""
-        lost = [float("inf")] * max(1, self.sent - len(self.milliseconds))
-        return (sorted(self.milliseconds) + lost)[min(int(share / 100 * self.sent), self.sent - 1)]
+        """Latency in ms that this share (%) of *all* requests kept; infinite where too few did."""
+        rank = min(int(share / 100 * self.sent), self.sent - 1)
+        return sorted(self.milliseconds)[rank] if 0 <= rank < len(self.milliseconds) else math.inf
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
@@ -65,22 +67,21 @@ def encode_request(url: str, body: bytes) -> bytes:
 
 async def offer(url: str, bodies: list[bytes], rate: float, seconds: float, seed: int) -> Outcome:
     """Send `bodies` in turn at random moments, `rate` a second on average (a Poisson process)."""
-    parts, messages = urlsplit(url), [encode_request(url, body) for body in bodies]
+    address, requests = urlsplit(url), [encode_request(url, body) for body in bodies]
     gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds * 1.2) + 20)
     due = [moment for moment in gaps.cumsum().tolist() if moment < seconds]
-    idle, took, when, failures = [], [], [], Counter()
-    start = time.perf_counter()
+    idle, milliseconds, when, failures = [], [], [], Counter()  # idle: open connections
 
-    async def exchange(message: bytes) -> int:
+    async def exchange(request: bytes) -> int:
         """The status of the answer."""
         reader, writer = idle.pop() if idle else (None, None)
         if reader is None or reader.at_eof():
-            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
         try:
-            writer.write(message)
+            writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
-            length = head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0]
-            await reader.readexactly(int(length))
+            length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+            await reader.readexactly(int(length[1]))
         except BaseException:
             writer.close()
             raise
@@ -89,24 +90,25 @@ async def offer(url: str, bodies: list[bytes], rate: float, seconds: float, seed
 
     async def send(n: int) -> None:
         try:
-            status = await asyncio.wait_for(exchange(messages[n % len(messages)]), TIMEOUT)
+            status = await asyncio.wait_for(exchange(requests[n % len(requests)]), TIMEOUT)
         except Exception as error:  # whatever goes wrong, this request failed
             status = type(error).__name__
         when.append((due[n], status == 200))
         if status == 200:
-            took.append(1e3 * (time.perf_counter() - start - due[n]))
+            milliseconds.append(1e3 * (time.perf_counter() - start - due[n]))
         else:
             failures[str(status)] += 1
 
-    tasks = []
+    start, tasks = time.perf_counter(), []
     for n, moment in enumerate(due):
-        if (wait := start + moment - time.perf_counter()) > 0:
+        wait = start + moment - time.perf_counter()
+        if wait > 0:
             await asyncio.sleep(wait)
         tasks.append(asyncio.create_task(send(n)))
     await asyncio.gather(*tasks)
     for _, writer in idle:
         writer.close()
-    return Outcome(rate, len(due), took, dict(failures), sorted(when))
+    return Outcome(rate, len(due), milliseconds, dict(failures), sorted(when))
 
 
 def generate(url: str, bodies: list[bytes], rate: float, seconds: float, seed: int = 0) -> Outcome:
@@ -132,12 +134,13 @@ def highest_rate(
                 return True
         return False
 
-    good, bad = 0.0, 50.0
-    while good < top and holds(bad := min(bad, top)):
-        good, bad = bad, 2 * bad
-    for _ in range(3 if good < top else 0):
-        middle = round((good + bad) / 2)
-        good, bad = (middle, bad) if holds(middle) else (good, middle)
+    good, bad = 0.0, min(50.0, top)
+    while good < top and holds(bad):
+        good, bad = bad, min(2 * bad, top)
+    if good < top:
+        for _ in range(3):
+            middle = round((good + bad) / 2)
+            good, bad = (middle, bad) if holds(middle) else (good, middle)
     return good, sorted(loads, key=lambda outcome: outcome.rate)
 
 
@@ -148,14 +151,11 @@ def serving(
     """A service in a process of its own: (its address, the process). It ends with the block."""
     command = [sys.executable, "-m", "kdlab", "serve", f"--port={port}", *options]
     command += [f"--model={path}" for path in models]
-    one = environment(OMP_NUM_THREADS="1")
+    env = environment(OMP_NUM_THREADS="1")
     # its complaints go to a file: a pipe that nobody reads is full one day, and the service stops
-    with (
-        TemporaryFile("w+") as errors,
-        subprocess.Popen(
-            command, env=one, stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as process,
-    ):
+    errors = TemporaryFile("w+")
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
+    with errors, process:
         try:
             line = next((line for line in process.stdout if "http://" in line), "")
             if not line:
@@ -177,5 +177,5 @@ def fetch(url: str, body: bytes | None = None, kind: str = "image/png") -> tuple
     except HTTPError as error:  # an answer, too
         answer = error
     with answer:
-        told = answer.read().decode()
-        return answer.status, json.loads(told) if "json" in answer.headers["content-type"] else told
+        text = answer.read().decode()
+        return answer.status, json.loads(text) if "json" in answer.headers["content-type"] else text

@@ -1,4 +1,4 @@
-"""An exported model at run time: open it, ask it, time it, weigh it. ONNX Runtime, no torch.
+"""For whoever runs an exported model, without torch: open it, infer, time it, weigh it.
 
 `python -m kdlab.apps.serving.runtime MODEL.onnx [SECONDS [CEILING]]` measures one model in
 this fresh process and prints JSON; with a ceiling in MB, under a hard limit on its memory.
@@ -37,8 +37,10 @@ def open_model(
     except Exception as error:  # ONNX Runtime has a dozen kinds, none of them public
         if "alloc" in str(error).lower():
             raise MemoryError(f"no memory for {Path(path).name}") from None
-        told = str(error).splitlines()[0]
-        raise ValueError(f"{path} cannot be opened ({told}): delete it; it is made anew") from None
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path} cannot be opened ({reason}): delete it; it is made anew"
+        ) from None
 
 
 def metadata(session: InferenceSession) -> dict:
@@ -58,8 +60,8 @@ def infer(session: InferenceSession, pixels: np.ndarray) -> np.ndarray:
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     """Probabilities at a positive temperature, along the last axis (`kdlab.losses.soften`)."""
     scaled = logits.astype(np.float64) / temperature
-    raised = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return raised / raised.sum(axis=-1, keepdims=True)
+    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def time_calls(session: InferenceSession, batch: int = 1, seconds: float = 1.0) -> dict[str, float]:
@@ -69,12 +71,12 @@ def time_calls(session: InferenceSession, batch: int = 1, seconds: float = 1.0) 
     feed = {"pixels": np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)}
     for _ in range(10):
         session.run(None, feed)
-    end, took = time.perf_counter() + seconds, []
-    while time.perf_counter() < end or len(took) < 20:
+    end, times = time.perf_counter() + seconds, []
+    while time.perf_counter() < end or len(times) < 20:
         start = time.perf_counter()
         session.run(None, feed)
-        took.append(1e3 * (time.perf_counter() - start))
-    p50, p95 = np.percentile(took, (50, 95)).tolist()
+        times.append(1e3 * (time.perf_counter() - start))
+    p50, p95 = np.percentile(times, (50, 95)).tolist()
     return {"p50": p50, "p95": p95, "images/s": 1e3 * batch / p50}
 
 
@@ -96,8 +98,8 @@ def measure_here(path: Path | str, seconds: float = 0.5, ceiling: float | None =
     if ceiling is not None:
         import resource
 
-        most = int(1e6 * (process_memory("VmData") + ceiling))
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+        limit = int(1e6 * (process_memory("VmData") + ceiling))
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     start = time.perf_counter()
     session = open_model(path, arena=ceiling is None)
     loaded = 1e3 * (time.perf_counter() - start)
@@ -108,10 +110,10 @@ def measure_here(path: Path | str, seconds: float = 0.5, ceiling: float | None =
 
 def measure_fresh(path: Path | str, seconds: float = 0.5, ceiling: float | None = None) -> dict:
     """`measure_here` in a fresh process. MemoryError where the ceiling is too low for the model."""
-    settings = [path, seconds] if ceiling is None else [path, seconds, ceiling]
-    command = [sys.executable, "-m", "kdlab.apps.serving.runtime", *map(str, settings)]
-    one = environment(OMP_NUM_THREADS="1")
-    done = subprocess.run(command, env=one, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-m", "kdlab.apps.serving.runtime", str(path), str(seconds)]
+    command += [] if ceiling is None else [str(ceiling)]
+    env = environment(OMP_NUM_THREADS="1")
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     if done.returncode == 0:
         return json.loads(done.stdout)
     if ceiling is not None:  # refused politely, or ended by an allocation that failed

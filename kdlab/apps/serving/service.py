@@ -1,4 +1,4 @@
-"""The online service and the page: FastAPI over ONNX Runtime, without torch.
+"""For `kdlab serve`: the online service and its page, FastAPI over ONNX Runtime, without torch.
 
 A `Service` answers with exported models, `create_app` speaks HTTP for it. Every limit has a number
 in `Limits`; whatever is wrong with a request ends in a 4xx and one sentence, never in a traceback.
@@ -58,7 +58,7 @@ class Limits(NamedTuple):
 LIMITS = Limits()
 Shadows = Mapping[str, tuple[str, Agreement]]  # model -> its shadow, and how often they agree
 
-# what /metrics tells
+# the metrics of /metrics
 REQUESTS = Counter("kdlab_requests", "Answered (200) and refused", ["path", "status"])
 AT_ONCE = Gauge("kdlab_requests_at_once", "Requests in work")
 LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -92,25 +92,22 @@ class Service:
     files have one name, or a shadow is not there or takes images of another shape.
     """
 
-    def __init__(
-        self, paths: list[Path], shadows: Shadows | None = None, limits: Limits = LIMITS
-    ) -> None:
+    def __init__(self, paths: list[Path], shadows: Shadows | None = None, limits=LIMITS) -> None:
         self.shadows, self.limits = shadows or {}, limits
-        self.places, self.aside = asyncio.Semaphore(limits.at_once), set()
+        self.slots, self.comparisons = asyncio.Semaphore(limits.at_once), set()
         self.pool = ThreadPoolExecutor(1, "inference")
         self.paths, self.about, self.batchers = {}, {}, {}
         for path in paths:
             session = runtime.open_model(path)
             about = runtime.metadata(session) | {"bytes": path.stat().st_size}
-            name = about["name"] = about["name"] + "-int8" * about.get("int8", False)
+            name = about["name"] = about["name"] + ("-int8" if about.get("int8") else "")
             if name in self.paths:
                 raise ValueError(f"two models are called {name}: {self.paths[name]} and {path}")
+            sizes = BATCH_SIZES.labels(name)
             self.paths[name], self.about[name] = path, about
-            self.batchers[name] = Batcher(
-                session, self.pool, limits.batch, BATCH_SIZES.labels(name)
-            )
-        named = {*self.shadows, *(shadow for shadow, _ in self.shadows.values())}
-        if unknown := ", ".join(sorted(named - set(self.about))):
+            self.batchers[name] = Batcher(session, self.pool, limits.batch, sizes)
+        names = {*self.shadows, *(shadow for shadow, _ in self.shadows.values())}
+        if unknown := ", ".join(sorted(names - self.about.keys())):
             raise ValueError(f"no model {unknown}: there are {', '.join(self.about)}")
         for name, (shadow, _) in self.shadows.items():
             takes, other = self.about[name]["shape"], self.about[shadow]["shape"]
@@ -122,16 +119,16 @@ class Service:
         """The queues are worked on while the application runs."""
         tasks = [asyncio.create_task(batcher.work()) for batcher in self.batchers.values()]
         yield
-        for task in [*tasks, *self.aside]:
+        for task in [*tasks, *self.comparisons]:
             task.cancel()
         self.pool.shutdown(wait=False)
 
     async def predict(self, request: Request, name: str, temperature: float) -> dict:
         """The answer to a request for one image; HTTPException for whatever is wrong with it."""
-        if self.places.locked():
+        if self.slots.locked():
             raise HTTPException(503, "too many requests at once: try again", {"Retry-After": "1"})
         start = time.perf_counter()
-        async with self.places:
+        async with self.slots:
             with AT_ONCE.track_inprogress():
                 pixels = await self.pixels(request, self.about[name]["shape"])
                 with anyio.move_on_after(self.limits.seconds) as waited:
@@ -140,20 +137,20 @@ class Service:
             raise HTTPException(503, "no answer in time: try again")
         ANSWER_SECONDS.labels(name).observe(time.perf_counter() - start)
         REQUESTS.labels("/predict", 200).inc()
-        if name in self.shadows and len(self.aside) < self.limits.batch:  # it never slows us down
+        if name in self.shadows and len(self.comparisons) < self.limits.batch:  # else it slows down
             task = asyncio.create_task(self.compare(name, pixels, logits))
-            self.aside.add(task)
-            task.add_done_callback(self.aside.discard)
-        classes, likely = self.about[name]["classes"], runtime.softmax(logits, temperature).round(6)
+            self.comparisons.add(task)
+            task.add_done_callback(self.comparisons.discard)
+        classes, p = self.about[name]["classes"], runtime.softmax(logits, temperature).round(6)
         answer = {"model": name, "temperature": temperature, "label": classes[logits.argmax()]}
-        return answer | {"probabilities": dict(zip(classes, likely.tolist(), strict=True))}
+        return answer | {"probabilities": dict(zip(classes, p.tolist(), strict=True))}
 
     async def pixels(self, request: Request, shape: Sequence[int]) -> np.ndarray:
         """The request's image as a model of this shape takes it, uint8 [C, H, W]."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in decode.FORMATS:
-            wanted = ", ".join(decode.FORMATS)
-            raise HTTPException(415, f"send {wanted}, not {kind[:40] or 'nothing'}")
+            accepted = ", ".join(decode.FORMATS)
+            raise HTTPException(415, f"send {accepted}, not {kind[:40] or 'nothing'}")
         body = await read_body(request, self.limits)
         image = decode.open_image(body, decode.FORMATS[kind], self.limits.side)
         if max(image.size) <= self.limits.inline:
@@ -163,8 +160,8 @@ class Service:
     async def compare(self, name: str, pixels: np.ndarray, logits: np.ndarray) -> None:
         """Ask the shadow about an image that was answered, and count whether it agrees."""
         shadow, agreement = self.shadows[name]
-        theirs = await self.batchers[shadow].logits(pixels)
-        same = bool(theirs.argmax() == logits.argmax())
+        shadow_logits = await self.batchers[shadow].logits(pixels)
+        same = bool(shadow_logits.argmax() == logits.argmax())
         COMPARED.labels(name, shadow).inc()
         AGREED.labels(name, shadow).inc(same)
         ALARM.labels(name, shadow).set(agreement.update(same))
@@ -216,8 +213,8 @@ def create_app(service: Service) -> FastAPI:
     @cache
     def webassembly() -> Response:  # the clone has it compressed
         content = lzma.decompress((WEB / "ort-wasm-simd.wasm.xz").read_bytes())
-        kept = {"Cache-Control": "public, max-age=86400"}
-        return Response(content, media_type="application/wasm", headers=kept)
+        headers = {"Cache-Control": "public, max-age=86400"}
+        return Response(content, media_type="application/wasm", headers=headers)
 
     app.add_route("/docs", lambda request: FileResponse(WEB / "docs.html"), include_in_schema=False)
     app.router.default = StaticFiles(directory=WEB, html=True)  # the page, where nothing else is
@@ -226,20 +223,20 @@ def create_app(service: Service) -> FastAPI:
 
 async def refuse(request: Request, error: Exception) -> Response:
     """Every failure of a request is {"error": one sentence}; nothing of the inside is told."""
-    status, told, headers = 500, "the service failed; the request was not answered", None
+    status, message, headers = 500, "the service failed; the request was not answered", None
     if isinstance(error, HTTPException):
-        status, told, headers = error.status_code, error.detail, error.headers
+        status, message, headers = error.status_code, error.detail, error.headers
     elif isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        status, told = 422, f"{first['loc'][-1]}: {first['msg']}"
+        status, message = 422, f"{first['loc'][-1]}: {first['msg']}"
     elif isinstance(error, ClientDisconnect):  # nobody reads the answer; nginx's number counts it
-        status, told = 499, "the client hung up"
+        status, message = 499, "the client hung up"
     REQUESTS.labels("/predict" if request.url.path == "/predict" else "other", status).inc()
-    return JSONResponse({"error": told}, status, headers)
+    return JSONResponse({"error": message}, status, headers)
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:
-    """The whole body, no more than the limit and no slower."""
+    """The whole body; HTTPException for more bytes than the limit, or too slow ones."""
     body = bytearray()
     with anyio.move_on_after(limits.seconds):
         async for part in request.stream():
@@ -250,14 +247,17 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     raise HTTPException(408, "the body came too slowly")
 
 
-def read_shadows(given: Sequence[str]) -> Shadows:
+def read_shadows(options: Sequence[str]) -> Shadows:
     """ "NAME:SHADOW:SHARE:IMAGES": the two should agree on this share, as they did on so many."""
+    shadows = {}
     try:
-        parts = [words.rsplit(":", 3) for words in given]
-        return {n: (other, Agreement(float(p), int(count))) for n, other, p, count in parts}
+        for option in options:
+            name, shadow, share, images = option.rsplit(":", 3)
+            shadows[name] = shadow, Agreement(float(share), int(images))
     except ValueError as error:
-        wanted = "--shadow is NAME:SHADOW:SHARE:IMAGES"
-        raise ValueError(f"{wanted}, not {' '.join(given)} ({error})") from None
+        form = "--shadow is NAME:SHADOW:SHARE:IMAGES"
+        raise ValueError(f"{form}, not {' '.join(options)} ({error})") from None
+    return shadows
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -281,7 +281,14 @@ def url_of(listening: socket.socket) -> str:
 
 def serve(app: FastAPI, listening: socket.socket) -> None:
     """Run until Ctrl-C; every answer carries the page's policy."""
-    settings = {"log_level": "error", "access_log": False, "server_header": False}
-    settings |= {"timeout_graceful_shutdown": 5, "timeout_keep_alive": 30, "headers": HEADERS}
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        headers=HEADERS,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=5,
+    )
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[listening])

@@ -1,4 +1,4 @@
-"""Roll-out with care: a shadow model answers too, and an alarm rings when the two drift apart."""
+"""For the engineer who rolls a model out: an alarm rings when it and its shadow drift apart."""
 
 import math
 from collections import deque
@@ -10,6 +10,7 @@ class Agreement:
     No label is needed. `reference` is the share on which they agreed on `images` of known, clean
     data. The alarm rings when the window is full and its share lies more than four standard
     deviations below the reference, both being samples: binomial noise of either is counted.
+    ValueError for what is no share, or no image.
     """
 
     def __init__(self, reference: float, images: int, window: int = 200) -> None:
@@ -33,4 +34,5 @@ class Agreement:
 
     @property
     def alarm(self) -> bool:
+        """Whether the window is full and its share below the threshold."""
         return len(self.last) == self.last.maxlen and self.share < self.threshold
