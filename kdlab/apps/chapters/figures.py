@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from kdlab.apps.chapters.style import COLOURS, PIXELS, ROLES, figure, pixels_of, speaks, word
-from kdlab.apps.i18n import languages
+from kdlab.apps.style import COLOURS, PIXELS, ROLES, figure, pixels_of, word
 
 
 def image_grid(images: Sequence, labels: Sequence, *, columns: int = 10, title: str = "") -> Figure:
@@ -205,25 +204,3 @@ def dashboard(
         for axis in axes[len(column) :]:
             axis.set_axis_off()
     return drawing
-
-
-def progress_bars(table: pd.DataFrame, names: Sequence[str], language: str | None = None) -> Figure:
-    """What a learner has seen and will know tomorrow, a bar a row of `progress.readiness_table`.
-
-    Without a font for Chinese, the words are English and the bars have the table's keys.
-    """
-    if speaks(language) != languages(language)[0]:
-        names = [str(key) for key in table.index]
-    known = (table["ready"] * table["items"]).sum() / table["items"].sum()
-    title = word("progress", language, known=known)
-    made = figure(11, 1.6 + 0.45 * len(table), title, language)
-    axis, places = made.subplots(), range(len(table))
-    seen, ready = 100 * table["seen"] / table["items"], 100 * table["ready"]
-    axis.barh(places, seen, color="0.85", label=word("seen", language))
-    axis.barh(places, ready, 0.5, color=COLOURS["distilled"], label=word("known", language))
-    axis.set_yticks(places, names)
-    axis.set(xlim=(0, 100), xlabel=word("share", language))
-    axis.invert_yaxis()
-    axis.grid(visible=False, axis="y")
-    made.legend(loc="outside upper right", ncols=2, frameon=False)
-    return made

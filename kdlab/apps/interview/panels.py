@@ -193,7 +193,7 @@ def mock_interview(
 
 def statistics_panel(*, language: LanguageSwitch = None) -> TrainerPanel:
     """What is known, as a table and a plot. Control: `.by` (chapter, level, kind or topic)."""
-    from kdlab.apps.chapters.figures import progress_bars
+    from kdlab.apps.interview.figures import progress_bars
 
     choices = {
         "by": lambda code: [(translate(f"control.by {name}", code), name) for name in GROUPINGS]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdlab import losses
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, figure, word
+from kdlab.apps.style import COLOURS, figure, word
 
 DRAFT_ROLES = {"labels": "student", "distilled": "distilled"}  # of a draft: its colour
 RUN = 4  # tokens that are drafted before the target looks

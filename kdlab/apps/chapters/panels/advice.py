@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from kdlab.apps.chapters import decision_guide
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, ROLES, figure
 from kdlab.apps.i18n import LANGUAGES
+from kdlab.apps.style import COLOURS, ROLES, figure
 
 TICKS = (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100)
 

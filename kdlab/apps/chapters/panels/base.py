@@ -22,9 +22,9 @@ from PIL import Image
 from torch import Tensor
 
 from kdlab import losses
-from kdlab.apps.chapters.style import COLOURS, PIXELS, pixels_of, speaks
 from kdlab.apps.i18n import LANGUAGES, languages, translate, wordbook
 from kdlab.apps.markdown import MIME
+from kdlab.apps.style import COLOURS, PIXELS, pixels_of, speaks
 
 HERE = Path(__file__).parent
 LOSSY = (80, 70, 60, 50, 40, 30, 20)  # qualities of a picture that would be too long

@@ -6,7 +6,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, figure, word
+from kdlab.apps.style import COLOURS, figure, word
 
 
 def download_state(

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, figure
+from kdlab.apps.style import COLOURS, figure
 
 WAYS = {
     "labels": {"color": COLOURS["student"], "marker": "o"},

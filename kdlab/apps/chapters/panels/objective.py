@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdlab import losses
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, figure, paired_bars, word
+from kdlab.apps.style import COLOURS, figure, paired_bars, word
 
 CURVE = [base.LOW * (base.HIGH / base.LOW) ** (step / 40) for step in range(41)]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kdlab import losses, robust
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, PIXELS, figure, paired_bars, pixels_of, word
+from kdlab.apps.style import COLOURS, PIXELS, figure, paired_bars, pixels_of, word
 from kdlab.data import Images
 from kdlab.models import evaluating
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kdlab import losses
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import figure, paired_bars, word
+from kdlab.apps.style import figure, paired_bars, word
 
 
 def temperature_state(

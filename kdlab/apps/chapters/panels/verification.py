@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kdlab import metrics
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, PIXELS, figure, pixels_of
+from kdlab.apps.style import COLOURS, PIXELS, figure, pixels_of
 
 STEP = 0.005  # of the slider
 
