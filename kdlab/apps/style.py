@@ -12,6 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontManager
 from numpy.typing import ArrayLike
 
 from kdlab.apps.i18n import languages, translate
@@ -56,11 +57,11 @@ class Picture(Figure):
 def figure(width: float, height: float, title: str = "", language: str | None = None) -> Figure:
     """An empty figure in the course's style; `title` states the finding."""
     apply(language)
-    made = Picture(figsize=(width, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(made)  # a heat map asks how wide its labels are
+    picture = Picture(figsize=(width, height), dpi=100, layout="constrained")
+    FigureCanvasAgg(picture)  # a heat map asks how wide its labels are
     if title:
-        made.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    return made
+        picture.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    return picture
 
 
 def pixels_of(image: ArrayLike) -> np.ndarray:
@@ -68,14 +69,26 @@ def pixels_of(image: ArrayLike) -> np.ndarray:
     return np.asarray(image).transpose(1, 2, 0).squeeze()
 
 
+def name_rows(axis: Axes, names: Sequence[str]) -> None:
+    """A name beside each row, the first row on top."""
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.grid(axis="y", visible=False)
+
+
+def log_ticks(axis: Axes, ticks: Sequence[float], form: str = "{:g}") -> None:
+    """A logarithmic x axis with these ticks alone."""
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, [form.format(tick) for tick in ticks])
+    axis.minorticks_off()
+
+
 def paired_bars(axis: Axes, classes: Sequence[str], series: Sequence) -> None:
     """Two horizontal bars a class; series: two of (values, role, name)."""
     rows = np.arange(len(classes))
     for offset, (values, role, name) in zip((-0.2, 0.2), series, strict=True):
         axis.barh(rows + offset, values, 0.4, color=COLOURS[role], linewidth=0, label=name)
-    axis.set_yticks(rows, classes)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.grid(axis="y", visible=False)
+    name_rows(axis, classes)
 
 
 def speaks(language: str | None = None) -> str:
@@ -92,13 +105,13 @@ def word(key: str, language: str | None = None, **values: object) -> str:
 def chinese_font() -> str | None:
     """The best font here that has Chinese, also one that was installed after matplotlib looked."""
     manager = matplotlib.font_manager.fontManager
-
-    def found() -> str | None:
-        installed = {font.name for font in manager.ttflist}
-        return next((name for name in CHINESE_FONTS if name in installed), None)
-
-    if found() is None:
+    if not _best_font(manager):
         for path in matplotlib.font_manager.findSystemFonts():
             if re.search("CJK|msyh|PingFang|Hiragino|wqy|simhei", path, re.IGNORECASE):
                 manager.addfont(path)
-    return found()
+    return _best_font(manager)
+
+
+def _best_font(manager: FontManager) -> str | None:
+    installed = {font.name for font in manager.ttflist}
+    return next((name for name in CHINESE_FONTS if name in installed), None)

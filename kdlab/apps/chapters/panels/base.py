@@ -16,6 +16,7 @@ from pathlib import Path
 
 import anywidget
 import numpy as np
+import torch.nn.functional as F
 import traitlets
 from matplotlib.axes import Axes
 from PIL import Image
@@ -24,10 +25,10 @@ from torch import Tensor
 from kdlab import losses
 from kdlab.apps.i18n import LANGUAGES, languages, translate, wordbook
 from kdlab.apps.markdown import MIME
-from kdlab.apps.style import COLOURS, PIXELS, pixels_of, speaks
+from kdlab.apps.style import COLOURS, PIXELS, paired_bars, pixels_of, speaks
 
 HERE = Path(__file__).parent
-LOSSY = (80, 70, 60, 50, 40, 30, 20)  # qualities of a picture that would be too long
+QUALITIES = (80, 70, 60, 50, 40, 30, 20)  # of a picture that would be too long without loss
 LOW, HIGH = 0.25, 50.0  # temperatures within the sliders' reach
 
 # ---------------------------------------------------------------- controls
@@ -47,7 +48,14 @@ class Slider:
     snap: bool = False
 
     def trait(self) -> traitlets.TraitType:
-        return _Within(self.value, min=self.low, max=self.high, step=self.snap and self.step)
+        trait = ClampedFloat(self.value, min=self.low, max=self.high)
+        return trait.tag(step=self.step if self.snap else 0)
+
+
+class ClampedFloat(traitlets.CFloat):
+    def validate(self, panel: "Panel", value: object) -> float:
+        number, step = min(max(float(value), self.min), self.max), self.metadata["step"]
+        return round(round(number / step) * step, 9) if step else number
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,7 @@ class Choice:
     ordered: bool = False
 
     def trait(self) -> traitlets.TraitType:
-        values = [value for value, _ in self.options]
-        return traitlets.Enum(values, values[0])
+        return traitlets.Enum([value for value, _ in self.options], self.options[0][0])
 
 
 @dataclass(frozen=True)
@@ -70,25 +77,14 @@ class Switch:
         return traitlets.Bool(self.value)
 
 
-class _Within(traitlets.CFloat):
-    def __init__(self, value: float, *, step: float, **ends: float) -> None:
-        super().__init__(value, **ends)
-        self.step = step
-
-    def validate(self, panel: "Panel", value: object) -> float:
-        number = min(max(float(value), self.min), self.max)
-        return round(round(number / self.step) * self.step, 9) if self.step else number
-
-
-def temperature_slider() -> Slider:
+def temperature_slider(value: float = 4.0) -> Slider:
     """0.25 to 50 in steps that meet 0.5, 1, 2, 4 and (nearly) 20."""
-    return Slider(4.0, LOW, HIGH, 0.04, base=2)
+    return Slider(value, LOW, HIGH, 0.04, base=2)
 
 
 def image_choice(labels: Tensor, classes: Sequence[str]) -> Choice:
     """One of the images, by its number and class."""
-    options = [(n, named(classes[label], f"{n}: ")) for n, label in enumerate(labels.tolist())]
-    return Choice(options)
+    return Choice([(n, named(classes[k], f"{n}: ")) for n, k in enumerate(labels.tolist())])
 
 
 def named(word: str, before: str = "") -> dict[str, str]:
@@ -101,14 +97,22 @@ def named(word: str, before: str = "") -> dict[str, str]:
 
 def spoken(word: str, panel: str = "") -> str:
     """A word of a panel or of its data as its twin says it, in the reader's language."""
-    words = wordbook()["panel"]
-    both = words.get(f"{panel}.{word}") or words.get(word)
-    return both[speaks()] if both else word
+    key = f"{panel}.{word}"
+    return named(key if key in wordbook()["panel"] else word)[speaks()]
 
 
 def probability_axis(axis: Axes) -> None:
-    ends = {"xlim": (0, 1), "xticks": (0, 0.5, 1), "xticklabels": ("0", "0.5", "1")}
-    axis.set(xlabel=spoken("probability"), **ends)
+    axis.set(xlabel=spoken("probability"), xlim=(0, 1))
+    axis.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+
+
+def probability_bars(
+    axis: Axes, classes: Sequence[str], state: Mapping, roles: Sequence[str], panel: str = ""
+) -> None:
+    """What the nets of two roles say of each class: `state` has their probabilities."""
+    series = [(state[role], role, spoken(role, panel)) for role in roles]
+    paired_bars(axis, [spoken(name) for name in classes], series)
+    probability_axis(axis)
 
 
 def labelled_image(axis: Axes, image: Tensor, label: str, between: str = "") -> None:
@@ -125,7 +129,8 @@ class Panel(anywidget.AnyWidget):
     """A panel: `.state` has its numbers at the positions of its controls.
 
     Controls are attributes by their names (`panel.temperature = 4`), and `language` is "en" or
-    "zh". `name` is that of the script and of the panel's words, `compute(**positions)` the state.
+    "zh". `name` is that of the script and of the panel's words (`words` has more of them),
+    `compute(**positions)` the state, `data` what the script gets.
     """
 
     _esm = traitlets.Unicode().tag(sync=True)
@@ -136,19 +141,23 @@ class Panel(anywidget.AnyWidget):
     def __init__(
         self,
         name: str,
-        controls: Mapping[str, Slider | Choice | Switch],
-        data: Mapping[str, object],
         compute: Callable[..., dict],
+        controls: Mapping[str, Slider | Choice | Switch],
         words: Mapping[str, Mapping[str, str]] | None = None,
+        **data: object,
     ) -> None:
         self.controls, self.compute = controls, compute
         self.add_traits(**{n: control.trait().tag(sync=True) for n, control in controls.items()})
-        kinds = [
-            {"name": name, "kind": type(control).__name__.lower(), **asdict(control)}
-            for name, control in controls.items()
-        ]
-        said = _said(name, words or {})
-        bundle = {"panel": name, "data": data, "controls": kinds, "words": said, "colours": COLOURS}
+        bundle = {
+            "panel": name,
+            "data": data,
+            "controls": [
+                {"name": name, "kind": type(control).__name__.lower(), **asdict(control)}
+                for name, control in controls.items()
+            ],
+            "words": words_of(name, words or {}),
+            "colours": COLOURS,
+        }
         super().__init__(_esm=module(name), bundle=bundle, language=languages()[0])
 
     @property
@@ -166,11 +175,11 @@ class Panel(anywidget.AnyWidget):
         return shown | {MIME: alive, "text/plain": translate("panel.plain", "en")}, metadata
 
 
-def _said(panel: str, more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+def words_of(panel: str, more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
     """Language -> key -> words: those of all panels, of this one ("panel.key"), and `more`."""
-    own = {key.removeprefix(f"{panel}."): both for key, both in wordbook()["panel"].items()}
-    kept = {key: both for key, both in {**own, **more}.items() if "." not in key}
-    return {code: {key: both[code] for key, both in kept.items()} for code in LANGUAGES}
+    words = {key.removeprefix(f"{panel}."): both for key, both in wordbook()["panel"].items()}
+    words = {key: both for key, both in (words | more).items() if "." not in key}
+    return {code: {key: both[code] for key, both in words.items()} for code in LANGUAGES}
 
 
 def module(name: str) -> str:
@@ -203,31 +212,29 @@ def packed(numbers: Tensor | Sequence) -> dict:
 
 def contact_sheet(images: Tensor, most: float = math.inf) -> dict:
     """Images uint8 [N, C, H, W] as tiles of one picture: PNG, or the best WebP of `most` bytes."""
-    tiles = [pixels_of(image if len(image) == 3 else 255 - image) for image in images]
-    height, width = tiles[0].shape[:2]
-    columns = min(len(tiles), 20)
-    blank = [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    tiles += blank
-    lines = [np.concatenate(tiles[n : n + columns], 1) for n in range(0, len(tiles), columns)]
-    picture = Image.fromarray(np.concatenate(lines))
-    for kind, options in (("png", {"optimize": True}), *(("webp", {"quality": q}) for q in LOSSY)):
-        out = io.BytesIO()
-        picture.save(out, kind, **options)
-        if out.tell() <= most:
+    tiles = [Image.fromarray(pixels_of(x if len(x) == 3 else 255 - x)) for x in images]
+    (width, height), columns = tiles[0].size, min(len(tiles), 20)
+    sheet = Image.new(tiles[0].mode, (width * columns, height * math.ceil(len(tiles) / columns)))
+    for n, tile in enumerate(tiles):
+        sheet.paste(tile, (width * (n % columns), height * (n // columns)))
+    for kind, quality in (("png", None), *(("webp", quality) for quality in QUALITIES)):
+        picture = io.BytesIO()
+        sheet.save(picture, kind, optimize=True, quality=quality)
+        if picture.tell() <= most:
             break
-    source = f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
+    source = f"data:image/{kind};base64,{base64.b64encode(picture.getvalue()).decode()}"
     return {"source": source, "size": (height, width), "columns": columns}
 
 
 def check_lengths(*parts: Sequence) -> None:
     """ValueError unless there are as many of each (images, labels, logits), and at least one."""
     lengths = [len(part) for part in parts]
-    if len({0, *lengths}) != 2:
-        told = "as many images as labels and logits or scores, and at least one"
-        raise ValueError(f"a panel needs {told}, got {lengths}")
+    if len(set(lengths)) > 1 or not lengths[0]:
+        needed = "as many images as labels and logits or scores, and at least one"
+        raise ValueError(f"a panel needs {needed}, got {lengths}")
 
 
-def browser_logs(logits: Tensor, temperature: float) -> Tensor:
+def log_soften(logits: Tensor, temperature: float) -> Tensor:
     """``log softmax(logits / T)`` of one image, [K], in float64 as a browser computes it."""
     losses.log_soften(logits, temperature)  # raises what has to be said
     return (logits.float().double() / temperature).log_softmax(dim=-1)
@@ -235,4 +242,4 @@ def browser_logs(logits: Tensor, temperature: float) -> Tensor:
 
 def kl(log_p: Tensor, log_q: Tensor) -> float:
     """KL(p ‖ q) in nats, both given as logarithms."""
-    return (log_p.exp() * (log_p - log_q)).sum().item()
+    return F.kl_div(log_q, log_p, reduction="sum", log_target=True).item()
