@@ -88,7 +88,7 @@ def acceptance_panel(
         "acceptance",
         compute,
         controls={
-            "draft": base.Choice([(name, base.named(f"acceptance.{name}")) for name in drafts]),
+            "draft": base.choice([(name, base.named(f"acceptance.{name}")) for name in drafts]),
             "temperature": base.temperature_slider(1.0),
             "image": base.image_choice(labels, classes),
         },

@@ -55,12 +55,12 @@ def advice_panel() -> base.Panel:
     Controls: one for each of `guide.choices()`, by its name. The state is `advice_state`.
     """
     constraints, rules = (decision_guide.rulebook()[part] for part in ("constraints", "rules"))
-    known = [decision_guide.weigh(rule) for rule in rules]  # the records are read once
-    rows = [decision_guide.row(advice) for advice in known]
+    weighed = [decision_guide.weigh(rule) for rule in rules]  # the records are read once
+    rows = [decision_guide.row(advice) for advice in weighed]
     return base.Panel(
         "advice",
         partial(advice_state, rules),
-        controls={name: base.Choice([*c["choices"].items()]) for name, c in constraints.items()},
+        controls={name: base.choice([*c["choices"].items()]) for name, c in constraints.items()},
         words={name: c["words"] for name, c in constraints.items()},
         rules=[
             {
@@ -70,7 +70,7 @@ def advice_panel() -> base.Panel:
                 "page": {code: advice.page(code) for code in LANGUAGES},
                 "name": advice.rule["name"],
             }
-            for advice, row in zip(known, rows, strict=True)
+            for advice, row in zip(weighed, rows, strict=True)
         ],
         reach=_reach(rows),
         ticks=TICKS,

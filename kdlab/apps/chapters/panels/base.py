@@ -11,7 +11,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import anywidget
@@ -30,61 +29,47 @@ from kdlab.apps.style import COLOURS, PIXELS, paired_bars, pixels_of, speaks
 HERE = Path(__file__).parent
 QUALITIES = (80, 70, 60, 50, 40, 30, 20)  # of a picture that would be too long without loss
 LOW, HIGH = 0.25, 50.0  # temperatures within the sliders' reach
+Control = traitlets.TraitType  # whose metadata say how the script shows it
 
 # ---------------------------------------------------------------- controls
 
 
-@dataclass(frozen=True)
-class Slider:
-    """A number; out of its range it is clamped. `base` makes a logarithmic scale, whose `step`
-    counts exponents; `snap` keeps the steps in Python too."""
-
-    value: float
-    low: float
-    high: float
-    step: float
-    form: str = ".3g"
-    base: int = 0
-    snap: bool = False
-
-    def trait(self) -> traitlets.TraitType:
-        trait = ClampedFloat(self.value, min=self.low, max=self.high)
-        return trait.tag(step=self.step if self.snap else 0)
-
-
 class ClampedFloat(traitlets.CFloat):
+    """A number that is clamped to its range and, where `snap` is set, to the slider's steps."""
+
     def validate(self, panel: "Panel", value: object) -> float:
-        number, step = min(max(float(value), self.min), self.max), self.metadata["step"]
-        return round(round(number / step) * step, 9) if step else number
+        number = min(max(float(value), self.min), self.max)
+        step = self.metadata["control"]["step"]
+        return round(round(number / step) * step, 9) if self.metadata["snap"] else number
 
 
-@dataclass(frozen=True)
-class Choice:
+def slider(
+    value: float, low: float, high: float, step: float, form: str = ".3g", base: int = 0
+) -> Control:
+    """A number; `base` makes a logarithmic scale, whose `step` counts exponents."""
+    control = {"low": low, "high": high, "step": step, "form": form, "base": base}
+    trait = ClampedFloat(value, min=low, max=high)
+    return trait.tag(snap=False, control={"kind": "slider", **control})
+
+
+def choice(options: Sequence[tuple[object, Mapping[str, str]]], ordered: bool = False) -> Control:
     """One of some values, each with its words; a slider where they are `ordered`."""
-
-    options: Sequence[tuple[object, Mapping[str, str]]]
-    ordered: bool = False
-
-    def trait(self) -> traitlets.TraitType:
-        return traitlets.Enum([value for value, _ in self.options], self.options[0][0])
+    trait = traitlets.Enum([value for value, _ in options], options[0][0])
+    return trait.tag(control={"kind": "choice", "options": options, "ordered": ordered})
 
 
-@dataclass(frozen=True)
-class Switch:
-    value: bool
-
-    def trait(self) -> traitlets.TraitType:
-        return traitlets.Bool(self.value)
+def switch(value: bool) -> Control:
+    return traitlets.Bool(value).tag(control={"kind": "switch"})
 
 
-def temperature_slider(value: float = 4.0) -> Slider:
+def temperature_slider(value: float = 4.0) -> Control:
     """0.25 to 50 in steps that meet 0.5, 1, 2, 4 and (nearly) 20."""
-    return Slider(value, LOW, HIGH, 0.04, base=2)
+    return slider(value, LOW, HIGH, 0.04, base=2)
 
 
-def image_choice(labels: Tensor, classes: Sequence[str]) -> Choice:
+def image_choice(labels: Tensor, classes: Sequence[str]) -> Control:
     """One of the images, by its number and class."""
-    return Choice([(n, named(classes[k], f"{n}: ")) for n, k in enumerate(labels.tolist())])
+    return choice([(n, named(classes[k], f"{n}: ")) for n, k in enumerate(labels.tolist())])
 
 
 def named(word: str, before: str = "") -> dict[str, str]:
@@ -142,19 +127,16 @@ class Panel(anywidget.AnyWidget):
         self,
         name: str,
         compute: Callable[..., dict],
-        controls: Mapping[str, Slider | Choice | Switch],
+        controls: Mapping[str, Control],
         words: Mapping[str, Mapping[str, str]] | None = None,
         **data: object,
     ) -> None:
         self.controls, self.compute = controls, compute
-        self.add_traits(**{n: control.trait().tag(sync=True) for n, control in controls.items()})
+        self.add_traits(**{name: trait.tag(sync=True) for name, trait in controls.items()})
         bundle = {
             "panel": name,
             "data": data,
-            "controls": [
-                {"name": name, "kind": type(control).__name__.lower(), **asdict(control)}
-                for name, control in controls.items()
-            ],
+            "controls": [{"name": n} | trait.metadata["control"] for n, trait in controls.items()],
             "words": words_of(name, words or {}),
             "colours": COLOURS,
         }

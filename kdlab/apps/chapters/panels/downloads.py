@@ -61,8 +61,8 @@ def download_panel(models: Mapping[str, tuple[int, str]]) -> base.Panel:
         "downloads",
         partial(download_state, models),
         controls={
-            "bandwidth": base.Slider(1.0, 0.01, 1000.0, 0.05, base=10),
-            "patience": base.Slider(1.0, 0.1, 100.0, 0.05, base=10),
+            "bandwidth": base.slider(1.0, 0.01, 1000.0, 0.05, base=10),
+            "patience": base.slider(1.0, 0.1, 100.0, 0.05, base=10),
         },
         models=[(name, size, role) for name, (size, role) in models.items()],
     )

@@ -88,8 +88,8 @@ def few_labels_panel(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float
         "few_labels",
         lambda kind, labelled: few_labels_state(kind, runs[kind], labelled),
         controls={
-            "kind": base.Choice([(kind, base.named(kind)) for kind in runs]),
-            "labelled": base.Choice([(n, base.named(f"{n:,}")) for n in counts], ordered=True),
+            "kind": base.choice([(kind, base.named(kind)) for kind in runs]),
+            "labelled": base.choice([(n, base.named(f"{n:,}")) for n in counts], ordered=True),
         },
         counts=counts,
         runs={

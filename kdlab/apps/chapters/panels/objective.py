@@ -129,8 +129,8 @@ def objective_panel(
         compute,
         controls={
             "temperature": base.temperature_slider(),
-            "weight": base.Slider(1.0, 0.0, 10.0, 0.1),
-            "with_t_squared": base.Switch(True),
+            "weight": base.slider(1.0, 0.0, 10.0, 0.1),
+            "with_t_squared": base.switch(True),
             "image": base.image_choice(labels, classes),
         },
         student=base.packed(student_logits),

@@ -104,7 +104,7 @@ def robustness_panel(
         "robustness",
         partial(robustness_state, nets, labels),
         controls={
-            "epsilon": base.Choice([(e, base.named(str(e))) for e in epsilons], ordered=True),
+            "epsilon": base.choice([(e, base.named(str(e))) for e in epsilons], ordered=True),
             "image": base.image_choice(labels, classes),
         },
         epsilons=epsilons,

@@ -68,7 +68,7 @@ def temperature_panel(
     controls, several = {}, len(teachers) > 1
     if several:
         names = [(name, base.named(name)) for name in teachers]
-        controls["teacher"] = base.Choice(names, ordered=True)
+        controls["teacher"] = base.choice(names, ordered=True)
     controls["temperature"] = base.temperature_slider()
     controls["image"] = base.image_choice(labels, classes)
 

@@ -13,7 +13,7 @@ from kdlab import metrics
 from kdlab.apps.chapters.panels import base
 from kdlab.apps.style import COLOURS, PIXELS, figure, log_ticks, pixels_of
 
-STEP = 0.005  # of the slider
+LOWEST, STEP = -1.0, 0.005  # of the slider
 
 
 def verification_state(
@@ -96,12 +96,11 @@ def verification_panel(
     to steps of 0.005, so that the script need not have the scores of all pairs.
     """
     base.check_lengths(pairs, scores, same)
-    slider = base.Slider(0.5, -1.0, 1.0, STEP, ".3f", snap=True)
-    steps = torch.tensor([slider.low + n * STEP for n in range(round(2 / STEP) + 1)])
+    steps = torch.tensor([LOWEST + n * STEP for n in range(round(2 / STEP) + 1)])
     return base.Panel(
         "verification",
         partial(verification_state, genuine, impostor, scores, same),
-        controls={"threshold": slider},
+        controls={"threshold": base.slider(0.5, LOWEST, 1.0, STEP, ".3f").tag(snap=True)},
         curves=[
             (*name.split(": "), base.packed(far), base.packed(tar))
             for name, (far, tar) in curves.items()
@@ -116,5 +115,5 @@ def verification_panel(
         same=same.tolist(),
         images=base.contact_sheet(pairs.flatten(0, 1)),
         step=STEP,
-        lowest=slider.low,
+        lowest=LOWEST,
     )
