@@ -54,12 +54,12 @@ def advice_panel() -> base.Panel:
 
     Controls: one for each of `guide.choices()`, by its name. The state is `advice_state`.
     """
-    constraints, rules = (decision_guide.rulebook()[part] for part in ("constraints", "rules"))
-    weighed = [decision_guide.weigh(rule) for rule in rules]  # the records are read once
-    rows = [decision_guide.row(advice) for advice in weighed]
+    constraints = decision_guide.rulebook()["constraints"]
+    rules = decision_guide.every_rule()  # the records are read once
+    rows = [decision_guide.row(advice) for advice in rules]
     return base.Panel(
         "advice",
-        partial(advice_state, rules),
+        partial(advice_state, [advice.rule for advice in rules]),
         controls={name: base.choice([*c["choices"].items()]) for name, c in constraints.items()},
         words={name: c["words"] for name, c in constraints.items()},
         rules=[
@@ -70,7 +70,7 @@ def advice_panel() -> base.Panel:
                 "page": {code: advice.page(code) for code in LANGUAGES},
                 "name": advice.rule["name"],
             }
-            for advice, row in zip(weighed, rows, strict=True)
+            for advice, row in zip(rules, rows, strict=True)
         ],
         reach=_reach(rows),
         ticks=TICKS,

@@ -37,13 +37,9 @@ def temperature_figure(
     base.labelled_image(left, image, classes[states[0]["label"]])
     for axis, state in zip(axes, states, strict=True):
         base.probability_bars(axis, classes, state, roles=("teacher", "student"))
-        entropies = word(
-            "entropies",
-            t=state["temperature"],
-            teacher=state["teacher_entropy"],
-            student=state["student_entropy"],
-        )
-        axis.set_title(f"{state['name']}\n{entropies}" if "name" in state else entropies)
+        entropies = {role: state[f"{role}_entropy"] for role in ("teacher", "student")}
+        name = f"{state['name']}\n" if "name" in state else ""
+        axis.set_title(name + word("entropies", t=state["temperature"], **entropies))
     for axis in axes[1:]:
         axis.set_yticklabels([])
     entries = axes[0].get_legend_handles_labels()

@@ -54,13 +54,8 @@ def verification_figure(
         axis.plot(far, tar, color=COLOURS[role], linewidth=2.5, label=label)
     for letter, row, state in zip("ABCDEF", grid, states, strict=False):
         axis.plot(state["far"], state["tar"], "o", color=COLOURS["accent"], markersize=10)
-        axis.annotate(
-            letter,
-            (max(state["far"], 1e-3), state["tar"]),
-            xytext=(9, -14),
-            textcoords="offset points",
-            fontweight="bold",
-        )
+        place = max(state["far"], 1e-3), state["tar"]
+        axis.annotate(letter, place, (9, -14), textcoords="offset points", fontweight="bold")
         _decided(row, state, pairs)
         row[0].set_ylabel(f"{letter}\nFAR {state['far']:.2g}", rotation=0, ha="right", size=12)
     log_ticks(axis, (0.001, 0.01, 0.1, 1))
