@@ -69,7 +69,7 @@ def test_the_committed_summary_shows_its_tables():
     code = [cell for cell in cells("08_summary") if cell.cell_type == "code"]
     last = {cell.source.splitlines()[-1]: cell.outputs for cell in code}
     for table in (*TABLES, "glossary"):
-        (*_, output) = last[f"sheets.{table}()"]
+        (*_, output) = last[f"cheat_sheet.{table}()"]
         assert output.data["text/markdown"].startswith("| "), table
 
 

@@ -86,7 +86,7 @@ def heat_map(
 def forest(tables: Mapping[str, pd.DataFrame], *, title: str = "") -> Figure:
     """Paired differences in points, of which more is better, with their 95% intervals.
 
-    `tables`: from `records.summarise`, of the same arms, by their panels' names; the first sets the
+    `tables`: from `stats.summarise`, of the same arms, by their panels' names; the first sets the
     order. Green is better and orange-red worse, beyond noise; a ring at zero is the control.
     """
     arms = next(iter(tables.values()))["difference"].fillna(0.0).sort_values().index

@@ -52,7 +52,7 @@ def advice_state(rules: Sequence[Mapping], **settings: str) -> dict:
 def advice_panel() -> base.Panel:
     """The decision guide under dropdowns: every rule's evidence, and the advice that fires.
 
-    Controls: one for each of `guide.choices()`, by its name. The state is `advice_state`.
+    Controls: one for each of `decision_guide.choices()`, by its name. The state is `advice_state`.
     """
     constraints = decision_guide.rulebook()["constraints"]
     rules = decision_guide.every_rule()  # the records are read once
