@@ -12,9 +12,9 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from kdlab import data, teachers
-from kdlab.apps.chapters.style import COLOURS, PIXELS, chinese_font, figure, pixels_of
 from kdlab.apps.classroom.runner import fewer_colours
 from kdlab.apps.i18n import translate
+from kdlab.apps.style import COLOURS, PIXELS, chinese_font, figure, pixels_of
 from kdlab.files import ROOT
 from kdlab.lab import results, stats
 from kdlab.losses import soften

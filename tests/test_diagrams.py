@@ -1,20 +1,23 @@
-"""Diagrams: words fit their boxes, nothing overlaps, arrows join boxes, in both languages."""
+"""Diagrams: their files are current; words fit their boxes, nothing overlaps, arrows join boxes."""
 
 import base64
 import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 
+import draw_diagrams
 import pytest
 
 from kdlab.apps.chapters import diagrams
-from kdlab.apps.chapters.style import COLOURS
 from kdlab.apps.i18n import LANGUAGES
+from kdlab.apps.style import COLOURS
+
+NAMES = list(itertools.product(draw_diagrams.described(), LANGUAGES))
 
 
-@pytest.fixture(params=itertools.product(diagrams.described(), LANGUAGES), ids="-".join)
+@pytest.fixture(params=NAMES, ids="-".join)
 def drawn(request):
-    return diagrams.draw(*request.param)
+    return draw_diagrams.draw(*request.param)
 
 
 def width(words, size, latin=0.56):
@@ -32,14 +35,28 @@ def stretches(arrow):
         yield min(x1, x2), min(y1, y2), abs(x1 - x2), abs(y1 - y2)  # one of the two is 0
 
 
+def test_every_file_is_what_the_description_draws():
+    drawings = draw_diagrams.drawings()
+    committed = {path: path.read_text("utf-8") for path in diagrams.FOLDER.iterdir()}
+    stale = [path.name for path, svg in drawings.items() if committed.get(path) != svg]
+    assert not stale, f"{stale} are stale: redraw them with `python tests/draw_diagrams.py`"
+    assert committed.keys() == drawings.keys(), "a file that data/diagrams.yaml does not describe"
+
+
+@pytest.mark.parametrize(("name", "language"), NAMES)
+def test_a_notebook_shows_the_committed_picture_with_its_title_and_alt_text(name, language):
+    shown, drawn = diagrams.draw(name, language), draw_diagrams.draw(name, language)
+    image = ElementTree.fromstring(shown._repr_html_().removesuffix(">") + "/>")
+    source = image.get("src").removeprefix("data:image/svg+xml;base64,")
+    assert (base64.b64decode(source).decode(), image.get("alt")) == (drawn.svg(), drawn.alt)
+    assert repr(shown) == f"Diagram(title={drawn.title!r}, alt={drawn.alt!r})"
+
+
 def test_the_picture_stands_alone_and_says_what_it_shows(drawn):
-    shown, alt = drawn._repr_mimebundle_().values()
-    image = ElementTree.fromstring(shown.removesuffix(">") + "/>")
-    svg = base64.b64decode(image.get("src").removeprefix("data:image/svg+xml;base64,")).decode()
-    assert (svg, image.get("alt")) == (drawn.svg(), drawn.alt)
+    svg = drawn.svg()
     root = ElementTree.fromstring(svg)
-    found = [root.get("role"), root.findtext("{*}title"), root.findtext("{*}desc"), alt]
-    assert found == ["img", drawn.title, drawn.alt, drawn.alt]
+    assert root.get("role") == "img"
+    assert (root.findtext("{*}title"), root.findtext("{*}desc")) == (drawn.title, drawn.alt)
     assert not re.search("<script|<style|class=|id=|href|var[(]", svg)
     assert min(int(e.get("font-size", 99)) for e in root.iter()) >= 14  # seen from the last row
     roles = {box.role for box in drawn.boxes.values()} - {"plain", "note"}
@@ -48,19 +65,22 @@ def test_the_picture_stands_alone_and_says_what_it_shows(drawn):
 
 def test_words_fit_their_boxes_and_no_boxes_overlap(drawn):
     assert sum(box.role != "note" for box in drawn.boxes.values()) <= 12
-    assert width(drawn.title, 23, 0.6) <= diagrams.WIDTH - 2 * diagrams.MARGIN
+    assert width(drawn.title, 23, 0.6) <= draw_diagrams.WIDTH - 2 * draw_diagrams.MARGIN
     for a, b in itertools.combinations(drawn.boxes.values(), 2):
         assert not overlap(a, b, room=12)
     for box in drawn.boxes.values():
         assert len(re.findall("[A-Za-z][A-Za-z-]+", " ".join(box.lines))) <= 6
-        assert diagrams.LEADING * len(box.lines) + diagrams.BARS * bool(box.bars) < box.h
+        assert draw_diagrams.LEADING * len(box.lines) + draw_diagrams.BARS * bool(box.bars) < box.h
         for i, line in enumerate(box.lines):
-            assert width(line, *((diagrams.LINE,) if i else (diagrams.HEAD, 0.6))) + 12 <= box.w
+            assert (
+                width(line, *((draw_diagrams.LINE,) if i else (draw_diagrams.HEAD, 0.6))) + 12
+                <= box.w
+            )
 
 
 def test_arrows_begin_and_end_at_boxes_and_cross_nothing(drawn):
     for arrow in drawn.arrows:
-        w, (x, y, anchor) = width(arrow.words, diagrams.LINE), arrow.at
+        w, (x, y, anchor) = width(arrow.words, draw_diagrams.LINE), arrow.at
         words = (x - w / 2 if anchor == "middle" else x, y - 12, w, 15)
         lines = [line for other in drawn.arrows if other != arrow for line in stretches(other)]
         assert not any(overlap(words, it) for it in [*drawn.boxes.values(), *lines] if w)
@@ -70,5 +90,5 @@ def test_arrows_begin_and_end_at_boxes_and_cross_nothing(drawn):
 
 
 def test_a_wrong_name_is_told_with_the_names():
-    with pytest.raises(ValueError, match="'distilation'; there are: course, distillation, loss"):
+    with pytest.raises(ValueError, match="'distilation'; there are: answers, course, deployment"):
         diagrams.draw("distilation")

@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from PIL import Image
 from test_panels import CLASSES, CURVE, MODELS, attacks, few_labels
 
-from kdlab.apps.chapters import figures, panels, style
+from kdlab.apps import style
+from kdlab.apps.chapters import figures, panels
 from kdlab.lab.stats import summarise
 
 NETS = "teacher", "student", "distilled"

@@ -198,8 +198,8 @@ def test_a_failing_state_is_not_swallowed():
 
 def test_numbers_are_handed_over_as_they_are():
     given = logits(3)
-    there = base.packed(given)
-    back = np.frombuffer(base.base64.b64decode(there["float32"]), "<f4").reshape(there["shape"])
+    packed = base.packed(given)
+    back = np.frombuffer(base.base64.b64decode(packed["float32"]), "<f4").reshape(packed["shape"])
     assert (back == given.numpy()).all()
 
 

@@ -8,7 +8,7 @@ import render_picture
 import render_readme as readme
 from PIL import Image
 
-from kdlab.apps.chapters.style import chinese_font
+from kdlab.apps.style import chinese_font
 from kdlab.files import ROOT
 
 

@@ -12,9 +12,9 @@ from test_progress import DAY, NOON
 from typer.testing import CliRunner
 
 from kdlab.__main__ import app
-from kdlab.apps.chapters import figures, style
+from kdlab.apps import style
 from kdlab.apps.i18n import LANGUAGES
-from kdlab.apps.interview import bank, panels, progress, quiz, scheduling, sessions
+from kdlab.apps.interview import bank, figures, panels, progress, quiz, scheduling, sessions
 from kdlab.files import ROOT, environment
 
 HAN = re.compile("[\u4e00-\u9fff]")

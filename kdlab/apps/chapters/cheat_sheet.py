@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from kdlab.apps.chapters import decision_guide
-from kdlab.apps.chapters.decision_guide import evidence, rulebook
+from kdlab.apps.chapters.decision_guide import rulebook
 from kdlab.apps.i18n import LANGUAGES, languages, text, translate
 from kdlab.apps.markdown import Page
 from kdlab.files import BUILD, EMBEDDED, NOTEBOOKS, write_text
@@ -35,50 +35,47 @@ class Table(Page):
 def _table(title: str, columns: str, rows: list[list[str]], language: str | None = None) -> Table:
     """A table of rows of text under these columns; a bar inside a cell would end it."""
     head = [translate(f"head.{name}", language) for name in columns.split()]
-    lines = [head, ["---"] * len(head), *rows]
-    told = ("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in lines)
-    return Table(f"{len(rows)} {title}", "\n".join(told))
+    cells = [
+        [cell.replace("|", "\\|") for cell in row] for row in (head, ["---"] * len(head), *rows)
+    ]
+    return Table(f"{len(rows)} {title}", "\n".join(f"| {' | '.join(row)} |" for row in cells))
 
 
 # ---------------------------------------------------------------- all records
 
 
-def differences(found: Records = results.read) -> dict[str, list[Comparison]]:
+def differences(records: Records = results.read) -> dict[str, list[Comparison]]:
     """Every record's arms against their control, or for unseen classes, before and after a shift.
 
     Left out are records in which settings were chosen (they are judged on validation images and
     conclude nothing), the board whose control was undertuned, and what has no paired difference.
     """
-    kept = {}
+    comparisons = {}
     for name in results.names():
-        record = found(name)
+        record = records(name)
         undertuned = name.startswith("leaderboard-undertuned")  # chapter 06 shows what is wrong
         if name == "deploy" or undertuned or judged_on(record) == {"validation"}:
             continue
-        metric, arms = metric_of(record), list(dict.fromkeys(r["arm"] for r in record["runs"]))
-        pairs, of = stats.families(record)[0], ""
+        metric, pairs, of = metric_of(record), stats.families(record)[0], ""
         if metric == "unseen errors shifted":
-            pairs, of = [(arm, arm) for arm in arms], "unseen errors"
-        every = [compare(name, *pair, metric, of=of, records=found) for pair in pairs]
-        if every := [e for e in every if e.gap]:
-            kept[name] = every
-    return kept
+            pairs, of = [(run["arm"], run["arm"]) for run in record["runs"]], "unseen errors"
+        every = (compare(name, *p, metric, of=of, records=records) for p in dict.fromkeys(pairs))
+        comparisons[name] = [comparison for comparison in every if comparison.gap]
+    return {name: paired for name, paired in comparisons.items() if paired}
 
 
 def catalogue() -> pd.DataFrame:
     """One row a record: what, arms, seeds, where judged, machine, day, commit, command."""
-    rows = {}
+    rows = []
     for name in results.names():
         record = results.read(name)
-        runs = results.runs_of(record)
-        rows[name] = {
-            "what": record["title"],
-            "arms": len({run["arm"] for run in runs}),
-            "seeds": len({run["seed"] for run in runs}),
-            "judged on": ", ".join(sorted(judged_on(record))) or "–",
-            "machine": results.chip(record),
-        } | {part: record[part] for part in ("date", "commit", "command")}
-    return pd.DataFrame(rows).T.rename_axis("record")
+        runs = pd.DataFrame(results.runs_of(record))
+        row = {"record": name, "what": record["title"]}
+        row |= {"arms": runs["arm"].nunique(), "seeds": runs["seed"].nunique()}
+        row["judged on"] = ", ".join(sorted(judged_on(record))) or "–"
+        row["machine"] = results.chip(record)
+        rows.append(row | {part: record[part] for part in ("date", "commit", "command")})
+    return pd.DataFrame(rows, dtype=object).set_index("record")
 
 
 # ---------------------------------------------------------------- tables
@@ -94,11 +91,11 @@ def seed_verdicts(language: str | None = None) -> Table:
     """Each statement of the seed, what became of it, and the cell that shows it."""
     rows, one = [], languages(language)[0]
     for s in rulebook()["statements"]:
-        told = [decision_guide.number(e, one) for e in map(evidence, s.get("needs", ())) if e.gap]
-        why = " · ".join([text(s["why"], language), *told])
+        needs = map(decision_guide.evidence, s.get("needs", ()))
+        numbers = [decision_guide.number(need, one) for need in needs if need.gap]
         verdict = f"**{translate('seed.' + s['verdict'], language)}**"
-        said = text(s["said"], language)
-        rows.append([str(s["topic"]), said, verdict, why, link(s["shown_in"])])
+        why = " · ".join([text(s["why"], language), *numbers])
+        rows.append([str(s["topic"]), text(s["said"], language), verdict, why, link(s["shown_in"])])
     return _table("statements of the seed", "topic said verdict why shown", rows, language)
 
 
@@ -107,9 +104,9 @@ def situations(language: str | None = None) -> Table:
     rows, one = [], languages(language)[0]
     for case in rulebook()["situations"]:
         advice = decision_guide.advice_for(case)
+        words, brief = text(case["words"], language), text(advice.rule["brief"], language)
         best = decision_guide.line(advice.first, one) if advice.first else ""
-        told = [text(part, language) for part in (case["words"], advice.rule["brief"])]
-        rows.append([*told, best, link(advice.rule["shown_in"])])
+        rows.append([words, brief, best, link(advice.rule["shown_in"])])
     return _table("situations", "situation advice evidence shown", rows, language)
 
 
@@ -117,8 +114,8 @@ def common_errors(language: str | None = None) -> Table:
     """Symptom, cause, and the line that catches it, with a link to the exhibit's cell."""
     rows = []
     for n, e in enumerate(rulebook()["errors"], 1):
-        told = [text(e[part], language) for part in ("symptom", "cause", "line")]
-        rows.append([f"{n}", *told, link(f"A1_museum#{e['exhibit']}")])
+        words = [text(e[part], language) for part in ("symptom", "cause", "line")]
+        rows.append([f"{n}", *words, link(f"A1_museum#{e['exhibit']}")])
     return _table("common errors", "exhibit symptom cause line shown", rows, language)
 
 
@@ -129,14 +126,14 @@ def terms() -> list[dict]:
 
 def glossary(language: str | None = None) -> Table:
     """The terms in both languages, renderings to avoid, and the chapters that use them."""
-    prose, rows = {}, []
+    chapters, rows = {}, []
     for path in sorted(NOTEBOOKS.glob("[0A][0-9]_*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        told = ("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
-        prose[path.stem[:2]] = "\n".join(told).lower()
+        prose = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+        chapters[path.stem[:2]] = "\n".join(prose).lower()
     for term in sorted(terms(), key=lambda t: t["en"].lower()):
-        words = {term["en"].lower().removesuffix("s"), *term["zh"].lower().split("/")}
-        used = [n for n, told in prose.items() if any(w in told for w in words)]
+        words = [term["en"].lower().removesuffix("s"), *term["zh"].lower().split("/")]
+        used = [name for name, prose in chapters.items() if any(word in prose for word in words)]
         rows.append([term["en"], term["zh"], "、".join(term.get("not", ())), " ".join(used)])
     return _table("terms", "term zh not chapters", rows, language)
 
@@ -148,16 +145,18 @@ SHEET_TERMS = 25  # so many of the terms, the first of the file, are on the shee
 
 def cheat_sheet(language: str | None = None) -> str:
     """The sheet of one A4 page as an HTML fragment with its style; see `write_sheets`."""
-    made = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), trim_blocks=True)
-    made.filters["e"] = html.escape
-    made.globals |= {"translate": translate, "short": decision_guide.short, "text": text}
-    told = {
-        "book": rulebook(),
-        "rules": decision_guide.every_rule(),
-        "terms": terms()[:SHEET_TERMS],
-    }
-    sheet = made.get_template("sheet.html.jinja")
-    return sheet.render(told, language=language, lang=languages(language)[0])
+    pages = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), trim_blocks=True)
+    pages.filters["e"] = html.escape
+    return pages.get_template("sheet.html.jinja").render(
+        translate=translate,
+        short=decision_guide.short,
+        text=text,
+        book=rulebook(),
+        rules=decision_guide.every_rule(),
+        terms=terms()[:SHEET_TERMS],
+        language=language,
+        lang=languages(language)[0],
+    )
 
 
 def write_sheets(folder: Path = BUILD) -> list[Path]:

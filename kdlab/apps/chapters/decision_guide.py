@@ -28,34 +28,39 @@ def rulebook() -> dict:
 # ---------------------------------------------------------------- a comparison in words
 
 
-def number(found: Comparison, language: str | None = None) -> str:
+def number(comparison: Comparison, language: str | None = None) -> str:
     """ "+3.4 points (+2.9 to +3.9)"."""
-    if found.gap is None:
+    if comparison.gap is None:
         return translate("verdict.missing", language)
-    largest = abs(found.gap.mean)
+    largest = abs(comparison.gap.mean)
     digits = 0 if largest >= 100 else 1 if largest >= 10 else 2
-    mean, low, high = (f"{x:+,.{digits}f}" for x in found.gap[:3])
-    unit = translate(f"unit.{found.metric}", language)
-    words = "guide.interval" if found.gap.pairs > 1 else "guide.no interval"
-    return translate(words, language, mean=mean, low=low, high=high, unit=unit)
+    mean, low, high = (f"{x:+,.{digits}f}" for x in comparison.gap[:3])
+    unit = translate(f"unit.{comparison.metric}", language)
+    key = "guide.interval" if comparison.gap.pairs > 1 else "guide.no interval"
+    return translate(key, language, mean=mean, low=low, high=high, unit=unit)
 
 
-def line(found: Comparison, language: str | None = None) -> str:
+def line(comparison: Comparison, language: str | None = None) -> str:
     """One line: record, arms, difference with its interval, seeds, verdict."""
-    itself = found.arm == found.over
-    arms = f"{found.arm}, {found.metric}" if itself else f"{found.arm} − {found.over}"
-    words = "missing" if found.gap is None else "once" if found.gap.pairs < 2 else "line"
-    values = {"seeds": found.gap.pairs if found.gap else 0, "number": number(found, language)}
-    values["verdict"] = translate(f"verdict.{found.verdict}", language)
-    return translate(f"guide.{words}", language, record=found.record, arms=arms, **values)
+    arm, over, gap = comparison.arm, comparison.over, comparison.gap
+    key = "missing" if gap is None else "once" if gap.pairs < 2 else "line"
+    return translate(
+        f"guide.{key}",
+        language,
+        record=comparison.record,
+        arms=f"{arm}, {comparison.metric}" if arm == over else f"{arm} − {over}",
+        seeds=gap.pairs if gap else 0,
+        number=number(comparison, language),
+        verdict=translate(f"verdict.{comparison.verdict}", language),
+    )
 
 
-def short(found: Comparison, language: str | None = None, over: bool = True) -> str:
+def short(comparison: Comparison, language: str | None = None, over: bool = True) -> str:
     """The arms (without `over`: the first) and their difference, and whether that is noise."""
-    arms = f"{found.arm} − {found.over}: " if over else f"{found.arm}: "
-    arms = "" if found.arm == found.over else arms
-    noise = translate("guide.noise", language) if found.verdict == "noise" else ""
-    return f"{arms}{number(found, language)}{noise}"
+    arms = f"{comparison.arm} − {comparison.over}: " if over else f"{comparison.arm}: "
+    arms = "" if comparison.arm == comparison.over else arms
+    noise = translate("guide.noise", language) if comparison.verdict == "noise" else ""
+    return f"{arms}{number(comparison, language)}{noise}"
 
 
 def ranking(among: Sequence[Comparison], language: str | None = None) -> str:
@@ -63,38 +68,38 @@ def ranking(among: Sequence[Comparison], language: str | None = None) -> str:
     record, over, known = among[0].record, among[0].over, [e for e in among if e.gap]
     if not known:
         return f"`{record}`: {translate('verdict.missing', language)}"
-    ranked = sorted(known, key=lambda e: -e.sign * e.gap.mean)
-    told = translate("guide.candidates", language, record=record, n=len(known), over=over)
+    known.sort(key=lambda e: -e.sign * e.gap.mean)
+    sentences = translate("guide.candidates", language, record=record, n=len(known), over=over)
     for verdict in ("better", "noise", "worse"):
-        arms = [f"{e.arm} {number(e, language)}" for e in ranked if e.verdict == verdict]
-        arms = translate("guide.semicolon", language).join(arms) or translate(
-            "guide.nobody", language
-        )
+        arms = [f"{e.arm} {number(e, language)}" for e in known if e.verdict == verdict]
+        listed = translate("guide.semicolon", language).join(arms)
+        listed = listed or translate("guide.nobody", language)
         name = translate(f"verdict.{verdict}", language)
-        told += translate("guide.group", language, verdict=name, arms=arms)
-        told += translate("guide.stop", language)
-    return told.rstrip()
+        sentences += translate("guide.group", language, verdict=name, arms=listed)
+        sentences += translate("guide.stop", language)
+    return sentences.rstrip()
 
 
 def axis(metric: str) -> str:
     """What an axis of differences says: the unit, and the better side where that is the left."""
-    return translate(f"unit.{metric}") + (SIGN[metric] < 0) * translate("unit.fewer")
+    unit = translate(f"unit.{metric}")
+    return unit + translate("unit.fewer") if SIGN[metric] < 0 else unit
 
 
 # ---------------------------------------------------------------- rules
 
 
 class Advice(NamedTuple):
-    """A rule that fired, and what the records have to say to it."""
+    """A rule, whether it fires or not, and what the records have to say to it."""
 
-    rule: dict
-    needs: tuple[Comparison, ...]
-    weighs: tuple[Comparison, ...]
-    among: tuple[Comparison, ...]
-    settings: tuple[tuple[str, str, int], ...]  # record, its best arm, of how many
+    rule: Mapping
+    needs: list[Comparison]
+    weighs: list[Comparison]
+    among: list[Comparison]
+    settings: list[tuple[str, str, int]]  # record, its best arm, of how many
 
     @property
-    def evidence(self) -> tuple[Comparison, ...]:
+    def evidence(self) -> list[Comparison]:
         return self.needs + self.weighs + self.among
 
     @property
@@ -114,42 +119,50 @@ class Advice(NamedTuple):
     @property
     def first(self) -> Comparison | None:
         """What stands for the rule in a figure: its first comparison, or the best of `among`."""
-        if self.needs or self.weighs:
-            return (self.needs + self.weighs)[0]
-        known = [e for e in self.among if e.gap]
-        return max(known, key=lambda e: e.strength) if known else next(iter(self.among), None)
+        if self.needs or self.weighs or not self.among:
+            return self.evidence[0] if self.evidence else None
+        recorded = [e for e in self.among if e.gap]
+        return max(recorded, key=lambda e: e.strength, default=self.among[0])
 
     def page(self, language: str | None = None) -> str:
         """The advice as Markdown."""
-        rule, parts = self.rule, ("start", "measure", "avoid")
-        status = self.status
-        status = "" if status == "supported" else f" *({translate(f'guide.{status}', language)})*"
-        told = [(part, text(rule[part], language)) for part in parts if part in rule]
-        told += [("settings", f"`{best}` (`{of}`, {n})") for of, best, n in self.settings]
-        lines = [f"- *{translate(f'guide.{name}', language)}:* {words}" for name, words in told]
-        if found := self.needs + self.weighs:
-            lines.append(f"- *{translate('guide.expect', language)}:*")
-            lines += [f"    - {line(one, language)}" for one in found]
+        title = f"**{text(self.rule['do'], language)}**"
+        if self.status != "supported":
+            title += f" *({translate(f'guide.{self.status}', language)})*"
+        parts = [part for part in ("start", "measure", "avoid") if part in self.rule]
+        items = [(part, f" {text(self.rule[part], language)}") for part in parts]
+        items += [("settings", f" `{best}` (`{of}`, {n})") for of, best, n in self.settings]
+        if compared := self.needs + self.weighs:
+            items.append(("expect", "".join(f"\n    - {line(e, language)}" for e in compared)))
+        lines = [f"- *{translate(f'guide.{name}', language)}:*{words}" for name, words in items]
         if self.among:
-            lines.append("- " + ranking(self.among, language))
-        return "\n".join([f"**{text(rule['do'], language)}**{status}", "", *lines])
+            lines.append(f"- {ranking(self.among, language)}")
+        return "\n".join([title, "", *lines])
 
 
 def evidence(spec: Mapping, records: Records = read) -> Comparison:
     """The comparison that `spec` names: record, arm, over; metric, of, is."""
-    where = spec["record"], spec["arm"], spec["over"], spec.get("metric", "accuracy")
-    return compare(*where, of=spec.get("of", ""), needed=spec.get("is", ""), records=records)
+    pair = spec["record"], spec["arm"], spec["over"], spec.get("metric", "accuracy")
+    return compare(*pair, of=spec.get("of", ""), needed=spec.get("is", ""), records=records)
 
 
 def weigh(rule: Mapping, records: Records = read) -> Advice:
     """A rule with its evidence, whether it fires or not."""
-    among = rule.get("among", {})
-    each = [{**among, "arm": arm} for arm in among.get("arms", ())]
-    specs = rule.get("needs", ()), rule.get("weighs", ()), each
-    found = (tuple(evidence(spec, records) for spec in part) for part in specs)
-    chosen = ((spec["record"], spec.get("arms", "")) for spec in rule.get("settings", ()))
-    settings = (best_setting(*one, records) for one in chosen)
-    return Advice(dict(rule), *found, tuple(filter(None, settings)))
+    among = rule.get("among", {"arms": ()})
+    chosen = rule.get("settings", ())
+    settings = (best_setting(spec["record"], spec.get("arms", ""), records) for spec in chosen)
+    return Advice(
+        rule=rule,
+        needs=[evidence(spec, records) for spec in rule.get("needs", ())],
+        weighs=[evidence(spec, records) for spec in rule.get("weighs", ())],
+        among=[evidence({**among, "arm": arm}, records) for arm in among["arms"]],
+        settings=[setting for setting in settings if setting],
+    )
+
+
+def every_rule(records: Records = read) -> list[Advice]:
+    """All rules with their evidence, whether they fire or not."""
+    return [weigh(rule, records) for rule in rulebook()["rules"]]
 
 
 def choices() -> dict[str, list[str]]:
@@ -166,8 +179,8 @@ class Recommendation(tuple):
     """Advice in the order in which to try it; shows itself as a page. `page(language)`: one."""
 
     def page(self, language: str | None = None) -> Page:
-        told = [f"**{n}.** {advice.page(language)}" for n, advice in enumerate(self, 1)]
-        return Page(f"{len(self)} pieces of advice", "\n\n".join(told))
+        items = [f"**{n}.** {advice.page(language)}" for n, advice in enumerate(self, 1)]
+        return Page(f"{len(self)} pieces of advice", "\n\n".join(items))
 
     def _repr_markdown_(self) -> str:
         return self.page().markdown
@@ -188,9 +201,9 @@ def recommend(*, records: Records = read, **constraints: str) -> Recommendation:
             raise ValueError(f"no constraint {name!r}: there are {', '.join(known)}")
         if value not in known[name]:
             raise ValueError(f"{name} can't be {value!r}: it is one of {', '.join(known[name])}")
-    asked = {name: constraints.get(name, values[0]) for name, values in known.items()}
-    found = [weigh(rule, records) for rule in rulebook()["rules"] if fires(rule, asked)]
-    return Recommendation(found)
+    asked = {name: values[0] for name, values in known.items()} | constraints
+    rules = (rule for rule in rulebook()["rules"] if fires(rule, asked))
+    return Recommendation(weigh(rule, records) for rule in rules)
 
 
 def contradictions(records: Records = read) -> list[str]:
@@ -203,11 +216,6 @@ def contradictions(records: Records = read) -> list[str]:
     ]
 
 
-def every_rule(records: Records = read) -> list[Advice]:
-    """All rules with their evidence, whether they fire or not."""
-    return [weigh(rule, records) for rule in rulebook()["rules"]]
-
-
 def missing(records: Records = read) -> list[str]:
     """The records that the guide asks for and nobody has made yet, with the command for each."""
     every = (e for advice in every_rule(records) for e in advice.evidence)
@@ -217,8 +225,8 @@ def missing(records: Records = read) -> list[str]:
 
 def row(advice: Advice, name: str = "") -> dict:
     """For `panels.evidence_rows`: the rule's name (or another) and what stands for it."""
-    name = name or text(advice.rule["name"])
-    if not (best := advice.first):
+    name, best = name or text(advice.rule["name"]), advice.first
+    if not best:
         return {"name": name, "number": "", "strength": math.nan, "verdict": ""}
     number = short(best, over=False)
     return {"name": name, "number": number, "strength": best.strength, "verdict": best.verdict}

@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from kdlab.apps.chapters.style import COLOURS, PIXELS, ROLES, figure, pixels_of, speaks, word
-from kdlab.apps.i18n import languages
+from kdlab.apps.style import COLOURS, PIXELS, ROLES, figure, log_ticks, pixels_of, word
 
 
 def image_grid(images: Sequence, labels: Sequence, *, columns: int = 10, title: str = "") -> Figure:
@@ -74,22 +72,21 @@ def heat_map(
     """A number for each temperature (columns) and weight (rows), the largest framed."""
     table = np.asarray(values, dtype=float)
     drawing = figure(2.6 + 1.0 * table.shape[1], 1.8 + 0.7 * table.shape[0], title)
-    axis, bar = drawing.subplots(), {"label": unit}
-    names = {"xticklabels": list(temperatures), "yticklabels": list(weights)}
-    sns.heatmap(table, ax=axis, annot=True, fmt=".2f", cmap="cividis", cbar_kws=bar, **names)
+    axis = drawing.subplots()
+    sns.heatmap(table, ax=axis, annot=True, fmt=".2f", cmap="cividis", cbar_kws={"label": unit})
     row, column = np.unravel_index(np.nanargmax(table), table.shape)
-    frame = {"fill": False, "edgecolor": COLOURS["accent"], "linewidth": 4}
-    axis.add_patch(Rectangle((column, row), 1, 1, **frame))
-    axis.set_xlabel(temperature_name or word("temperature"))
-    axis.set_ylabel(weight_name)
-    axis.tick_params(axis="y", rotation=0)
+    frame = Rectangle((column, row), 1, 1, fill=False, edgecolor=COLOURS["accent"], linewidth=4)
+    axis.add_patch(frame)
+    axis.set_xticklabels(temperatures)
+    axis.set_yticklabels(weights, rotation=0)
+    axis.set(xlabel=temperature_name or word("temperature"), ylabel=weight_name)
     return drawing
 
 
 def forest(tables: Mapping[str, pd.DataFrame], *, title: str = "") -> Figure:
     """Paired differences in points, of which more is better, with their 95% intervals.
 
-    `tables`: from `records.summarise`, of the same arms, by their panels' names; the first sets the
+    `tables`: from `stats.summarise`, of the same arms, by their panels' names; the first sets the
     order. Green is better and orange-red worse, beyond noise; a ring at zero is the control.
     """
     arms = next(iter(tables.values()))["difference"].fillna(0.0).sort_values().index
@@ -97,10 +94,10 @@ def forest(tables: Mapping[str, pd.DataFrame], *, title: str = "") -> Figure:
     axes = drawing.subplots(1, len(tables), sharey=True, squeeze=False)[0]
     for axis, (name, table) in zip(axes, tables.items(), strict=True):
         rows = []
-        for arm in arms:
-            middle, *ends, beyond = table.loc[arm, ["difference", "95% low", "95% high", "beyond"]]
-            verdict = "better" if middle > 0 else "worse"
-            rows.append((arm, middle, *ends, verdict if beyond else "noise"))
+        for arm, row in table.loc[arms].iterrows():
+            verdict = "better" if row["difference"] > 0 else "worse"
+            ends = row["difference"], row["95% low"], row["95% high"]
+            rows.append((arm, *ends, verdict if row["beyond"] else "noise"))
         _intervals(axis, rows, word("difference", unit=word("points")), name)
     return drawing
 
@@ -132,22 +129,19 @@ def load_curves(
     An infinite latency (requests were lost) is a cross at the upper edge.
     """
     drawing, top, limit = figure(8, 4.6, title), 2000.0, 50.0
-    axis = drawing.subplots()
+    axis, red = drawing.subplots(), COLOURS["accent"]
     for name, points in curves.items():
-        rates, latencies = np.array(sorted(points)).T
-        line = {"color": COLOURS[roles[name]], "linewidth": 2.5, "markersize": 7}
-        axis.plot(rates, latencies.clip(max=top), "o-", label=name, **line)
-        lost = rates[latencies > top]
-        axis.plot(lost, [top] * len(lost), "x", **line | {"markersize": 12}, markeredgewidth=3)
-    red = {"color": COLOURS["accent"]}
-    axis.axhline(limit, linewidth=2, **red)
-    edge = {"ha": "right", "va": "bottom", "transform": axis.get_yaxis_transform()}
-    axis.text(0.99, 1.05 * limit, f"{limit:g} ms", **edge, **red)
-    axis.set(xscale="log", yscale="log", xlabel=word("requests"), ylabel=word("latency"))
+        (rates, latencies), colour = np.array(sorted(points)).T, COLOURS[roles[name]]
+        shown = latencies.clip(max=top)
+        axis.plot(rates, shown, "o-", label=name, color=colour, linewidth=2.5, markersize=7)
+        lost, edge = rates[latencies > top], shown[latencies > top]
+        axis.plot(lost, edge, "x", color=colour, linewidth=2.5, markersize=12, markeredgewidth=3)
+    axis.axhline(limit, linewidth=2, color=red)
+    place = {"ha": "right", "va": "bottom", "transform": axis.get_yaxis_transform()}
+    axis.text(0.99, 1.05 * limit, f"{limit:g} ms", color=red, **place)
+    axis.set(yscale="log", xlabel=word("requests"), ylabel=word("latency"))
     axis.set_ylim(top=1.3 * top)
-    offered = sorted({rate for points in curves.values() for rate, _ in points})
-    axis.set_xticks(offered, [f"{rate:g}" for rate in offered])
-    axis.xaxis.set_minor_locator(ticker.NullLocator())
+    log_ticks(axis, sorted({rate for points in curves.values() for rate, _ in points}))
     axis.yaxis.set_major_formatter("{x:g}")
     axis.legend(loc="best")
     return drawing
@@ -181,15 +175,17 @@ def dashboard(
     """
     many = {name: len(rows) > 32 for name, rows in panels.items()}
     heights = {n: 2.2 + (0.13 if many[n] else 0.46) * len(rows) for n, rows in panels.items()}
-    columns = [[], [], []]
-    for name in sorted(panels, key=lambda n: -heights[n]):
-        min(columns, key=lambda c: sum(heights[n] for n in c)).append(name)
+    columns, filled = [[], [], []], [0.0, 0.0, 0.0]
+    for name in sorted(panels, key=heights.get, reverse=True):
+        shortest = int(np.argmin(filled))
+        columns[shortest].append(name)
+        filled[shortest] += heights[name]
     columns = [column for column in columns if column]
-    tall = max(sum(heights[n] for n in column) for column in columns)
-    drawing = figure(6.4 * len(columns), 0.5 * tall + 0.6, title)
-    for part, column in zip(np.ravel(drawing.subfigures(1, len(columns))), columns, strict=True):
-        left = tall - sum(heights[n] for n in column)
-        ratios = [heights[n] for n in column] + [left] * (left > 0.5)
+    drawing = figure(6.4 * len(columns), 0.5 * max(filled) + 0.6, title)
+    parts = np.ravel(drawing.subfigures(1, len(columns)))
+    for part, column, height in zip(parts, columns, filled, strict=False):
+        blank = max(filled) - height
+        ratios = [heights[name] for name in column] + [blank] * (blank > 0.5)
         axes = np.ravel(part.subplots(len(ratios), 1, height_ratios=ratios))
         for name, axis in zip(column, axes, strict=False):
             rows = sorted(panels[name], key=lambda row: row[1])
@@ -205,25 +201,3 @@ def dashboard(
         for axis in axes[len(column) :]:
             axis.set_axis_off()
     return drawing
-
-
-def progress_bars(table: pd.DataFrame, names: Sequence[str], language: str | None = None) -> Figure:
-    """What a learner has seen and will know tomorrow, a bar a row of `progress.readiness_table`.
-
-    Without a font for Chinese, the words are English and the bars have the table's keys.
-    """
-    if speaks(language) != languages(language)[0]:
-        names = [str(key) for key in table.index]
-    known = (table["ready"] * table["items"]).sum() / table["items"].sum()
-    title = word("progress", language, known=known)
-    made = figure(11, 1.6 + 0.45 * len(table), title, language)
-    axis, places = made.subplots(), range(len(table))
-    seen, ready = 100 * table["seen"] / table["items"], 100 * table["ready"]
-    axis.barh(places, seen, color="0.85", label=word("seen", language))
-    axis.barh(places, ready, 0.5, color=COLOURS["distilled"], label=word("known", language))
-    axis.set_yticks(places, names)
-    axis.set(xlim=(0, 100), xlabel=word("share", language))
-    axis.invert_yaxis()
-    axis.grid(visible=False, axis="y")
-    made.legend(loc="outside upper right", ncols=2, frameon=False)
-    return made

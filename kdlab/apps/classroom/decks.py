@@ -63,7 +63,7 @@ def outputs(cell: NotebookNode, how: Mapping, language: str) -> Iterator[str]:
                 alt = escape(metadata.get("image/png", {}).get("alt", ""))
                 yield f'<img alt="{alt}" src="data:image/png;base64,{picture.strip()}">'
             elif drawn := DRAWN.search(cell.source):
-                yield diagrams.draw(drawn[1], language)._repr_mimebundle_()["text/html"]
+                yield diagrams.draw(drawn[1], language)._repr_html_()
             elif "text/html" in data:
                 yield html_table(data["text/html"], rows, columns)
             elif "text/markdown" in data:

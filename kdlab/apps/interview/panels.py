@@ -188,7 +188,7 @@ def mock_interview(minutes: int = 30, *, seed: int | None = None) -> TrainerPane
 
 def statistics_panel() -> TrainerPanel:
     """What is known, as a table and a plot. Control: `.by` (chapter, level, kind or topic)."""
-    from kdlab.apps.chapters.figures import progress_bars
+    from kdlab.apps.interview.figures import progress_bars
 
     def picture(by: str, language: str) -> bytes:
         table = readiness_table(by).sort_values("items", ascending=False)[:20].sort_index()

@@ -22,12 +22,12 @@ def exercise(cases: Sequence[tuple], **options) -> Callable:
         @wraps(solve)
         def check(yours: Callable) -> None:
             try:
-                given = [plain(yours(*map(deepcopy, case), **options)) for case in cases]
+                answers = [plain(yours(*map(deepcopy, case), **options)) for case in cases]
             except NotImplementedError:
                 print(f"{name}: not done yet.")
                 return
-            if told := complaint(cases, given, [solve(*case, **options) for case in cases]):
-                raise AssertionError(f"{name}: {told}")
+            if hint := complaint(cases, answers, [solve(*case, **options) for case in cases]):
+                raise AssertionError(f"{name}: {hint}")
             print(f"All checks of {name} passed.")
 
         return check
@@ -35,29 +35,27 @@ def exercise(cases: Sequence[tuple], **options) -> Callable:
     return check_of
 
 
-def complaint(cases: Sequence[tuple], given: list, solved: Sequence[Solved]) -> str:
+def complaint(cases: Sequence[tuple], answers: list, solved: Sequence[Solved]) -> str:
     """A hint where all cases agree with a known mistake, else the first difference; "" if none."""
     wanted = [plain(right) for right, _ in solved]
-    for got, want in zip(given, wanted, strict=True):
-        if isinstance(got, Tensor) and isinstance(want, Tensor):
-            if got.shape != want.shape:
-                return f"the result must have shape {list(want.shape)}, yours has {list(got.shape)}"
-            if got.isnan().any():
-                return (
-                    "NaN; the exp of a large logit overflows (softmax does not), and 0 log 0 must "
-                    "count as 0 (torch.xlogy)"
-                )
-    same = list(map(alike, given, wanted))
-    if all(same):
+    for got, want in zip(answers, wanted, strict=True):
+        if not isinstance(got, Tensor) or not isinstance(want, Tensor):
+            continue
+        if got.shape != want.shape:
+            return f"the result must have shape {list(want.shape)}, yours has {list(got.shape)}"
+        if got.isnan().any():
+            overflow = "the exp of a large logit overflows (softmax does not)"
+            return f"NaN; {overflow}, and 0 log 0 must count as 0 (torch.xlogy)"
+    wrong = [n for n, got in enumerate(answers) if not alike(got, wanted[n])]
+    if not wrong:
         return ""
     for hint in solved[0][1]:
-        if all(map(alike, given, [plain(mistakes[hint]) for _, mistakes in solved])):
+        if all(alike(got, plain(by[hint])) for got, (_, by) in zip(answers, solved, strict=True)):
             return hint
-    first = same.index(False)
-    if isinstance(wanted[first], Tensor):
-        return f"expected {wanted[first]}, yours gives {given[first]}"
-    case = ", ".join(map(str, cases[first]))
-    return f"{case} wants {wanted[first]!r}, yours says {given[first]!r}"
+    case, got, want = (values[wrong[0]] for values in (cases, answers, wanted))
+    if isinstance(want, Tensor):
+        return f"expected {want}, yours gives {got}"
+    return f"{', '.join(map(str, case))} wants {want!r}, yours says {got!r}"
 
 
 def plain(answer: object) -> Tensor | str | None:

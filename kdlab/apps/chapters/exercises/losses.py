@@ -198,13 +198,13 @@ def ridge_fit(x: Tensor, y: Tensor, lam: float) -> Tensor:
 def check_ridge_rounds(x: Tensor, y: Tensor, lam: float, rounds: int) -> Solved:
     """`ridge_rounds(x [N, D], y [N, K], lam, rounds) -> [N, K]`: outputs on `x` after rounds of
     self-distillation (Mobahi et al. 2020)."""
-    said = [y]
+    outputs = [y]
     for _ in range(rounds + 1):
-        said.append(ridge_fit(x, said[-1], lam))
-    return said[rounds], {
-        "a single fit: a round's outputs are the next round's targets": said[1],
-        "one round too many: the plain fit is the first": said[rounds + 1],
-        "one round too few: the plain fit is the first": said[rounds - 1],
+        outputs.append(ridge_fit(x, outputs[-1], lam))
+    return outputs[rounds], {
+        "a single fit: a round's outputs are the next round's targets": outputs[1],
+        "one round too many: the plain fit is the first": outputs[rounds + 1],
+        "one round too few: the plain fit is the first": outputs[rounds - 1],
         "a larger penalty is not another round: it shrinks otherwise":
             ridge_fit(x, y, lam * rounds),
     }  # fmt: skip

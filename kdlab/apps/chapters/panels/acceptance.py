@@ -1,7 +1,6 @@
 """How many tokens of a draft a target accepts: the part that two distributions have in common."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from matplotlib.axes import Axes
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from kdlab import losses
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, figure, word
+from kdlab.apps.style import COLOURS, figure, name_rows, word
 
 DRAFT_ROLES = {"labels": "student", "distilled": "distilled"}  # of a draft: its colour
 RUN = 4  # tokens that are drafted before the target looks
@@ -25,12 +24,18 @@ def acceptance_state(
     Raises ValueError for T <= 0, a NaN, or logits of different shapes.
     """
     losses.check_same_shape(draft_logits[None], target_logits[None])
-    p, q = (base.browser_logs(v, temperature).exp() for v in (target_logits, draft_logits))
+    p, q = (base.log_soften(v, temperature).exp() for v in (target_logits, draft_logits))
     both = torch.minimum(p, q)
-    share = both.sum().item()
-    numbers = {"accepted": share, "tokens": sum(share**n for n in range(RUN + 1))}
-    bars = {"p": p.tolist(), "q": q.tolist(), "both": both.tolist()}
-    return {"temperature": temperature, "label": int(label), **bars, **numbers}
+    accepted = both.sum().item()
+    return {
+        "temperature": temperature,
+        "label": int(label),
+        "p": p.tolist(),
+        "q": q.tolist(),
+        "both": both.tolist(),
+        "accepted": accepted,
+        "tokens": sum(accepted**n for n in range(RUN + 1)),
+    }
 
 
 def acceptance_figure(
@@ -40,26 +45,23 @@ def acceptance_figure(
     drawing = figure(2.4 + 2.9 * len(states), 4.8, title)
     left, *axes = drawing.subplots(1, 1 + len(states), width_ratios=[1] + [1.7] * len(states))
     base.labelled_image(left, image, classes[states[0]["label"]], between="\n")
+    bars = {}  # by their names: each stands once in the legend
     for axis, state in zip(axes, states, strict=True):
-        _draw(axis, state)
-        names = map(base.spoken, classes)
-        axis.set_yticks(range(len(classes)), names if axis is axes[0] else [""] * len(classes))
-    entries = [axis.get_legend_handles_labels() for axis in axes]
-    keys = {name: bar for bars, names in entries for bar, name in zip(bars, names, strict=True)}
-    drawing.legend(keys.values(), keys, loc="outside lower center", ncols=2, frameon=False)
+        _common_part(axis, state)
+        name_rows(axis, [base.spoken(name) if axis is axes[0] else "" for name in classes])
+        handles, names = axis.get_legend_handles_labels()
+        bars |= zip(names, handles, strict=True)
+    drawing.legend(bars.values(), bars, loc="outside lower center", ncols=2, frameon=False)
     return drawing
 
 
-def _draw(axis: Axes, state: Mapping) -> None:
-    rows = range(len(state["p"]))
-    draft = base.spoken(state["draft"], "acceptance")
+def _common_part(axis: Axes, state: Mapping) -> None:
+    draft, rows = base.spoken(state["draft"], "acceptance"), range(len(state["p"]))
     roles = {"p": "teacher", "q": DRAFT_ROLES[state["draft"]], "both": "label"}
     for part, role in roles.items():  # the common part lies over the longer bar
         name = draft if part == "q" else base.spoken(part, "acceptance")
         axis.barh(rows, state[part], 0.66, color=COLOURS[role], linewidth=0, label=name)
     base.probability_axis(axis)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.grid(axis="y", visible=False)
     accepted = word("accepted", share=state["accepted"])
     axis.set_title(f"{draft}\nT = {state['temperature']:.3g}, {accepted}")
 
@@ -77,22 +79,23 @@ def acceptance_panel(
     Controls: `.draft`, `.temperature`, `.image`.
     """
     base.check_lengths(images, labels, target_logits, *drafts.values())
-    controls = {
-        "draft": base.Choice([(name, base.named(f"acceptance.{name}")) for name in drafts]),
-        "temperature": replace(base.temperature_slider(), value=1.0),
-        "image": base.image_choice(labels, classes),
-    }
-    data = {
-        "target": base.packed(target_logits),
-        "drafts": {name: base.packed(logits) for name, logits in drafts.items()},
-        "roles": {name: DRAFT_ROLES[name] for name in drafts},
-        "labels": labels.tolist(),
-        "classes": list(classes),
-        "images": base.contact_sheet(images),
-    }
 
     def compute(draft: str, temperature: float, image: int) -> dict:
         logits = target_logits[image], drafts[draft][image]
         return acceptance_state(*logits, temperature, labels[image]) | {"draft": draft}
 
-    return base.Panel("acceptance", controls, data, compute)
+    return base.Panel(
+        "acceptance",
+        compute,
+        controls={
+            "draft": base.choice([(name, base.named(f"acceptance.{name}")) for name in drafts]),
+            "temperature": base.temperature_slider(1.0),
+            "image": base.image_choice(labels, classes),
+        },
+        target=base.packed(target_logits),
+        drafts={name: base.packed(logits) for name, logits in drafts.items()},
+        roles={name: DRAFT_ROLES[name] for name in drafts},
+        labels=labels.tolist(),
+        classes=list(classes),
+        images=base.contact_sheet(images),
+    )

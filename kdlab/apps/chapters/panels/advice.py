@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from kdlab.apps.chapters import decision_guide
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, ROLES, figure
 from kdlab.apps.i18n import LANGUAGES
+from kdlab.apps.style import COLOURS, ROLES, figure
 
 TICKS = (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100)
 
@@ -31,18 +31,17 @@ def evidence_rows(rows: Sequence[Mapping], *, title: str = "") -> Figure:
         axis.plot(x, n, "o", color=colour, markersize=9)
         axis.text(-0.01, n, row["name"], ha="right", **side)
         axis.text(1.01, n, row["number"], color=colour, **side)
-    axis.set(xlim=(left, right), ylim=(len(rows) - 0.4, -0.6))
-    axis.set_yticks([])
-    ticks = [t for t in TICKS if left <= t <= right]
-    axis.set_xticks(ticks, [f"{t}" for t in ticks])
+    axis.set(xlim=(left, right), ylim=(len(rows) - 0.4, -0.6), yticks=[])
+    ticks = [tick for tick in TICKS if left <= tick <= right]
+    axis.set_xticks(ticks, map(str, ticks))
     axis.minorticks_off()
     axis.set_xlabel(base.spoken("scale", "advice"))
     return drawing
 
 
 def _reach(rows: Sequence[Mapping]) -> tuple[float, float]:
-    found = [1.4 * row["strength"] for row in rows if not math.isnan(row["strength"])]
-    return min([-1.5, *found]), max([10.0, *found])
+    strengths = [1.4 * row["strength"] for row in rows if not math.isnan(row["strength"])]
+    return min([-1.5, *strengths]), max([10.0, *strengths])
 
 
 def advice_state(rules: Sequence[Mapping], **settings: str) -> dict:
@@ -53,16 +52,17 @@ def advice_state(rules: Sequence[Mapping], **settings: str) -> dict:
 def advice_panel() -> base.Panel:
     """The decision guide under dropdowns: every rule's evidence, and the advice that fires.
 
-    Controls: one for each of `guide.choices()`, by its name. The state is `advice_state`.
+    Controls: one for each of `decision_guide.choices()`, by its name. The state is `advice_state`.
     """
-    asked, rules = (decision_guide.rulebook()[part] for part in ("constraints", "rules"))
-    controls = {
-        name: base.Choice(list(constraint["choices"].items())) for name, constraint in asked.items()
-    }
-    known = [decision_guide.weigh(rule) for rule in rules]  # the records are read once
-    told = [decision_guide.row(advice) for advice in known]
-    data = {
-        "rules": [
+    constraints = decision_guide.rulebook()["constraints"]
+    rules = decision_guide.every_rule()  # the records are read once
+    rows = [decision_guide.row(advice) for advice in rules]
+    return base.Panel(
+        "advice",
+        partial(advice_state, [advice.rule for advice in rules]),
+        controls={name: base.choice([*c["choices"].items()]) for name, c in constraints.items()},
+        words={name: c["words"] for name, c in constraints.items()},
+        rules=[
             {
                 "when": advice.rule["when"],
                 "strength": None if math.isnan(row["strength"]) else round(row["strength"], 3),
@@ -70,10 +70,8 @@ def advice_panel() -> base.Panel:
                 "page": {code: advice.page(code) for code in LANGUAGES},
                 "name": advice.rule["name"],
             }
-            for advice, row in zip(known, told, strict=True)
+            for advice, row in zip(rules, rows, strict=True)
         ],
-        "reach": _reach(told),
-        "ticks": TICKS,
-    }
-    words = {name: constraint["words"] for name, constraint in asked.items()}
-    return base.Panel("advice", controls, data, partial(advice_state, rules), words)
+        reach=_reach(rows),
+        ticks=TICKS,
+    )

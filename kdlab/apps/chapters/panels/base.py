@@ -11,84 +11,65 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import anywidget
 import numpy as np
+import torch.nn.functional as F
 import traitlets
 from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
 from kdlab import losses
-from kdlab.apps.chapters.style import COLOURS, PIXELS, pixels_of, speaks
 from kdlab.apps.i18n import LANGUAGES, languages, translate, wordbook
 from kdlab.apps.markdown import MIME
+from kdlab.apps.style import COLOURS, PIXELS, paired_bars, pixels_of, speaks
 
 HERE = Path(__file__).parent
-LOSSY = (80, 70, 60, 50, 40, 30, 20)  # qualities of a picture that would be too long
+QUALITIES = (80, 70, 60, 50, 40, 30, 20)  # of a picture that would be too long without loss
 LOW, HIGH = 0.25, 50.0  # temperatures within the sliders' reach
+Control = traitlets.TraitType  # whose metadata say how the script shows it
 
 # ---------------------------------------------------------------- controls
 
 
-@dataclass(frozen=True)
-class Slider:
-    """A number; out of its range it is clamped. `base` makes a logarithmic scale, whose `step`
-    counts exponents; `snap` keeps the steps in Python too."""
-
-    value: float
-    low: float
-    high: float
-    step: float
-    form: str = ".3g"
-    base: int = 0
-    snap: bool = False
-
-    def trait(self) -> traitlets.TraitType:
-        return _Within(self.value, min=self.low, max=self.high, step=self.snap and self.step)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of some values, each with its words; a slider where they are `ordered`."""
-
-    options: Sequence[tuple[object, Mapping[str, str]]]
-    ordered: bool = False
-
-    def trait(self) -> traitlets.TraitType:
-        values = [value for value, _ in self.options]
-        return traitlets.Enum(values, values[0])
-
-
-@dataclass(frozen=True)
-class Switch:
-    value: bool
-
-    def trait(self) -> traitlets.TraitType:
-        return traitlets.Bool(self.value)
-
-
-class _Within(traitlets.CFloat):
-    def __init__(self, value: float, *, step: float, **ends: float) -> None:
-        super().__init__(value, **ends)
-        self.step = step
+class ClampedFloat(traitlets.CFloat):
+    """A number that is clamped to its range and, where `snap` is set, to the slider's steps."""
 
     def validate(self, panel: "Panel", value: object) -> float:
         number = min(max(float(value), self.min), self.max)
-        return round(round(number / self.step) * self.step, 9) if self.step else number
+        step = self.metadata["control"]["step"]
+        return round(round(number / step) * step, 9) if self.metadata["snap"] else number
 
 
-def temperature_slider() -> Slider:
+def slider(
+    value: float, low: float, high: float, step: float, form: str = ".3g", base: int = 0
+) -> Control:
+    """A number; `base` makes a logarithmic scale, whose `step` counts exponents."""
+    control = {"low": low, "high": high, "step": step, "form": form, "base": base}
+    trait = ClampedFloat(value, min=low, max=high)
+    return trait.tag(snap=False, control={"kind": "slider", **control})
+
+
+def choice(options: Sequence[tuple[object, Mapping[str, str]]], ordered: bool = False) -> Control:
+    """One of some values, each with its words; a slider where they are `ordered`."""
+    trait = traitlets.Enum([value for value, _ in options], options[0][0])
+    return trait.tag(control={"kind": "choice", "options": options, "ordered": ordered})
+
+
+def switch(value: bool) -> Control:
+    return traitlets.Bool(value).tag(control={"kind": "switch"})
+
+
+def temperature_slider(value: float = 4.0) -> Control:
     """0.25 to 50 in steps that meet 0.5, 1, 2, 4 and (nearly) 20."""
-    return Slider(4.0, LOW, HIGH, 0.04, base=2)
+    return slider(value, LOW, HIGH, 0.04, base=2)
 
 
-def image_choice(labels: Tensor, classes: Sequence[str]) -> Choice:
+def image_choice(labels: Tensor, classes: Sequence[str]) -> Control:
     """One of the images, by its number and class."""
-    options = [(n, named(classes[label], f"{n}: ")) for n, label in enumerate(labels.tolist())]
-    return Choice(options)
+    return choice([(n, named(classes[k], f"{n}: ")) for n, k in enumerate(labels.tolist())])
 
 
 def named(word: str, before: str = "") -> dict[str, str]:
@@ -101,14 +82,22 @@ def named(word: str, before: str = "") -> dict[str, str]:
 
 def spoken(word: str, panel: str = "") -> str:
     """A word of a panel or of its data as its twin says it, in the reader's language."""
-    words = wordbook()["panel"]
-    both = words.get(f"{panel}.{word}") or words.get(word)
-    return both[speaks()] if both else word
+    key = f"{panel}.{word}"
+    return named(key if key in wordbook()["panel"] else word)[speaks()]
 
 
 def probability_axis(axis: Axes) -> None:
-    ends = {"xlim": (0, 1), "xticks": (0, 0.5, 1), "xticklabels": ("0", "0.5", "1")}
-    axis.set(xlabel=spoken("probability"), **ends)
+    axis.set(xlabel=spoken("probability"), xlim=(0, 1))
+    axis.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+
+
+def probability_bars(
+    axis: Axes, classes: Sequence[str], state: Mapping, roles: Sequence[str], panel: str = ""
+) -> None:
+    """What the nets of two roles say of each class: `state` has their probabilities."""
+    series = [(state[role], role, spoken(role, panel)) for role in roles]
+    paired_bars(axis, [spoken(name) for name in classes], series)
+    probability_axis(axis)
 
 
 def labelled_image(axis: Axes, image: Tensor, label: str, between: str = "") -> None:
@@ -125,7 +114,8 @@ class Panel(anywidget.AnyWidget):
     """A panel: `.state` has its numbers at the positions of its controls.
 
     Controls are attributes by their names (`panel.temperature = 4`), and `language` is "en" or
-    "zh". `name` is that of the script and of the panel's words, `compute(**positions)` the state.
+    "zh". `name` is that of the script and of the panel's words (`words` has more of them),
+    `compute(**positions)` the state, `data` what the script gets.
     """
 
     _esm = traitlets.Unicode().tag(sync=True)
@@ -136,19 +126,20 @@ class Panel(anywidget.AnyWidget):
     def __init__(
         self,
         name: str,
-        controls: Mapping[str, Slider | Choice | Switch],
-        data: Mapping[str, object],
         compute: Callable[..., dict],
+        controls: Mapping[str, Control],
         words: Mapping[str, Mapping[str, str]] | None = None,
+        **data: object,
     ) -> None:
         self.controls, self.compute = controls, compute
-        self.add_traits(**{n: control.trait().tag(sync=True) for n, control in controls.items()})
-        kinds = [
-            {"name": name, "kind": type(control).__name__.lower(), **asdict(control)}
-            for name, control in controls.items()
-        ]
-        said = _said(name, words or {})
-        bundle = {"panel": name, "data": data, "controls": kinds, "words": said, "colours": COLOURS}
+        self.add_traits(**{name: trait.tag(sync=True) for name, trait in controls.items()})
+        bundle = {
+            "panel": name,
+            "data": data,
+            "controls": [{"name": n} | trait.metadata["control"] for n, trait in controls.items()],
+            "words": words_of(name, words or {}),
+            "colours": COLOURS,
+        }
         super().__init__(_esm=module(name), bundle=bundle, language=languages()[0])
 
     @property
@@ -166,11 +157,11 @@ class Panel(anywidget.AnyWidget):
         return shown | {MIME: alive, "text/plain": translate("panel.plain", "en")}, metadata
 
 
-def _said(panel: str, more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+def words_of(panel: str, more: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
     """Language -> key -> words: those of all panels, of this one ("panel.key"), and `more`."""
-    own = {key.removeprefix(f"{panel}."): both for key, both in wordbook()["panel"].items()}
-    kept = {key: both for key, both in {**own, **more}.items() if "." not in key}
-    return {code: {key: both[code] for key, both in kept.items()} for code in LANGUAGES}
+    words = {key.removeprefix(f"{panel}."): both for key, both in wordbook()["panel"].items()}
+    words = {key: both for key, both in (words | more).items() if "." not in key}
+    return {code: {key: both[code] for key, both in words.items()} for code in LANGUAGES}
 
 
 def module(name: str) -> str:
@@ -203,31 +194,29 @@ def packed(numbers: Tensor | Sequence) -> dict:
 
 def contact_sheet(images: Tensor, most: float = math.inf) -> dict:
     """Images uint8 [N, C, H, W] as tiles of one picture: PNG, or the best WebP of `most` bytes."""
-    tiles = [pixels_of(image if len(image) == 3 else 255 - image) for image in images]
-    height, width = tiles[0].shape[:2]
-    columns = min(len(tiles), 20)
-    blank = [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    tiles += blank
-    lines = [np.concatenate(tiles[n : n + columns], 1) for n in range(0, len(tiles), columns)]
-    picture = Image.fromarray(np.concatenate(lines))
-    for kind, options in (("png", {"optimize": True}), *(("webp", {"quality": q}) for q in LOSSY)):
-        out = io.BytesIO()
-        picture.save(out, kind, **options)
-        if out.tell() <= most:
+    tiles = [Image.fromarray(pixels_of(x if len(x) == 3 else 255 - x)) for x in images]
+    (width, height), columns = tiles[0].size, min(len(tiles), 20)
+    sheet = Image.new(tiles[0].mode, (width * columns, height * math.ceil(len(tiles) / columns)))
+    for n, tile in enumerate(tiles):
+        sheet.paste(tile, (width * (n % columns), height * (n // columns)))
+    for kind, quality in (("png", None), *(("webp", quality) for quality in QUALITIES)):
+        picture = io.BytesIO()
+        sheet.save(picture, kind, optimize=True, quality=quality)
+        if picture.tell() <= most:
             break
-    source = f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
+    source = f"data:image/{kind};base64,{base64.b64encode(picture.getvalue()).decode()}"
     return {"source": source, "size": (height, width), "columns": columns}
 
 
 def check_lengths(*parts: Sequence) -> None:
     """ValueError unless there are as many of each (images, labels, logits), and at least one."""
     lengths = [len(part) for part in parts]
-    if len({0, *lengths}) != 2:
-        told = "as many images as labels and logits or scores, and at least one"
-        raise ValueError(f"a panel needs {told}, got {lengths}")
+    if len(set(lengths)) > 1 or not lengths[0]:
+        needed = "as many images as labels and logits or scores, and at least one"
+        raise ValueError(f"a panel needs {needed}, got {lengths}")
 
 
-def browser_logs(logits: Tensor, temperature: float) -> Tensor:
+def log_soften(logits: Tensor, temperature: float) -> Tensor:
     """``log softmax(logits / T)`` of one image, [K], in float64 as a browser computes it."""
     losses.log_soften(logits, temperature)  # raises what has to be said
     return (logits.float().double() / temperature).log_softmax(dim=-1)
@@ -235,4 +224,4 @@ def browser_logs(logits: Tensor, temperature: float) -> Tensor:
 
 def kl(log_p: Tensor, log_q: Tensor) -> float:
     """KL(p ‖ q) in nats, both given as logarithms."""
-    return (log_p.exp() * (log_p - log_q)).sum().item()
+    return F.kl_div(log_q, log_p, reduction="sum", log_target=True).item()

@@ -6,7 +6,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, figure, word
+from kdlab.apps.style import COLOURS, figure, log_ticks, name_rows, word
 
 
 def download_state(
@@ -44,14 +44,11 @@ def download_figure(states: Sequence[Mapping], *, title: str = "") -> Figure:
         colours = [COLOURS[state["roles"][name]] for name in names]
         axis.barh(names, widths, color=colours, left=1e-4, linewidth=0)
         axis.axvline(state["patience"], color=COLOURS["accent"], linewidth=2.5)
-        axis.set(xscale="log", xlim=(1e-4, 1e4), xlabel=word("seconds"))
-        axis.set_xticks((1e-3, 1, 1e3), ("0.001", "1", "1000"))
-        axis.minorticks_off()
-        axis.grid(axis="y", visible=False)
+        log_ticks(axis, (1e-3, 1, 1e3))
+        name_rows(axis, names)
+        axis.set(xlim=(1e-4, 1e4), xlabel=word("seconds"))
         in_time = word("in time", count=state["count"], models=state["models"])
         axis.set_title(f"{state['bandwidth']:.3g} Mbit/s\n{in_time}")
-    axes[0].set_yticks(range(len(names)), names)
-    axes[0].set_ylim(len(names) - 0.4, -0.6)
     return drawing
 
 
@@ -60,9 +57,12 @@ def download_panel(models: Mapping[str, tuple[int, str]]) -> base.Panel:
 
     `models`: name -> (bytes, role). Controls: `.bandwidth`, `.patience`.
     """
-    controls = {
-        "bandwidth": base.Slider(1.0, 0.01, 1000.0, 0.05, base=10),
-        "patience": base.Slider(1.0, 0.1, 100.0, 0.05, base=10),
-    }
-    data = {"models": [(name, size, role) for name, (size, role) in models.items()]}
-    return base.Panel("downloads", controls, data, partial(download_state, models))
+    return base.Panel(
+        "downloads",
+        partial(download_state, models),
+        controls={
+            "bandwidth": base.slider(1.0, 0.01, 1000.0, 0.05, base=10),
+            "patience": base.slider(1.0, 0.1, 100.0, 0.05, base=10),
+        },
+        models=[(name, size, role) for name, (size, role) in models.items()],
+    )

@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, figure
+from kdlab.apps.style import COLOURS, figure, log_ticks
 
-WAYS = {
-    "labels": {"color": COLOURS["student"], "marker": "o"},
-    "own": {"color": COLOURS["distilled"], "marker": "o"},
-    "free": {"color": COLOURS["distilled"], "ls": "--"},
+WAYS = {  # of learning: colour and marker of its curve
+    "labels": (COLOURS["student"], "o-"),
+    "own": (COLOURS["distilled"], "o-"),
+    "free": (COLOURS["distilled"], "--"),
 }
 
 
@@ -27,18 +28,17 @@ def few_labels_state(
     teacher of the same labels adds, `more` what more labels and longer training of it add.
     """
     counts = sorted(runs["labels"])
-    found = {
-        way: [(min(of[m]), sum(of[m]) / len(of[m]), max(of[m])) for m in counts]
-        for way, of in runs.items()
-    }
-    at = counts.index(n or counts[0])
-    labels, own, free = (found[way][at][1] for way in WAYS)
+    n = n or counts[0]
+    labels, own, free = (fmean(runs[way][n]) for way in WAYS)
     return {
         "kind": kind,
         "counts": counts,
-        **found,
-        "seeds": len(runs["labels"][counts[at]]),
-        "n": counts[at],
+        **{
+            way: [(min(of[m]), fmean(of[m]), max(of[m])) for m in counts]
+            for way, of in runs.items()
+        },
+        "seeds": len(runs["labels"][n]),
+        "n": n,
         "labels_only": labels,
         "own_gain": own - labels,
         "more": free - own,
@@ -68,14 +68,13 @@ def few_labels_figure(states: Sequence[Mapping], *, title: str = "") -> Figure:
 
 
 def _curves(axis: Axes, state: Mapping) -> None:
-    counts = state["counts"]
-    for way, look in WAYS.items():
+    for way, (colour, line) in WAYS.items():
         low, mean, high = zip(*state[way], strict=True)
-        axis.plot(counts, mean, lw=2.5, label=base.spoken(way, "few_labels"), **look)
-        axis.fill_between(counts, low, high, color=look["color"], alpha=0.2, lw=0)
-    axis.set(xscale="log", ylim=(10, 80))
-    axis.set_xticks(counts, [f"{n:,}" for n in counts])
-    axis.minorticks_off()
+        label = base.spoken(way, "few_labels")
+        axis.plot(state["counts"], mean, line, color=colour, linewidth=2.5, label=label)
+        axis.fill_between(state["counts"], low, high, color=colour, alpha=0.2, linewidth=0)
+    log_ticks(axis, state["counts"], "{:,}")
+    axis.set_ylim(10, 80)
     axis.set_title(base.spoken(state["kind"]))
 
 
@@ -85,16 +84,16 @@ def few_labels_panel(runs: Mapping[str, Mapping[str, Mapping[int, Sequence[float
     `runs` maps a kind to what `few_labels_state` takes. Controls: `.kind`, `.labelled`.
     """
     counts = sorted(next(iter(runs.values()))["labels"])
-    controls = {
-        "kind": base.Choice([(kind, base.named(kind)) for kind in runs]),
-        "labelled": base.Choice([(n, base.named(f"{n:,}")) for n in counts], ordered=True),
-    }
-    seeds = {
-        kind: {way: [list(of[n]) for n in counts] for way, of in ways.items()}
-        for kind, ways in runs.items()
-    }
-
-    def compute(kind: str, labelled: int) -> dict:
-        return few_labels_state(kind, runs[kind], labelled)
-
-    return base.Panel("few_labels", controls, {"counts": counts, "runs": seeds}, compute)
+    return base.Panel(
+        "few_labels",
+        lambda kind, labelled: few_labels_state(kind, runs[kind], labelled),
+        controls={
+            "kind": base.choice([(kind, base.named(kind)) for kind in runs]),
+            "labelled": base.choice([(n, base.named(f"{n:,}")) for n in counts], ordered=True),
+        },
+        counts=counts,
+        runs={
+            kind: {way: [list(of[n]) for n in counts] for way, of in ways.items()}
+            for kind, ways in runs.items()
+        },
+    )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdlab import losses
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, figure, paired_bars, word
+from kdlab.apps.style import COLOURS, figure, log_ticks, paired_bars, word
 
 CURVE = [base.LOW * (base.HIGH / base.LOW) ** (step / 40) for step in range(41)]
 
@@ -32,29 +32,30 @@ def objective_state(
     """
     losses.check_same_shape(student_logits[None], teacher_logits[None])
 
-    def soft(t: float) -> tuple[Tensor, Tensor]:
-        return base.browser_logs(teacher_logits, t), base.browser_logs(student_logits, t)
+    def softened(t: float) -> tuple[Tensor, Tensor]:
+        return base.log_soften(teacher_logits, t), base.log_soften(student_logits, t)
 
-    (p, q), (_, plain), label = soft(temperature), soft(1.0), int(label)
-    kl, *kls = (base.kl(*soft(t)) for t in (temperature, *CURVE))
+    p, q = softened(temperature)
+    kl, kls = base.kl(p, q), [base.kl(*softened(t)) for t in CURVE]
     factor = weight * (temperature**2 if with_t_squared else 1)
+    plain = base.log_soften(student_logits, 1.0)
     hard, hard_gradient = -plain[label].item(), plain.exp()
     hard_gradient[label] -= 1
     soft_gradient = factor * (q.exp() - p.exp()) / temperature
-    lengths = [gradient.norm().item() for gradient in (soft_gradient, hard_gradient)]
+    soft_length, hard_length = soft_gradient.norm().item(), hard_gradient.norm().item()
     return {
         "temperature": temperature,
         "weight": weight,
         "alpha": weight / (1 + weight),
         "with_t_squared": with_t_squared,
-        "label": label,
+        "label": int(label),
         "kl": kl,
         "hard": hard,
         "soft": factor * kl,
         "total": hard + factor * kl,
         "hard_gradient": hard_gradient.tolist(),
         "soft_gradient": soft_gradient.tolist(),
-        "ratio": lengths[0] / lengths[1] if lengths[1] else math.inf,
+        "ratio": soft_length / hard_length if hard_length else math.inf,
         "curve": {
             "temperature": CURVE,
             "hard": [hard] * len(CURVE),
@@ -84,16 +85,16 @@ def objective_figure(
 
 
 def _terms(axis: Axes, curve: Mapping[str, Sequence[float]]) -> None:
-    for name, look in (
-        ("hard", {"color": COLOURS["label"], "lw": 2}),
-        ("with", {"color": COLOURS["teacher"], "lw": 3.5}),
-        ("without", {"color": COLOURS["teacher"], "lw": 1.2, "ls": "--"}),
+    for name, role, width, line in (
+        ("hard", "label", 2, "-"),
+        ("with", "teacher", 3.5, "-"),
+        ("without", "teacher", 1.2, "--"),
     ):
-        axis.plot(curve["temperature"], curve[name], label=base.spoken(name, "objective"), **look)
-    axis.set(xscale="log", yscale="log")
+        label, colour = base.spoken(name, "objective"), COLOURS[role]
+        axis.plot(curve["temperature"], curve[name], line, color=colour, lw=width, label=label)
+    axis.set_yscale("log")
+    log_ticks(axis, (0.25, 1, 4, 20, 50))
     axis.set(xlabel=word("temperature"), ylabel=base.spoken("loss", "objective"))
-    axis.set_xticks((0.25, 1, 4, 20, 50), ("0.25", "1", "4", "20", "50"))
-    axis.minorticks_off()
     axis.set_title(word("terms"))
     axis.legend(loc="best", fontsize=12)
 
@@ -101,7 +102,7 @@ def _terms(axis: Axes, curve: Mapping[str, Sequence[float]]) -> None:
 def _gradients(axis: Axes, state: Mapping, classes: Sequence[str]) -> None:
     terms = (("hard", "label"), ("soft", "teacher"))
     series = [(state[f"{term}_gradient"], role, word(f"{term} term")) for term, role in terms]
-    paired_bars(axis, [*map(base.spoken, classes)], series)
+    paired_bars(axis, [base.spoken(name) for name in classes], series)
     axis.axvline(0, color="0.3", linewidth=1)
     axis.xaxis.set_major_locator(MaxNLocator(4, symmetric=True))
     axis.xaxis.set_major_formatter("{x:g}")
@@ -118,22 +119,23 @@ def objective_panel(
     logits [N, K], labels [N]. Controls: `.temperature`, `.weight`, `.with_t_squared`, `.image`.
     """
     base.check_lengths(labels, teacher_logits, student_logits)
-    controls = {
-        "temperature": base.temperature_slider(),
-        "weight": base.Slider(1.0, 0.0, 10.0, 0.1),
-        "with_t_squared": base.Switch(True),
-        "image": base.image_choice(labels, classes),
-    }
-    data = {
-        "student": base.packed(student_logits),
-        "teacher": base.packed(teacher_logits),
-        "labels": labels.tolist(),
-        "classes": list(classes),
-        "temperatures": CURVE,
-    }
 
     def compute(image: int, **settings) -> dict:
         logits = student_logits[image], teacher_logits[image]
         return objective_state(*logits, labels[image], **settings)
 
-    return base.Panel("objective", controls, data, compute)
+    return base.Panel(
+        "objective",
+        compute,
+        controls={
+            "temperature": base.temperature_slider(),
+            "weight": base.slider(1.0, 0.0, 10.0, 0.1),
+            "with_t_squared": base.switch(True),
+            "image": base.image_choice(labels, classes),
+        },
+        student=base.packed(student_logits),
+        teacher=base.packed(teacher_logits),
+        labels=labels.tolist(),
+        classes=list(classes),
+        temperatures=CURVE,
+    )

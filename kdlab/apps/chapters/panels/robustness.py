@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from kdlab import losses, robust
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, PIXELS, figure, paired_bars, pixels_of, word
+from kdlab.apps.style import COLOURS, PIXELS, figure, pixels_of, word
 from kdlab.data import Images
 from kdlab.models import evaluating
 
-SHOWN = 32_000  # bytes of the attacked images in a panel
-ROBUST_ROLES = "student", "teacher"  # the plain one, the robust one
+MAX_BYTES = 32_000  # of the attacked images in a panel
+ROLES = "student", "teacher"  # the plain one, the robust one
 
 
 class Attacked(NamedTuple):
@@ -32,11 +32,11 @@ def under_attack(
     model: nn.Module, data: Images, epsilons: Sequence[int] = range(0, 17, 2)
 ) -> Attacked:
     """PGD against this net at each epsilon, beforehand, so that a slider only looks up."""
-    found = [robust.attack(model, data, epsilon=e / 255) for e in epsilons]
+    attacked = [robust.attack(model, data, epsilon=e / 255) for e in epsilons]
     with evaluating(model), torch.no_grad():
         net = robust.on_pixels(model, data)
-        said = torch.stack([losses.soften(net(pixels), 1.0) for pixels in found])
-    return Attacked(tuple(epsilons), (255 * torch.stack(found)).round().byte(), said)
+        probabilities = torch.stack([losses.soften(net(pixels), 1.0) for pixels in attacked])
+    return Attacked(tuple(epsilons), (255 * torch.stack(attacked)).round().byte(), probabilities)
 
 
 def robustness_state(
@@ -51,10 +51,11 @@ def robustness_state(
     for role, (epsilons, images, probabilities) in nets.items():
         if epsilon not in epsilons:
             raise ValueError(f"no attack with epsilon {epsilon}: there are {epsilons}")
-        said = probabilities[epsilons.index(epsilon)]
-        state["images"][role] = images[epsilons.index(epsilon), image]
-        state[role], state[f"{role}_label"] = said[image].tolist(), float(said[image, label])
-        state[f"{role}_right"] = int((said.argmax(dim=1) == labels).sum())
+        level = epsilons.index(epsilon)
+        state["images"][role] = images[level, image]
+        state[role] = probabilities[level, image].tolist()
+        state[f"{role}_label"] = state[role][label]
+        state[f"{role}_right"] = int((probabilities[level].argmax(dim=1) == labels).sum())
     return state
 
 
@@ -64,12 +65,12 @@ def robustness_figure(states: Sequence[Mapping], classes: Sequence, *, title: st
     States are from `robustness_state`. Each net sees the attack that was made against it.
     """
     drawing = figure(1.2 + 2.9 * len(states), 6.6, title)
-    rows, widths = [["student", "teacher"], ["bars"] * 2], [4.1, *[2.9] * (len(states) - 1)]
+    widths = [4.1, *[2.9] * (len(states) - 1)]  # the first has the names of the classes
     parts = np.ravel(drawing.subfigures(1, len(states), width_ratios=widths))
-    for n, (part, state) in enumerate(zip(parts, states, strict=True)):
-        axes = part.subplot_mosaic(rows, height_ratios=(1, 2.1))
+    for part, state in zip(parts, states, strict=True):
+        axes = part.subplot_mosaic([[*ROLES], ["bars", "bars"]], height_ratios=(1, 2.1))
         _draw(axes, state, classes)
-        if n:
+        if part is not parts[0]:
             axes["bars"].set_yticklabels([])
     entries = axes["bars"].get_legend_handles_labels()
     drawing.legend(*entries, loc="outside lower center", ncols=2, frameon=False)
@@ -77,16 +78,15 @@ def robustness_figure(states: Sequence[Mapping], classes: Sequence, *, title: st
 
 
 def _draw(axes: Mapping[str, Axes], state: Mapping, classes: Sequence[str]) -> None:
-    names, bars = [*map(base.spoken, classes)], axes["bars"]
-    paired_bars(bars, names, [(state[r], r, base.spoken(r, "robustness")) for r in ROBUST_ROLES])
-    base.probability_axis(bars)
-    told = f"{base.spoken('label')}{names[state['label']]}"
-    bars.set_title(f"ε = {state['epsilon']}/255\n{told}")
-    for role in ROBUST_ROLES:
-        guess = max(range(len(classes)), key=state[role].__getitem__)
+    base.probability_bars(axes["bars"], classes, state, ROLES, "robustness")
+    label = f"{base.spoken('label')}{base.spoken(classes[state['label']])}"
+    axes["bars"].set_title(f"ε = {state['epsilon']}/255\n{label}")
+    for role in ROLES:
+        guess = int(np.argmax(state[role]))
         colour = "black" if guess == state["label"] else COLOURS["accent"]
+        says = word("says", guess=base.spoken(classes[guess]))
+        title = f"{base.spoken(role, 'robustness')}\n{says}"
         axes[role].imshow(pixels_of(state["images"][role]), **PIXELS)
-        title = f"{base.spoken(role, 'robustness')}\n{word('says', guess=names[guess])}"
         axes[role].set_title(title, loc="center", fontsize=11, color=colour)
         axes[role].set_axis_off()
 
@@ -100,16 +100,18 @@ def robustness_panel(
     """
     epsilons = nets["student"].epsilons
     base.check_lengths(labels, *(net.images[0] for net in nets.values()))
-    controls = {
-        "epsilon": base.Choice([(e, base.named(str(e))) for e in epsilons], ordered=True),
-        "image": base.image_choice(labels, classes),
-    }
-    shown = torch.cat([net.images.flatten(0, 1) for net in nets.values()])
-    data = {
-        "epsilons": epsilons,
-        "labels": labels.tolist(),
-        "classes": list(classes),
-        "nets": {role: base.packed(net.probabilities) for role, net in nets.items()},
-        "images": base.contact_sheet(shown, SHOWN),
-    }
-    return base.Panel("robustness", controls, data, partial(robustness_state, nets, labels))
+    return base.Panel(
+        "robustness",
+        partial(robustness_state, nets, labels),
+        controls={
+            "epsilon": base.choice([(e, base.named(str(e))) for e in epsilons], ordered=True),
+            "image": base.image_choice(labels, classes),
+        },
+        epsilons=epsilons,
+        labels=labels.tolist(),
+        classes=list(classes),
+        nets={role: base.packed(net.probabilities) for role, net in nets.items()},
+        images=base.contact_sheet(
+            torch.cat([net.images.flatten(0, 1) for net in nets.values()]), MAX_BYTES
+        ),
+    )

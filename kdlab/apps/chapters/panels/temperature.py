@@ -3,13 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from kdlab import losses
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import figure, paired_bars, word
+from kdlab.apps.style import figure, word
 
 
 def temperature_state(
@@ -20,7 +19,7 @@ def temperature_state(
     Raises ValueError for T <= 0, a NaN, or logits of different shapes.
     """
     losses.check_same_shape(student_logits[None], teacher_logits[None])
-    p, q = (base.browser_logs(logits, temperature) for logits in (teacher_logits, student_logits))
+    p, q = (base.log_soften(logits, temperature) for logits in (teacher_logits, student_logits))
     state = {"temperature": temperature, "label": int(label)}
     for role, logs in (("teacher", p), ("student", q)):
         nats = losses.entropy(logs.exp()).item()
@@ -37,7 +36,10 @@ def temperature_figure(
     left, *axes = drawing.subplots(1, 1 + len(states), width_ratios=[1] + [1.6] * len(states))
     base.labelled_image(left, image, classes[states[0]["label"]])
     for axis, state in zip(axes, states, strict=True):
-        _soften_bars(axis, state, classes)
+        base.probability_bars(axis, classes, state, roles=("teacher", "student"))
+        entropies = {role: state[f"{role}_entropy"] for role in ("teacher", "student")}
+        name = f"{state['name']}\n" if "name" in state else ""
+        axis.set_title(name + word("entropies", t=state["temperature"], **entropies))
     for axis in axes[1:]:
         axis.set_yticklabels([])
     entries = axes[0].get_legend_handles_labels()
@@ -45,57 +47,42 @@ def temperature_figure(
     return drawing
 
 
-def _soften_bars(axis: Axes, state: Mapping, classes: Sequence[str]) -> None:
-    series = [(state[role], role, base.spoken(role)) for role in ("teacher", "student")]
-    paired_bars(axis, [*map(base.spoken, classes)], series)
-    base.probability_axis(axis)
-    numbers = {"t": state["temperature"]} | {r: state[f"{r}_entropy"] for _, r, _ in series}
-    name = f"{state['name']}\n" if "name" in state else ""
-    axis.set_title(name + word("entropies", **numbers))
-
-
 def temperature_panel(
     images: Tensor,
     labels: Tensor,
-    teacher_logits: Tensor,
+    teacher_logits: Tensor | Mapping[str, Tensor],
     student_logits: Tensor,
     classes: Sequence[str],
 ) -> base.Panel:
     """Softened outputs of teacher and student under a temperature slider.
 
-    images uint8 [N, C, H, W], labels [N], logits [N, K]. Controls: `.temperature`, `.image`.
+    images uint8 [N, C, H, W], labels [N], logits [N, K]; those of several teachers by their names,
+    in order of their strength. Controls: `.temperature`, `.image`, of several teachers `.teacher`.
     """
-    return ladder_panel(images, labels, {"": teacher_logits}, student_logits, classes)
-
-
-def ladder_panel(
-    images: Tensor,
-    labels: Tensor,
-    teachers: Mapping[str, Tensor],
-    student_logits: Tensor,
-    classes: Sequence[str],
-) -> base.Panel:
-    """The panel of `temperature_panel` for several teachers, name -> logits [N, K], in order of
-    their strength. Controls: `.teacher`, `.temperature`, `.image`.
-    """
+    teachers = teacher_logits if isinstance(teacher_logits, Mapping) else {"": teacher_logits}
     base.check_lengths(images, labels, student_logits, *teachers.values())
     controls, several = {}, len(teachers) > 1
     if several:
         names = [(name, base.named(name)) for name in teachers]
-        controls["teacher"] = base.Choice(names, ordered=True)
+        controls["teacher"] = base.choice(names, ordered=True)
     controls["temperature"] = base.temperature_slider()
     controls["image"] = base.image_choice(labels, classes)
-    data = {
-        "teachers": [(name, base.packed(logits)) for name, logits in teachers.items()],
-        "student": base.packed(student_logits),
-        "labels": labels.tolist(),
-        "classes": list(classes),
-        "images": base.contact_sheet(images),
-    }
 
     def compute(temperature: float, image: int, teacher: str = next(iter(teachers))) -> dict:
         logits = teachers[teacher][image], student_logits[image]
         state = temperature_state(*logits, temperature, labels[image])
         return state | {"name": teacher} if several else state
 
-    return base.Panel("temperature", controls, data, compute)
+    return base.Panel(
+        "temperature",
+        compute,
+        controls,
+        teachers=[(name, base.packed(logits)) for name, logits in teachers.items()],
+        student=base.packed(student_logits),
+        labels=labels.tolist(),
+        classes=list(classes),
+        images=base.contact_sheet(images),
+    )
+
+
+ladder_panel = temperature_panel  # as a chapter calls that of several teachers

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from kdlab import metrics
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.chapters.style import COLOURS, PIXELS, figure, pixels_of
+from kdlab.apps.style import COLOURS, PIXELS, figure, log_ticks, pixels_of
 
-STEP = 0.005  # of the slider
+LOWEST, STEP = -1.0, 0.005  # of the slider
 
 
 def verification_state(
@@ -50,32 +50,28 @@ def verification_figure(
     axis, grid = left.subplots(), right.subplots(len(states), len(pairs), squeeze=False)
     for name, (far, tar) in curves.items():
         role, label = name.split(": ")
-        axis.plot(
-            far, tar, color=COLOURS[role], linewidth=2.5, label=base.spoken(label, "verification")
-        )
+        label = base.spoken(label, "verification")
+        axis.plot(far, tar, color=COLOURS[role], linewidth=2.5, label=label)
     for letter, row, state in zip("ABCDEF", grid, states, strict=False):
         axis.plot(state["far"], state["tar"], "o", color=COLOURS["accent"], markersize=10)
-        place = {"xytext": (9, -14), "textcoords": "offset points", "fontweight": "bold"}
-        axis.annotate(letter, (max(state["far"], 1e-3), state["tar"]), **place)
+        place = max(state["far"], 1e-3), state["tar"]
+        axis.annotate(letter, place, (9, -14), textcoords="offset points", fontweight="bold")
         _decided(row, state, pairs)
         row[0].set_ylabel(f"{letter}\nFAR {state['far']:.2g}", rotation=0, ha="right", size=12)
-    axis.set(xscale="log", xlim=(1e-3, 1), ylim=(0, 1.02))
-    axis.set(
-        **{f"{x}label": base.spoken(r, "verification") for x, r in (("x", "far"), ("y", "tar"))}
-    )
-    axis.set_xticks((0.001, 0.01, 0.1, 1), ("0.001", "0.01", "0.1", "1"))
-    axis.minorticks_off()
+    log_ticks(axis, (0.001, 0.01, 0.1, 1))
+    axis.set(xlim=(1e-3, 1), ylim=(0, 1.02))
+    axis.set_xlabel(base.spoken("far", "verification"))
+    axis.set_ylabel(base.spoken("tar", "verification"))
     axis.legend(loc="upper left", fontsize=12)
     return drawing
 
 
 def _decided(axes: Sequence[Axes], state: Mapping, pairs: Tensor) -> None:
-    told = zip(axes, pairs, state["same"], state["accepted"], state["scores"], strict=True)
-    for axis, pair, same, accepted, score in told:
+    decided = zip(axes, pairs, state["same"], state["accepted"], state["scores"], strict=True)
+    for axis, pair, same, accepted, score in decided:
         axis.imshow(np.concatenate([pixels_of(image) for image in pair]), **PIXELS)
         axis.set(xticks=[], yticks=[])
-        kind = base.spoken("same" if same else "different", "verification")
-        axis.set_xlabel(kind, fontsize=10)
+        axis.set_xlabel(base.spoken("same" if same else "different", "verification"), fontsize=10)
         colour = "black" if accepted == same else COLOURS["accent"]
         verdict = base.spoken("accepted" if accepted else "refused", "verification")
         axis.set_title(f"{score:.2f}\n{verdict}", loc="center", fontsize=10, pad=4, color=colour)
@@ -95,21 +91,24 @@ def verification_panel(
     to steps of 0.005, so that the script need not have the scores of all pairs.
     """
     base.check_lengths(pairs, scores, same)
-    slider = base.Slider(0.5, -1.0, 1.0, STEP, ".3f", snap=True)
-    steps = torch.tensor([slider.low + n * STEP for n in range(round(2 / STEP) + 1)])
-    ends = {"genuine": genuine, "impostor": impostor}
-    data = {
-        "curves": [
+    steps = torch.tensor([LOWEST + n * STEP for n in range(round(2 / STEP) + 1)])
+    return base.Panel(
+        "verification",
+        partial(verification_state, genuine, impostor, scores, same),
+        controls={"threshold": base.slider(0.5, LOWEST, 1.0, STEP, ".3f").tag(snap=True)},
+        curves=[
             (*name.split(": "), base.packed(far), base.packed(tar))
             for name, (far, tar) in curves.items()
         ],
-        "counts": {name: [int((of > step).sum()) for step in steps] for name, of in ends.items()},
-        **{name: len(of) for name, of in ends.items()},
-        "scores": base.packed(scores),
-        "same": same.tolist(),
-        "images": base.contact_sheet(pairs.flatten(0, 1)),
-        "step": STEP,
-        "lowest": slider.low,
-    }
-    compute = partial(verification_state, genuine, impostor, scores, same)
-    return base.Panel("verification", {"threshold": slider}, data, compute)
+        counts={
+            "genuine": [int((genuine > step).sum()) for step in steps],
+            "impostor": [int((impostor > step).sum()) for step in steps],
+        },
+        genuine=len(genuine),
+        impostor=len(impostor),
+        scores=base.packed(scores),
+        same=same.tolist(),
+        images=base.contact_sheet(pairs.flatten(0, 1)),
+        step=STEP,
+        lowest=LOWEST,
+    )
