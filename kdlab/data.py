@@ -1,6 +1,6 @@
 """MNIST and CIFAR-10 as tensors in memory: load, select, split, normalise, draw random views.
 
-Which files they come from, and how those are checked, is the affair of `kdlab.sources`.
+Which files they come from, and how those are checked, is the affair of `kdlab.dataset_files`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kdlab.sources import BATCH, SOURCES, read_parts
+from kdlab.dataset_files import BATCH, SOURCES, read_parts
 
 
 @dataclass(frozen=True, eq=False)

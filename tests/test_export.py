@@ -13,10 +13,10 @@ import torch
 from kdlab.apps.serving import export, runtime
 from kdlab.apps.serving.shadow import Agreement
 from kdlab.data import normalise
+from kdlab.dataset_files import SOURCES
 from kdlab.lab.experiments import STUDENTS
 from kdlab.losses import soften
 from kdlab.models import MODELS, build
-from kdlab.sources import SOURCES
 from kdlab.teachers import card
 
 

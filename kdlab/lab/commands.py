@@ -19,7 +19,7 @@ def check_device(device: str) -> None:
 
 def data(name: Annotated[str, Argument(help="cifar10")]) -> None:
     """Fetch a data set that a clone does not carry whole."""
-    from kdlab.sources import download
+    from kdlab.dataset_files import download
 
     typer.echo(f"{name} is in {download(name)}")
 

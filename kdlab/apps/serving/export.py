@@ -19,10 +19,10 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from kdlab.data import Images, load, normalise, select
+from kdlab.dataset_files import SOURCES
 from kdlab.files import atomically, cache_dir
 from kdlab.lab.configs import BEST
 from kdlab.models import evaluating
-from kdlab.sources import SOURCES
 from kdlab.teachers import card, load_teacher
 
 OPSET = 17  # read by ONNX Runtime 1.12 and later, in the browser too

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import anyio
 import numpy as np
@@ -29,6 +29,7 @@ from starlette.requests import ClientDisconnect
 
 from kdlab.apps.serving import decode, runtime
 from kdlab.apps.serving.batching import Batcher
+from kdlab.apps.serving.limits import LIMITS, Limits
 from kdlab.apps.serving.shadow import Agreement
 
 WEB = Path(__file__).parent / "web"
@@ -44,18 +45,6 @@ FAILURES = {
 }
 
 
-class Limits(NamedTuple):
-    """What the service accepts at most."""
-
-    body: int = 1_000_000  # bytes
-    side: int = 2048  # pixels
-    inline: int = 256  # pixels: a larger image is decoded beside the event loop
-    at_once: int = 256  # requests in work, over all models
-    batch: int = 32  # images in one call of a model
-    seconds: float = 5.0  # for reading a body, and for an answer
-
-
-LIMITS = Limits()
 Shadows = Mapping[str, tuple[str, Agreement]]  # model -> its shadow, and how often they agree
 
 # the metrics of /metrics

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kdlab.data import CIFAR_VIEWS, MNIST_JITTER, NO_VIEWS, Views
 
 Arms = dict[str, "Config"]  # name -> what is run
+Families = Sequence[Sequence[tuple[str, str]]]  # Holm's correction counts the pairs of a family
 
 
 @dataclass(frozen=True)
