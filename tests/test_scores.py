@@ -173,7 +173,7 @@ def test_half_an_answer_ends_its_own_process_alone(monkeypatch):
     monkeypatch.setattr("kdlab.apps.classroom.sandbox.CLOCK", 2)
 
     def half():
-        os.write(sys._getframe(1).f_locals["there"].fileno(), b"\0\0")
+        os.write(sys._getframe(1).f_locals["sender"].fileno(), b"\0\0")
         time.sleep(60)
 
     assert limited(half, 1, 100) == {"error": "no answer within 1 s"}
