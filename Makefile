@@ -35,8 +35,7 @@ clean:
 
 # The set-up: $(call step,WORDS,COMMAND) is a line on the screen; what pip or uv say goes to the log.
 LOG := build/setup.log
-step = @printf 'kdlab: %-42s' '$(1)'; begun=$$(date +%s); if (set -x; $(2)) >>$(LOG) 2>&1; \
-	then echo "$$(($$(date +%s) - begun)) s"; else echo failed; { tail -n 15 $(LOG); echo "$(STOPPED)"; } >&2; exit 1; fi
+step = @echo 'kdlab: $(1)'; ($(2)) >>$(LOG) 2>&1 || { tail -n 15 $(LOG); echo "$(STOPPED)"; exit 1; } >&2
 STOPPED := kdlab: the set-up stopped (the reason stands above, all of it in $(LOG)); is this machine \
 	online? Nothing is lost: run the same command again.
 # uv where it is installed, but for a .venv that borrows this Python's torch, which uv does not see
@@ -47,7 +46,7 @@ install = grep -q 'packages = false' .venv/pyvenv.cfg && uv pip install --python
 	Python 3.10 or newer, not $(PYTHON); name one: make PYTHON=/path/to/python3.11 lab" >&2; exit 1; }
 	@mkdir -p build .venv; date >$(LOG)
 	@test -z "$$(ls .venv)" || $(PY) -m pip --version >>$(LOG) 2>&1 || { echo "kdlab: .venv has no Python \
-	with pip and stays as it is; delete it and build/ with 'make clean', then run the same command again" >&2; exit 1; }
+	with pip; it stays as it is: 'make clean' deletes it and build/, then run the same command again" >&2; exit 1; }
 	$(call step,a Python environment,test -n "$$(ls .venv)" || $(PYTHON) -m venv \
 	$$($(PYTHON) -c 'import torchvision' && echo --system-site-packages) .venv)
 	$(call step,PyTorch and the other packages (minutes),$(call install,-r requirements.txt))

@@ -87,14 +87,10 @@ def questions(kind: str | None, chapter: str | None) -> str:
     if kind is None:
         return "*Its questions, and their answers:* `python -m kdlab quiz mock`"
     bank = chapter_bank(int(chapter))
+    asked = [laid_out("question", item, "both") for item in bank["items"][:CORNER]]
     if kind == "seed_question":
-        title, seed = (
-            text(bank["title"], "both"),
-            laid_out("both", bank["seed"]["question"], "both"),
-        )
-        asked = [f"### {title}", seed]
-    else:
-        asked = [laid_out("question", item, "both") for item in bank["items"][:CORNER]]
+        seed = laid_out("both", bank["seed"]["question"], "both")
+        asked = [f"### {text(bank['title'], 'both')}", seed]
     where = f"*The answers are in the course:* `python -m kdlab quiz --chapter {chapter}`"
     return "\n\n".join([*asked, where])
 

@@ -1,4 +1,4 @@
-"""Where the links of the course lead in the book: pages, cells of chapters, lines of source.
+"""For the book: where the course's links lead in it: pages, cells of chapters, lines of source.
 
 Every page but the first lies in a folder of its edition, so that "../" leads from each to all.
 """
@@ -27,10 +27,10 @@ def relink(text: str, here: str = "") -> str:
 
     def named(match: re.Match) -> str:
         name = match[1] or match[2]
-        cell = "#" in name and name.replace("#", ".ipynb#")
-        if not (to := address(cell) if cell else definition(name)):
+        target = address(name.replace("#", ".ipynb#")) if "#" in name else definition(name)
+        if not target:
             return match[0]
-        return f"[{match[0]}]({to})" if match[1] else f'<a href="{to}">{match[0]}</a>'
+        return f"[{match[0]}]({target})" if match[1] else f'<a href="{target}">{match[0]}</a>'
 
     parts = FENCE.split(text)
     for n in range(0, len(parts), 2):
@@ -62,23 +62,23 @@ def address(target: str, here: str = "") -> str:
 def _anchors(stem: str) -> dict[str, str]:
     """What leads to a cell of a chapter (its id, its tags, JupyterLab's headings in either
     language), and its id."""
-    path, found = find([stem])[0], {}
+    path, anchors = find([stem])[0], {}
     for edition in filter(Path.is_file, (path, path.parent / "zh" / path.name)):
         for cell in json.loads(edition.read_text(encoding="utf-8"))["cells"]:
             text = "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
             heads = [h.replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
             for name in (cell["id"], *cell["metadata"].get("tags", ()), *heads):
-                found.setdefault(name, cell["id"])
-    return found
+                anchors.setdefault(name, cell["id"])
+    return anchors
 
 
 @cache
 def definition(name: str) -> str:
     """`kdlab.losses.soften` -> its line on a page of source; "" for what has none of its own."""
     try:
-        found = pkgutil.resolve_name(name)
-        file = Path(inspect.getsourcefile(found)).relative_to(ROOT).as_posix()
-        return f"../source/{file}.html#L-{max(1, inspect.getsourcelines(found)[1])}"
+        value = pkgutil.resolve_name(name)
+        file = Path(inspect.getsourcefile(value)).relative_to(ROOT).as_posix()
+        return f"../source/{file}.html#L-{max(1, inspect.getsourcelines(value)[1])}"
     except (ImportError, AttributeError, TypeError, ValueError):
         return ""
 
