@@ -42,13 +42,13 @@ def original(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def put_back(path: Path, given: bytes) -> Path | None:
+def put_back(path: Path, content: bytes) -> Path | None:
     """Write what the course gave; where `path` differed, what was there is kept, where is returned.
 
     How it is named: see `files.keep`.
     """
-    mine = files.keep(path) if path.is_file() and path.read_bytes() != given else None
-    _write(path, given)
+    mine = files.keep(path) if path.is_file() and path.read_bytes() != content else None
+    _write(path, content)
     return mine
 
 

@@ -93,7 +93,7 @@ def write_sources(folder: Path, language: str) -> None:
     sources = {f"chapters/{name}.ipynb": text for name, text in chapters.items()}
     sources |= {f"{name}.md": relink(text) for name, text in pages(language, [*chapters])}
     for file in set(LINKED.findall("\n".join(sources.values()))):
-        sources[f"source/{file}.md"] = source_page(file, language)
+        sources[f"source/{file}.md"] = source_page(file)
     for name, text in sources.items():
         write_text(folder / name, text)
     copy_katex(folder / "_static")

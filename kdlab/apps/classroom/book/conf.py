@@ -32,7 +32,7 @@ html_copy_source = html_show_sourcelink = False
 html_css_files = ["katex.min.css", "book.css"]
 html_js_files = [("katex.min.js", {"defer": "defer"}), ("book.js", {"defer": "defer"})]
 html_static_path, html_extra_path = [str(SOURCES / "_static")], [str(SOURCES / "_extra")]
-html_context = {"default_mode": "auto", "there": "en" if EDITION == "zh" else "zh"}
+html_context = {"default_mode": "auto", "other_language": "en" if EDITION == "zh" else "zh"}
 html_context |= {word: translate(f"book.{word}", EDITION) for word in ("other", "contents")}
 html_sidebars = {"**": ["book-nav.html"]}
 ASIDE = {f"{folder}/*": ["page-toc"] for folder in ("chapters", "bank", "methods", "guide")}

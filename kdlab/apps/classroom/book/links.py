@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
+import nbformat
+
 from kdlab.apps.classroom.runner import find
 from kdlab.files import ROOT
 
@@ -21,7 +23,7 @@ CODE = r"((?:\d\d|A\d)_\w+#[\w-]+|kdlab(?:\.\w+)+)"  # a cell, or what is define
 NAMED = re.compile(rf"(?<!\[)`{CODE}`|<code>{CODE}</code>")
 
 
-def relink(text: str, here: str = "") -> str:
+def relink(text: str, chapter: str = "") -> str:
     """Markdown or HTML of the course with its links as the book has them; cells and functions that
     are only named (`02_objective#panel`, `kdlab.losses.soften`) become links."""
 
@@ -34,27 +36,27 @@ def relink(text: str, here: str = "") -> str:
 
     parts = FENCE.split(text)
     for n in range(0, len(parts), 2):
-        parts[n] = TARGET.sub(lambda match: address(match[0], here), parts[n])
+        parts[n] = TARGET.sub(lambda match: address(match[0], chapter), parts[n])
         parts[n] = NAMED.sub(named, parts[n])
     return "".join(parts)
 
 
-def address(target: str, here: str = "") -> str:
-    """A link as written in a chapter or guide, as one from a page of the book; `here` is the
-    chapter that it stands in. ValueError where it leads nowhere."""
+def address(target: str, chapter: str = "") -> str:
+    """A link as written in a chapter or guide, as one from a page of the book. ValueError where it
+    leads nowhere."""
     path, _, anchor = target.partition("#")
     name = path.rpartition("/")[2]
     if not path or name.endswith(".ipynb"):
-        stem = name.removesuffix(".ipynb") or here
+        stem = name.removesuffix(".ipynb") or chapter
         page, cell = f"../chapters/{stem}.html", _anchors(stem).get(unquote(anchor))
         if anchor and not cell:
-            raise ValueError(f"{here or 'a page'} links to {target}: no such cell; name another")
+            raise ValueError(f"{chapter or 'a page'} links to {target}: no such cell; name another")
         return f"{page}#{cell}" if anchor else page
     if name.startswith("for_lecturers"):
         return "../guide/lecturers.html"
     file = path.replace("../", "")
     if not (ROOT / file).is_file():
-        raise ValueError(f"{here or 'a page'} links to {target}: no such file; name another")
+        raise ValueError(f"{chapter or 'a page'} links to {target}: no such file; name another")
     return f"../{file}" if file.endswith((".png", ".json")) else f"../source/{file}.html"
 
 
@@ -64,11 +66,11 @@ def _anchors(stem: str) -> dict[str, str]:
     language), and its id."""
     path, anchors = find([stem])[0], {}
     for edition in filter(Path.is_file, (path, path.parent / "zh" / path.name)):
-        for cell in json.loads(edition.read_text(encoding="utf-8"))["cells"]:
-            text = "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
+        for cell in nbformat.read(edition, as_version=4).cells:
+            text = cell.source if cell.cell_type == "markdown" else ""
             heads = [h.replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
-            for name in (cell["id"], *cell["metadata"].get("tags", ()), *heads):
-                anchors.setdefault(name, cell["id"])
+            for name in (cell.id, *cell.metadata.get("tags", ()), *heads):
+                anchors.setdefault(name, cell.id)
     return anchors
 
 

@@ -70,12 +70,12 @@ def macros(language: str) -> object:
     return environment.get_template("pages.md.jinja").module
 
 
-def source_page(file: str, language: str) -> str:
+def source_page(file: str) -> str:
     """A page with a file of the repository, its lines numbered and to be linked to."""
     lexer = TextLexer() if file.endswith(".md") else get_lexer_for_filename(file)
-    form = HtmlFormatter(linenos="inline", lineanchors="L")
-    listing = highlight((ROOT / file).read_text(encoding="utf-8"), lexer, form)
-    return macros(language).source(file, listing)
+    formatter = HtmlFormatter(linenos="inline", lineanchors="L")
+    listing = highlight((ROOT / file).read_text(encoding="utf-8"), lexer, formatter)
+    return f"---\norphan: true\nnosearch: true\n---\n\n{mark('source')}# {file}\n\n{listing}\n"
 
 
 @cache
