@@ -1,4 +1,4 @@
-"""For who publishes the course: both editions of the book, built by Sphinx and then swapped in."""
+"""For lecturers: build both editions of the book with Sphinx, and swap them in when all is well."""
 
 import re
 import shutil
