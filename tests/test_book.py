@@ -22,7 +22,7 @@ FIRST = NOTEBOOKS / "01_principle.ipynb"
 
 
 def ids(text):
-    return [json.loads(found)[0] for found in MARK.findall(text)]
+    return [json.loads(mark)[0] for mark in MARK.findall(text)]
 
 
 @pytest.mark.parametrize(
@@ -73,16 +73,16 @@ def test_each_block_of_a_cell_has_an_id():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_chapter_keeps_its_cells_and_its_panel_is_alive(language):
-    made = chapters.chapter(FIRST, language)
-    told = [name for cell in made.cells for name in ids(cell.source)]
-    told += [cell.metadata.kd for cell in made.cells if cell.cell_type == "code"]
-    there = [cell.id for cell in nbformat.read(FIRST, as_version=4).cells]
-    assert {*there} <= {*told} and len(told) == len({*told})
-    shown = [o.data for c in made.cells for o in c.get("outputs", ()) if "data" in o]
+    chapter = chapters.chapter(FIRST, language)
+    anchors = [name for cell in chapter.cells for name in ids(cell.source)]
+    anchors += [cell.metadata.kd for cell in chapter.cells if cell.cell_type == "code"]
+    cells = [cell.id for cell in nbformat.read(FIRST, as_version=4).cells]
+    assert {*cells} <= {*anchors} and len(anchors) == len({*anchors})
+    shown = [o.data for c in chapter.cells for o in c.get("outputs", ()) if "data" in o]
     alive = [data["text/html"] for data in shown if "kdlab-panel" in data.get("text/html", "")]
     assert len(alive) == 1 and f'"language":"{language}"' in alive[0]
     drawn = [
-        c for c in made.cells for o in c.get("outputs", ()) if "image/png" in o.get("data", ())
+        c for c in chapter.cells for o in c.get("outputs", ()) if "image/png" in o.get("data", ())
     ]
     assert len(drawn) > 3 and all(len(c.metadata.mystnb.image.alt) > 20 for c in drawn)
 
@@ -98,8 +98,8 @@ def test_a_stale_edition_is_named_and_a_missing_one_told(tmp_path):
 
     def write(place, title, source):
         sum_ = new_code_cell(source, id="sum", outputs=[new_output("stream", text="2\n")])
-        made = new_notebook(cells=[new_markdown_cell(title, id="title"), sum_])
-        nbformat.write(made, place / "01_new.ipynb")
+        notebook = new_notebook(cells=[new_markdown_cell(title, id="title"), sum_])
+        nbformat.write(notebook, place / "01_new.ipynb")
 
     path, zh = tmp_path / "01_new.ipynb", tmp_path / "zh"
     write(tmp_path, "# 01", "print(1 + 1)")
@@ -113,49 +113,49 @@ def test_a_stale_edition_is_named_and_a_missing_one_told(tmp_path):
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)
-def made(request):
-    found = pages.pages(request.param, [path.stem for path in runner.find()])
-    return request.param, {name: links.relink(text) for name, text in found}
+def edition(request):
+    texts = pages.pages(request.param, [path.stem for path in runner.find()])
+    return request.param, {name: links.relink(text) for name, text in texts}
 
 
-def test_every_item_method_and_record_has_its_place(made):
-    _, found = made
-    asked = [name for page in found if page.startswith("bank/") for name in ids(found[page])]
+def test_every_item_method_and_record_has_its_place(edition):
+    _, texts = edition
+    asked = [name for page in texts if page.startswith("bank/") for name in ids(texts[page])]
     assert sorted(set(asked) - {"bank"}) == sorted(bank.items())
-    assert len([page for page in found if page.startswith("methods/")]) == len(METHODS) + 2
-    assert {f"records/{name}" for name in results.names()} < found.keys()
-    assert {"guide/sheet", "guide/glossary", "guide/lecturers"} < found.keys()
+    assert len([page for page in texts if page.startswith("methods/")]) == len(METHODS) + 2
+    assert {f"records/{name}" for name in results.names()} < texts.keys()
+    assert {"guide/sheet", "guide/glossary", "guide/lecturers"} < texts.keys()
 
 
-def test_answers_are_hidden_in_both_languages(made):
-    page = made[1]["bank/01_principle"]
+def test_answers_are_hidden_in_both_languages(edition):
+    page = edition[1]["bank/01_principle"]
     shown = [page.count(f'<div class="said" lang="{code}">') for code in LANGUAGES]
     assert shown == 2 * [len(ids(page)) - 1] and page.count("<details><summary>") == sum(shown)
 
 
-def test_a_method_says_where_it_is_from_and_how_it_did(made):
-    language, found = made
-    page = found["methods/dist"]
-    for told in ("Huang et al. 2022", "dist_loss", "#L-", "Pearson", "records/leaderboard.html"):
-        assert told in page
+def test_a_method_says_where_it_is_from_and_how_it_did(edition):
+    language, texts = edition
+    page = texts["methods/dist"]
+    for words in ("Huang et al. 2022", "dist_loss", "#L-", "Pearson", "records/leaderboard.html"):
+        assert words in page
     board = dict(zip(pages.ROW, next(tables.method_rows("DIST", language)), strict=True))
     assert (board["arm"], board["seeds"], board["control"]) == ("DIST", 10, "labels")
     assert board["mean"] in page and board["difference"] in page
 
 
-def test_every_method_is_checked_somewhere(made):
-    methods = {name: page for name, page in made[1].items() if name.startswith("methods/")}
+def test_every_method_is_checked_somewhere(edition):
+    methods = {name: page for name, page in edition[1].items() if name.startswith("methods/")}
     assert all("source/tests/" in methods[name] for name in methods.keys() - {"methods/index"})
 
 
-def test_a_record_says_how_it_was_made(made):
-    page, record = made[1]["records/leaderboard"], results.read("leaderboard")
-    for told in (record["command"], record["commit"], record["date"], results.chip(record), "±"):
-        assert told in page
+def test_a_record_says_how_it_was_made(edition):
+    page, record = edition[1]["records/leaderboard"], results.read("leaderboard")
+    for words in (record["command"], record["commit"], record["date"], results.chip(record), "±"):
+        assert words in page
 
 
 def test_a_source_page_has_every_line():
-    page = pages.source_page("kdlab/apps/i18n.py", "en")
+    page = pages.source_page("kdlab/apps/i18n.py")
     lines = (ROOT / "kdlab/apps/i18n.py").read_text(encoding="utf-8").splitlines()
     assert page.count('id="L-') == len(lines) and "nosearch: true" in page
 

@@ -129,7 +129,7 @@ RUN, RUN_AGAIN = (notebook(GIVEN, output=output) for output in ("only run", "run
 
 
 @pytest.mark.parametrize(
-    ("mine", "course", "told"),
+    ("mine", "course", "change"),
     [
         (notebook(GIVEN), SECOND, "updated"),
         (notebook(GIVEN), RUN_AGAIN, "updated"),
@@ -141,15 +141,15 @@ RUN, RUN_AGAIN = (notebook(GIVEN, output=output) for output in ("only run", "run
         (None, notebook(GIVEN), "new"),
     ],
 )
-def test_the_course_reaches_a_copy_unless_the_learner_changed_it(clone, kd, mine, course, told):
+def test_the_course_reaches_a_copy_unless_the_learner_changed_it(clone, kd, mine, course, change):
     path = kd / NAMES[1]
     copies.update(kd.parent)
     path.unlink() if mine is None else path.write_text(mine, "utf-8")
     (clone / "notebooks" / NAMES[1]).write_text(course, "utf-8")
     commit(clone)
-    assert copies.update(kd.parent) == ({f"notebooks/{NAMES[1]}": told} if told else {})
-    assert path.read_text("utf-8") == (course if told in ("new", "updated") else mine)
-    assert [p.read_text("utf-8") for p in kd.glob("*.new*")] == [course] * (told == "kept")
+    assert copies.update(kd.parent) == ({f"notebooks/{NAMES[1]}": change} if change else {})
+    assert path.read_text("utf-8") == (course if change in ("new", "updated") else mine)
+    assert [p.read_text("utf-8") for p in kd.glob("*.new*")] == [course] * (change == "kept")
     assert copies.update(kd.parent) == {}  # said once
 
 

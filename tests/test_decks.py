@@ -67,7 +67,7 @@ def test_slide_types_follow_the_plan(chapter):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "fault"),
     [
         ({"cells": ["no-such"]}, "no cell 'no-such'"),
         ({"cells": ["silent"]}, "has no output"),
@@ -85,7 +85,7 @@ def test_slide_types_follow_the_plan(chapter):
         ({"text": BOTH, "minutes": 30}, "30 minutes"),
     ],
 )
-def test_what_is_amiss_is_told_in_a_sentence(change, told, tmp_path, monkeypatch):
+def test_what_is_amiss_is_told_in_a_sentence(change, fault, tmp_path, monkeypatch):
     plain = new_output("display_data", {"text/plain": "a live panel"})
     cells = [
         new_code_cell("x = 1", id="silent"),
@@ -97,7 +97,7 @@ def test_what_is_amiss_is_told_in_a_sentence(change, told, tmp_path, monkeypatch
     nbformat.write(new_notebook(cells=cells), path)
     monkeypatch.setattr(lectures, "PLANS", tmp_path)
     (tmp_path / "09.yaml").write_text(json.dumps({"slides": [SOME | change]}), encoding="utf-8")
-    with pytest.raises(ValueError, match="^09.yaml[^\n]*" + re.escape(told) + "[^\n]*$"):
+    with pytest.raises(ValueError, match="^09.yaml[^\n]*" + re.escape(fault) + "[^\n]*$"):
         lectures.read_lecture(path)
     with pytest.raises(ValueError, match="no deck is planned for 08_other; there are: 09"):
         lectures.read_lecture(path.rename(tmp_path / "08_other.ipynb"))
@@ -114,12 +114,12 @@ def test_a_table_is_cut_to_its_rows_and_columns(styled):
         index=pd.Index(["a", "b"], name="arm"),
     )
     html = frame.style.format("{:.1f}", na_rep="–").to_html() if styled else frame._repr_html_()
-    found = decks.html_table(html, lectures.span([2, 2]), ["mean", "std"])
-    assert words(found) == "mean std b 2.5 –" and " id=" not in found
-    assert found.count("<tr") == 2 and decks.html_table(html).count("<tr") == 3
+    table = decks.html_table(html, lectures.span([2, 2]), ["mean", "std"])
+    assert words(table) == "mean std b 2.5 –" and " id=" not in table
+    assert table.count("<tr") == 2 and decks.html_table(html).count("<tr") == 3
     merged = pd.concat({"labels": frame["p"], "distilled": frame["mean"]}).to_frame("x")
-    told = words(decks.html_table(merged._repr_html_()))
-    assert told == "x labels a 0.1 b 0.2 distilled a 1.5 b 2.5"
+    cut = words(decks.html_table(merged._repr_html_()))
+    assert cut == "x labels a 0.1 b 0.2 distilled a 1.5 b 2.5"
 
 
 @pytest.mark.parametrize("number", PLANNED)

@@ -22,9 +22,9 @@ by_exercises = pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("handouts")
-    assert handouts.write_handouts(CHAPTERS, made) == [made / "students", made / "solutions"]
-    return made
+    folder = tmp_path_factory.mktemp("handouts")
+    assert handouts.write_handouts(CHAPTERS, folder) == [folder / "students", folder / "solutions"]
+    return folder
 
 
 def code(path):
@@ -83,8 +83,8 @@ def test_what_follows_a_solution_stays():
     call, block = "\n\n\nchecks.check_f(f)", f"\n\n```python\n{solution}\n```\n\n"
     below = f"<details><summary>Solution</summary>{block}</details>\n\nNow try f(1)."
     for solved, first in ((False, stub), (True, solution)):
-        made = handouts.handout(exercise(stub + call, below), solved=solved)
-        assert [cell.source for cell in made.cells] == [first + call, "Now try f(1)."]
+        notebook = handouts.handout(exercise(stub + call, below), solved=solved)
+        assert [cell.source for cell in notebook.cells] == [first + call, "Now try f(1)."]
 
 
 @by_name

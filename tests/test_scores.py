@@ -64,17 +64,17 @@ FOUND = {(who, n): row for who, n, _, *row in ANSWERS}
 
 def hand_in(folder, learner):
     """A handout with these exercise cells, and a cell of the learner's own before them."""
-    made = handouts.handout(read(CHAPTER), solved=learner != "ben")
-    stubs = [made.cells[place] for place in tagged(made, "exercise")]
+    notebook = handouts.handout(read(CHAPTER), solved=learner != "ben")
+    stubs = [notebook.cells[place] for place in tagged(notebook, "exercise")]
     for n, source in ((n, source) for who, n, source, *_ in ANSWERS if who == learner):
         stub = stubs[n - 1]
         if source is None:
-            made.cells.remove(stub)
+            notebook.cells.remove(stub)
         else:
             stub.source = source.replace("{solution}", stub.source)
-    made.cells.insert(0, new_code_cell("mine = 1"))
+    notebook.cells.insert(0, new_code_cell("mine = 1"))
     path = folder / learner / CHAPTER.name if learner == "ada" else folder / f"{learner}.ipynb"
-    runner.save(made, path)
+    runner.save(notebook, path)
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +102,10 @@ def test_each_exercise_has_its_row_whatever_happens_in_another(learner, scored):
 def test_the_csv_has_the_rows_and_opens_in_a_spreadsheet(scored):
     rows, to = scored
     text = to.read_bytes().decode("utf-8-sig")
-    told = list(csv.DictReader(text.splitlines()))
-    assert len(told) == 36 and list(told[0]) == list(rows[0])
-    assert [row["message"] for row in told] == [row["message"] for row in rows]
-    assert not any(cell.startswith(("=", "+", "-", "@")) for row in told for cell in row.values())
+    saved = list(csv.DictReader(text.splitlines()))
+    assert len(saved) == 36 and list(saved[0]) == list(rows[0])
+    assert [row["message"] for row in saved] == [row["message"] for row in rows]
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in saved for cell in row.values())
     assert "\ufeff".encode() == to.read_bytes()[:3] and "T²" in text
 
 
@@ -114,8 +114,8 @@ def test_one_who_has_not_handed_in_has_a_row_and_a_chapter_of_nobody_has_none(tm
         (tmp_path / learner).mkdir()
     (tmp_path / "ada" / "02_objective.ipynb").touch()
     jobs = grading.collect(tmp_path, runner.find())
-    told = [(who, chapter.name[:2], bool(path)) for who, chapter, path in jobs]
-    assert told == [("ada", "02", True), ("ben", "02", False)]
+    handed_in = [(who, chapter.name[:2], bool(path)) for who, chapter, path in jobs]
+    assert handed_in == [("ada", "02", True), ("ben", "02", False)]
     assert grading._score_apart(*jobs[1][1:], 1, 1) == [("not done", "not handed in", 0.0)] * 3
 
 
@@ -133,10 +133,10 @@ def test_what_cannot_be_scored_is_said_in_one_sentence(tmp_path, monkeypatch):
 HOSTILE = {"answers": 3}, {"answers": [[[2, 2], ["a"]]]}, {"answers": [[[-7], [1e400]]]}, ["passed"]
 
 
-@pytest.mark.parametrize("told", [{}, *HOSTILE])
-def test_hostile_answers_are_no_answers(told):
-    passed, message = grading.judge(exercises.check_gap_closed, told)
-    assert passed == ("no" if told else "not done") and message
+@pytest.mark.parametrize("result", [{}, *HOSTILE])
+def test_hostile_answers_are_no_answers(result):
+    passed, message = grading.judge(exercises.check_gap_closed, result)
+    assert passed == ("no" if result else "not done") and message
 
 
 def test_a_task_may_sleep_compute_and_say_only_so_much():
@@ -173,7 +173,7 @@ def test_half_an_answer_ends_its_own_process_alone(monkeypatch):
     monkeypatch.setattr("kdlab.apps.classroom.sandbox.CLOCK", 2)
 
     def half():
-        os.write(sys._getframe(1).f_locals["there"].fileno(), b"\0\0")
+        os.write(sys._getframe(1).f_locals["sender"].fileno(), b"\0\0")
         time.sleep(60)
 
     assert limited(half, 1, 100) == {"error": "no answer within 1 s"}
@@ -209,8 +209,8 @@ def by_ctypes(path):
 def test_what_is_written_in_c_stays_as_well(tmp_path, way):
     """The pipe and this file stay open, reading works; what was there keeps its bytes."""
     path = tmp_path / "new"
-    told = limited(lambda: way(path), 5, 500)
-    assert told["error"].startswith("no answer before") and not (
+    result = limited(lambda: way(path), 5, 500)
+    assert result["error"].startswith("no answer before") and not (
         path.exists() and path.read_bytes()
     )
     if way is not by_sqlite:

@@ -71,8 +71,8 @@ def test_every_link_leads_somewhere_and_nothing_is_outside(book):
         for link in map(unescape, re.findall(r'<a\b[^>]*?\shref="([^"]*)"', text)):
             if not re.match("https?:|mailto:", link):
                 file, anchor = map(unquote, link.partition("#")[::2])
-                there = (path.parent / file).resolve() if file else path
-                assert there.is_file() and (not anchor or anchor in ids[there]), f"{path}: {link}"
+                target = (path.parent / file).resolve() if file else path
+                assert target.is_file() and (not anchor or anchor in ids[target]), f"{path}: {link}"
 
 
 def test_both_editions_have_the_same_pages_and_chapters_the_same_anchors(book):
@@ -81,8 +81,8 @@ def test_both_editions_have_the_same_pages_and_chapters_the_same_anchors(book):
     assert pages[0] == pages[1] and len(pages[0]) > 80
     for page in (page for page in pages[0] if page.parent.name == "chapters"):
         texts = [(folder / page).read_text("utf-8") for folder in folders]
-        found = [{*re.findall(r'<(?:section|div)[^>]* id="([\w-]+)"', text)} for text in texts]
-        assert found[0] ^ found[1] <= {"untranslated"}, page
+        anchors = [{*re.findall(r'<(?:section|div)[^>]* id="([\w-]+)"', text)} for text in texts]
+        assert anchors[0] ^ anchors[1] <= {"untranslated"}, page
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,4 +1,4 @@
-"""A learner's chapters: put one back as it was, or keep all of them in a folder of one's own.
+"""For learners: put a chapter back as it was, or keep all of them in a folder of one's own.
 
 What a learner wrote is never lost: it stays where it is, or is kept in a file beside it. No torch.
 """
@@ -27,11 +27,11 @@ def committed(path: Path) -> bytes:
     """A file of the clone as its last commit has it; FileNotFoundError where git cannot say."""
     git, name = shutil.which("git"), path.relative_to(files.ROOT).as_posix()
     command = [git, "cat-file", "--filters", f"HEAD:./{name}"]  # with a checkout's line ends
-    done = subprocess.run(command, cwd=files.ROOT, capture_output=True) if git else None
-    if done is None or done.returncode:
+    process = subprocess.run(command, cwd=files.ROOT, capture_output=True) if git else None
+    if process is None or process.returncode:
         why = "git does not know it here" if git else "git is not installed"
         raise FileNotFoundError(f"{path.name} stays as it is ({why}): copy it from a new clone")
-    return done.stdout
+    return process.stdout
 
 
 def original(path: Path) -> bytes:
@@ -42,13 +42,13 @@ def original(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def put_back(path: Path, given: bytes) -> Path | None:
+def put_back(path: Path, content: bytes) -> Path | None:
     """Write what the course gave; where `path` differed, what was there is kept, where is returned.
 
     How it is named: see `files.keep`.
     """
-    mine = files.keep(path) if path.is_file() and path.read_bytes() != given else None
-    _write(path, given)
+    mine = files.keep(path) if path.is_file() and path.read_bytes() != content else None
+    _write(path, content)
     return mine
 
 
@@ -61,54 +61,52 @@ def update(folder: Path) -> dict[str, str]:
     """
     if folder.resolve().is_relative_to(files.ROOT):
         raise ValueError(f"{folder} is inside the course; name a folder outside {files.ROOT}")
-    record, done = folder / GIVEN, {}
-    given = json.loads(record.read_text("utf-8")) if record.is_file() else {}
+    record = folder / GIVEN
+    digests = json.loads(record.read_text("utf-8")) if record.is_file() else {}
+    changes = {}
     for source in _with_links(find_chapters() + find_chapters(language="zh")):
         name = source.relative_to(files.ROOT).as_posix()
-        done |= _give(folder, name, original(source), given)
-    files.write_json(record, given)
-    return done
+        changes |= _update_file(folder, name, original(source), digests)
+    files.write_json(record, digests)
+    return changes
 
 
-def _give(folder: Path, name: str, content: bytes, given: dict) -> dict[str, str]:
+def _update_file(folder: Path, name: str, content: bytes, digests: dict) -> dict[str, str]:
     """Bring one file of the copy up to date: {name: what was done}, empty where nothing was."""
     path = folder / name
     mine = path.read_bytes() if path.is_file() else None
-    old = given.get(name, {"file": "", "cells": ""})
-    new = given[name] = {"file": files.digest(content), "cells": _cells(content)}
+    old = digests.get(name, {"file": "", "cells": ""})
+    new = digests[name] = {"file": files.digest(content), "cells": _cells(content)}
     if mine is None or (old != new and mine != content and _cells(mine) == old["cells"]):
         _write(path, content)
         return {name: "new" if mine is None else "updated"}
     if mine == content or old["cells"] == new["cells"]:  # a changed chapter keeps its outputs
         return {}
-    _give(folder, _beside(Path(name), "new").as_posix(), content, given)
+    beside = Path(name).with_suffix(f".new{path.suffix}").as_posix()
+    _update_file(folder, beside, content, digests)
     return {name: "kept"}
 
 
 def _cells(content: bytes) -> str:
     """The digest of a notebook's cells without their outputs; of another file, of all of it."""
     try:
-        told = [(c["cell_type"], "".join(c["source"])) for c in json.loads(content)["cells"]]
+        cells = [(c["cell_type"], "".join(c["source"])) for c in json.loads(content)["cells"]]
     except (ValueError, KeyError, TypeError):
         return files.digest(content)
-    return files.digest(json.dumps(told).encode())
+    return files.digest(json.dumps(cells).encode())
 
 
 def _with_links(paths: Sequence[Path]) -> list[Path]:
     """These files, and all of the clone that their links lead to, but for code."""
-    found = [*paths]
-    for path in found:  # which grows
+    paths = [*paths]
+    for path in paths:  # which grows
         text = path.read_text("utf-8") if path.suffix in (".ipynb", ".md") else ""
         for link in LINK.findall(text):
             target = (path.parent / link).resolve()
             inside = target.is_file() and target.is_relative_to(files.ROOT)
-            if inside and target.suffix != ".py" and target not in found:
-                found.append(target)
-    return found
-
-
-def _beside(path: Path, word: str) -> Path:
-    return path.with_name(f"{path.stem}.{word}{path.suffix}")
+            if inside and target.suffix != ".py" and target not in paths:
+                paths.append(target)
+    return paths
 
 
 def _write(path: Path, content: bytes) -> None:

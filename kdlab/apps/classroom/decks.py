@@ -1,4 +1,4 @@
-"""Decks: the lecture of a chapter as one HTML file, from its plan and the committed outputs.
+"""For lecturers: the lecture of a chapter as one HTML file, from its plan and committed outputs.
 
 reveal.js and KaTeX travel within the file: it opens without a network, panels alive.
 """
@@ -33,50 +33,57 @@ TAG, BLANK = re.compile("<.*?>"), re.compile(r"<th[^>]*>(&nbsp;)?</th>")  # no h
 
 def make_slide(slide: dict, cells: Cells, language: str) -> dict:
     """What the template needs of a slide, as HTML: title, text, ask, notes, shown; and minutes."""
-    said = {key: slide.get(key, {}).get(language, "") for key in ("title", "text", "ask", "notes")}
-    made = {key: as_html(words).strip() for key, words in said.items()}
+    texts = {key: slide.get(key, {}).get(language, "") for key in ("title", "text", "ask", "notes")}
+    html = {key: as_html(text).strip() for key, text in texts.items()}
     shown = []
     for name, how in parts(slide):
         if how["show"] != "output":
             shown.append(highlight(source(cells[name], how), PythonLexer(), HtmlFormatter()))
         if how["show"] != "code":
             shown += outputs(cells[name], how, language)
-    return made | {"title": made["title"][3:-4], "shown": shown, "minutes": slide["minutes"]}
+    return html | {"title": html["title"][3:-4], "shown": shown, "minutes": slide["minutes"]}
 
 
 def outputs(cell: NotebookNode, how: Mapping, language: str) -> Iterator[str]:
     """A cell's outputs as HTML: prints and tables cut as `how` says, figures, live panels."""
-    rows, columns = span(how["rows"]), how["columns"]
-    for printed, group in groupby(cell.outputs, lambda output: output.output_type == "stream"):
-        if printed:
+    for is_print, group in groupby(cell.outputs, lambda output: output.output_type == "stream"):
+        if is_print:
             text = "".join(output.text for output in group)
             for line in RECORD.findall(text):
                 yield f'<div class="record">{as_html(line)}</div>'
-            text = "\n".join(RECORD.sub("", text).strip("\n").splitlines()[rows])
+            text = "\n".join(RECORD.sub("", text).strip("\n").splitlines()[span(how["rows"])])
             yield f'<pre class="output">{escape(text)}</pre>' if text else ""
-            continue
-        for data, metadata in ((output.data, output.metadata) for output in group):
-            if bundle := data.get(MIME):
-                values = bundle["values"] | {"language": language}
-                yield standalone(bundle | {"values": values})
-            elif picture := data.get("image/png"):
-                alt = escape(metadata.get("image/png", {}).get("alt", ""))
-                yield f'<img alt="{alt}" src="data:image/png;base64,{picture.strip()}">'
-            elif drawn := DRAWN.search(cell.source):
-                yield diagrams.draw(drawn[1], language)._repr_html_()
-            elif "text/html" in data:
-                yield html_table(data["text/html"], rows, columns)
-            elif "text/markdown" in data:
-                yield as_html(data["text/markdown"])
-            else:  # a Series, say
-                yield f'<pre class="output">{escape(data["text/plain"])}</pre>'
+        else:
+            yield from (displayed(output, cell.source, how, language) for output in group)
 
 
-def html_table(found: str, rows: slice = slice(None), columns: Collection[str] = ()) -> str:
+def displayed(output: NotebookNode, code: str, how: Mapping, language: str) -> str:
+    """What `code` has displayed, as HTML."""
+    data = output.data
+    if MIME in data:
+        return live_panel(data[MIME], language)
+    if "image/png" in data:
+        alt = escape(output.metadata.get("image/png", {}).get("alt", ""))
+        return f'<img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}">'
+    if diagram := DRAWN.search(code):
+        return diagrams.draw(diagram[1], language)._repr_html_()
+    if "text/html" in data:
+        return html_table(data["text/html"], span(how["rows"]), how["columns"])
+    if "text/markdown" in data:
+        return as_html(data["text/markdown"])
+    return f'<pre class="output">{escape(data["text/plain"])}</pre>'  # a Series, say
+
+
+def live_panel(bundle: Mapping, language: str) -> str:
+    """A panel of a notebook, from its `MIME` data, as HTML that speaks this language."""
+    return standalone(bundle | {"values": bundle["values"] | {"language": language}})
+
+
+def html_table(html: str, rows: slice = slice(None), columns: Collection[str] = ()) -> str:
     """A data frame, with or without a Styler, as a plain table of these `rows` and `columns`, or of
     all; its index's name and NaN are left out."""
-    found = re.sub(r' id="[^"]*"', "", found.replace(">NaN<", ">–<"))
-    head, body = BLANK.sub("<td></td>", found).split("</thead>")
+    html = re.sub(r' id="[^"]*"', "", html.replace(">NaN<", ">–<"))
+    head, body = BLANK.sub("<td></td>", html).split("</thead>")
     table = [FIELD.findall(row) for row in ROW.findall(head)[:1] + ROW.findall(body)[rows]]
     names = [TAG.sub("", field) for field in table[0]]
     kept = [n for n, name in enumerate(names) if not n or not columns or name in columns]
@@ -94,11 +101,14 @@ def write_decks(chapter: Path, folder: Path, language: str = "en") -> list[Path]
 def make_deck(chapter: Path, language: str) -> str:
     """The lecture of a chapter as a page that needs nothing else."""
     slides, cells = read_lecture(chapter)
-    made = [make_slide(slide, cells, language) for slide in slides]
     template = jinja2.Template((HERE / "deck.html.jinja").read_text("utf-8"), trim_blocks=True)
-    scripts = [vendored(name) for name in ("katex.min.js", "reveal.js", "notes.js")]
-    given = {"css": style(), "scripts": scripts, "notices": notices()}
-    return template.render(slides=made, language=language, **given)
+    return template.render(
+        slides=[make_slide(slide, cells, language) for slide in slides],
+        language=language,
+        css=style(),
+        scripts=map(vendored, ("katex.min.js", "reveal.js", "notes.js")),
+        notices=notices(),
+    )
 
 
 def notices() -> str:

@@ -1,4 +1,4 @@
-"""Scores of collected handouts: each exercise cell against the course's own check, as a CSV file.
+"""For lecturers: scores of collected handouts, each exercise by the course's own check, as CSV.
 
 This runs the learners' code on this machine, with your rights: use an account or a container of its
 own. For each notebook a fresh process runs the chapter's own set-up cells and holds the checks. A
@@ -42,13 +42,13 @@ def score(
     check_target(to)
     jobs = collect(folder, chapters)
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda job: _score_apart(*job[1:], seconds, memory), jobs)
-        rows = [
-            dict(zip(COLUMNS, (one_line(who), chapter.name[:2], n, passed, *told), strict=True))
-            for (who, chapter, _), verdicts in zip(jobs, found, strict=True)
-            for n, (passed, message, took) in enumerate(verdicts, 1)
-            for told in [(one_line(message), round(took, 1))]
-        ]
+        verdicts = [*pool.map(lambda job: _score_apart(*job[1:], seconds, memory), jobs)]
+    rows = []
+    for (learner, chapter, _), of_notebook in zip(jobs, verdicts, strict=True):
+        for number, (passed, message, took) in enumerate(of_notebook, 1):
+            exercise = one_line(learner), chapter.name[:2], number
+            row = *exercise, passed, one_line(message), round(took, 1)
+            rows.append(dict(zip(COLUMNS, row, strict=True)))
     write_csv(to, rows)
     return rows
 
@@ -56,14 +56,14 @@ def score(
 def collect(folder: Path, chapters: Sequence[Path]) -> list[tuple[str, Path, Path | None]]:
     """Learner, the course's chapter, and what was handed in; no chapter that nobody handed in."""
     chapters, jobs = [path for path in chapters if exercises(path)], []
-    for there in sorted(folder.glob("[!.]*")):
-        if there.is_dir():
-            jobs += [(there.name, path, handed_in(there, path)) for path in chapters]
-        elif there.suffix == ".ipynb":
+    for path in sorted(folder.glob("[!.]*")):
+        if path.is_dir():
+            jobs += [(path.name, chapter, handed_in(path, chapter)) for chapter in chapters]
+        elif path.suffix == ".ipynb":
             if len(chapters) != 1:
-                raise ValueError(f"say with --chapter NN of which chapter {there.name} is")
-            jobs.append((there.stem, chapters[0], there))
-    begun = {chapter for _, chapter, handed in jobs if handed}
+                raise ValueError(f"say with --chapter NN of which chapter {path.name} is")
+            jobs.append((path.stem, chapters[0], path))
+    begun = {chapter for _, chapter, notebook in jobs if notebook}
     if not begun:
         raise ValueError(f"no LEARNER.ipynb and no LEARNER/NN_words.ipynb to score in {folder}")
     return [job for job in jobs if job[1] in begun]
@@ -74,21 +74,19 @@ def handed_in(folder: Path, chapter: Path) -> Path | None:
 
     NN_words.mine.ipynb and .new.ipynb lie beside a learner's file and are none. ValueError for two.
     """
-    found = [p for p in sorted(folder.glob(f"{chapter.name[:2]}_*.ipynb")) if "." not in p.stem]
-    if folder / chapter.name in found:
+    files = [p for p in sorted(folder.glob(f"{chapter.name[:2]}_*.ipynb")) if "." not in p.stem]
+    if folder / chapter.name in files:
         return folder / chapter.name
-    if len(found) > 1:
-        names = " and ".join(path.name for path in found)
+    if len(files) > 1:
+        names = " and ".join(path.name for path in files)
         raise ValueError(f"{folder} holds {names}: name the one to score {chapter.name}")
-    return found[0] if found else None
+    return files[0] if files else None
 
 
 def check_target(to: Path) -> None:
     """ValueError where `to` is there and does not begin like a file of `score`."""
-    if to.exists():
-        with contextlib.suppress(OSError), to.open(encoding="utf-8-sig", errors="replace") as file:
-            if file.readline().split(",") == [*COLUMNS[:-1], f"{COLUMNS[-1]}\n"]:
-                return
+    head = to.read_text("utf-8-sig", "replace").partition("\n")[0] if to.is_file() else ""
+    if to.exists() and head != ",".join(COLUMNS):
         raise ValueError(f"{to} is no file of scores and stays as it is: name another with --to")
 
 
@@ -103,55 +101,52 @@ def exercises(chapter: Path) -> dict[str, tuple[str, str]]:
     return {name: check_of(source) for name, source, tags in code_of(chapter) if "exercise" in tags}
 
 
-def one_line(said: object) -> str:
+def one_line(text: str) -> str:
     """One short line that any program can write, and that no spreadsheet takes for a formula."""
-    text = " ".join(str(said).encode("utf-8", "replace").decode().split())[:300]
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    line = " ".join(text.encode("utf-8", "replace").decode().split())[:300]
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
-def _score_apart(chapter: Path, handed: Path | None, *limits: int) -> list[Verdict]:
+def _score_apart(chapter: Path, notebook: Path | None, seconds: int, memory: int) -> list[Verdict]:
     """`score_notebook` in a process of its own: whatever happens to it, a verdict an exercise."""
     count = len(exercises(chapter))
-    if not handed:
+    if not notebook:
         return [("not done", "not handed in", 0.0)] * count
-    quiet = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "agg"}
-    options = {"cwd": ROOT, "env": environment(**quiet, PYTHONWARNINGS="ignore")}
-    command = [
-        sys.executable,
-        "-m",
-        "kdlab.apps.classroom.grading",
-        chapter.resolve(),
-        handed.resolve(),
-    ]
+    variables = environment(
+        OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="", MPLBACKEND="agg", PYTHONWARNINGS="ignore"
+    )
+    command = [sys.executable, "-m", __name__, chapter.resolve(), notebook.resolve()]
+    command += [str(seconds), str(memory)]
+    wait = SETUP + CLOCK * seconds * count
     try:
-        wait = SETUP + CLOCK * limits[0] * count
-        told = subprocess.check_output([*command, *map(str, limits)], timeout=wait, **options)
-        return json.loads(told)
+        verdicts = subprocess.check_output(command, timeout=wait, cwd=ROOT, env=variables)
+        return json.loads(verdicts)
     except (ValueError, subprocess.SubprocessError) as error:
         kind = type(error).__name__
         return [("no", f"scoring this notebook failed ({kind}); see the terminal", 0.0)] * count
 
 
-def score_notebook(chapter: Path, handed: Path, seconds: int, memory: int) -> list[Verdict]:
+def score_notebook(chapter: Path, notebook: Path, seconds: int, memory: int) -> list[Verdict]:
     """A verdict for each exercise of the course's chapter. Its set-up runs in this process."""
-    from kdlab.apps.chapters import exercises
+    from kdlab.apps.chapters import exercises as checks
 
-    wanted, space, found = exercises(chapter), {"__name__": "__main__"}, []
+    wanted, space, verdicts = exercises(chapter), {"__name__": "__main__"}, []
     try:
-        cells = {name: source for name, source, _ in code_of(handed)}
+        cells = {name: source for name, source, _ in code_of(notebook)}
     except Exception as error:  # whatever it is, it is no notebook
         return [("no", f"not a notebook: {error!r}", 0.0)] * len(wanted)
     with contextlib.redirect_stdout(io.StringIO()):
         for _, source, tags in code_of(chapter):
-            exec(source if "setup" in tags else "", space)
-    for name, (called, function) in wanted.items():
+            if "setup" in tags:
+                exec(source, space)
+    for name, (check_name, function) in wanted.items():
         clock, verdict = time.monotonic(), ("not done", f"the notebook has no cell {name}")
         if name in cells:
-            check = getattr(exercises, called)
+            check = getattr(checks, check_name)
             task = functools.partial(answers_of, check, cells[name], function, space)
             verdict = judge(check, limited(task, seconds, memory))
-        found.append((*verdict, time.monotonic() - clock))
-    return found
+        verdicts.append((*verdict, time.monotonic() - clock))
+    return verdicts
 
 
 def answers_of(check: Callable, source: str, function: str, space: dict[str, object]) -> dict:
@@ -161,13 +156,15 @@ def answers_of(check: Callable, source: str, function: str, space: dict[str, obj
     """
     from kdlab.apps.chapters.exercises.exercise import plain
 
-    told = {"answers": []}
+    result = {"answers": []}
 
     def record(*case: object, **options: object) -> object:
-        given = plain(yours(*case, **options))
-        words = given is None or isinstance(given, str)
-        told["answers"].append(given if words else [list(given.shape), given.flatten().tolist()])
-        return given
+        answer = plain(yours(*case, **options))
+        if answer is None or isinstance(answer, str):
+            result["answers"].append(answer)
+        else:
+            result["answers"].append([list(answer.shape), answer.flatten().tolist()])
+        return answer
 
     space.pop(function, None)
     try:
@@ -176,33 +173,33 @@ def answers_of(check: Callable, source: str, function: str, space: dict[str, obj
         except Exception:  # what stands below the function may need cells that did not run here
             if function not in space:
                 raise
-        yours = eval(function, space)
+        yours = eval(function, space)  # which names a function that is missing
         check(record)
     except BaseException as error:  # SystemExit, too
-        told["error"] = f"{type(error).__name__}: {error}".removesuffix(": ")[:1000]
-    return told
+        result["error"] = f"{type(error).__name__}: {error}".removesuffix(": ")[:1000]
+    return result
 
 
-def judge(check: Callable, told: dict) -> tuple[str, str]:
+def judge(check: Callable, result: dict) -> tuple[str, str]:
     """Whether a function that gives these answers passes the check, and what the check says."""
     import torch
 
-    def replay(*case: object, **options: object) -> object:
-        given = next(answers, told)
-        if given is told:
-            raise RuntimeError(told["error"]) if "error" in told else NotImplementedError
-        return torch.tensor(given[1]).reshape(given[0]) if isinstance(given, list) else given
+    answers, printed = [], io.StringIO()
 
-    said = io.StringIO()
+    def replay(*case: object, **options: object) -> object:
+        if not answers:
+            raise RuntimeError(result["error"]) if "error" in result else NotImplementedError
+        answer = answers.pop(0)
+        return torch.tensor(answer[1]).reshape(answer[0]) if isinstance(answer, list) else answer
+
     try:
-        answers = iter(told.get("answers", []))
-        with contextlib.redirect_stdout(said):
+        answers.extend(result.get("answers", []))
+        with contextlib.redirect_stdout(printed):
             check(replay)
     except Exception as error:  # the check's own AssertionError, or what came is no answer
         return "no", str(error) or type(error).__name__
-    return "not done" if "not done" in said.getvalue() else "yes", said.getvalue()
+    return "not done" if "not done" in printed.getvalue() else "yes", printed.getvalue()
 
 
 if __name__ == "__main__":
-    notebooks, limits = map(Path, sys.argv[1:3]), map(int, sys.argv[3:])
-    print(json.dumps(score_notebook(*notebooks, *limits)))
+    print(json.dumps(score_notebook(*map(Path, sys.argv[1:3]), *map(int, sys.argv[3:]))))

@@ -1,4 +1,4 @@
-"""The plan of a lecture, `data/decks/NN.yaml`: read, checked, and marked in its chapter."""
+"""For lecturers: the plan of a lecture, `data/decks/NN.yaml`, read and checked for its deck."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +28,8 @@ def read_lecture(chapter: Path) -> tuple[list[dict], Cells]:
     cells = {cell.id: cell for cell in nbformat.read(chapter, as_version=4).cells}
     path = PLANS / f"{chapter.stem[:2]}.yaml"
     if not path.exists():
-        there = ", ".join(plan.stem for plan in sorted(PLANS.glob("*.yaml")))
-        raise ValueError(f"no deck is planned for {chapter.stem}; there are: {there}")
+        planned = ", ".join(plan.stem for plan in sorted(PLANS.glob("*.yaml")))
+        raise ValueError(f"no deck is planned for {chapter.stem}; there are: {planned}")
     slides = unwrap(yaml.safe_load(path.read_text(encoding="utf-8"))["slides"])
     for number, slide in enumerate(slides, 1):
         if fault := next(faults(slide, cells), None):
@@ -79,24 +79,28 @@ def faults(slide: dict, cells: Cells) -> Iterator[str]:
             yield f"cell {name} shows no code or over {MOST_LINES} lines; say lines: [first, last]"
         if show != "code" and not cell.get("outputs"):
             yield f"cell {name} has no output; run the chapter with --write, or show its code"
-        alive = [MIME in output.get("data", ()) for output in cell.get("outputs", ())]
-        if "panel" in cell.metadata.get("tags", ()) and not any(alive):
+        alive = any(MIME in output.get("data", ()) for output in cell.get("outputs", ()))
+        if "panel" in cell.metadata.get("tags", ()) and not alive:
             yield f"cell {name} has no live panel; run the chapter with --write"
 
 
 def slide_types(slides: Sequence[dict], cells: Cells) -> dict[str, str]:
     """JupyterLab's type of each cell: "slide" begins one, "-" belongs to it, "skip" to none."""
-    on = {name: n for n, slide in reversed([*enumerate(slides)]) for name, _ in parts(slide)}
-    types, last = {}, None
-    for name in cells:
-        types[name] = "skip" if name not in on else "-" if on[name] == last else "slide"
-        last = on.get(name, last)
+    first = {}  # of each cell that is shown, its first slide
+    for number, slide in enumerate(slides):
+        for name, _ in parts(slide):
+            first.setdefault(name, number)
+    types, last = dict.fromkeys(cells, "skip"), None
+    for name in (name for name in cells if name in first):
+        types[name] = "-" if first[name] == last else "slide"
+        last = first[name]
     return types
 
 
 def mark_slides(chapter: Path) -> None:
     """Write the slide types of a chapter's plan into its notebook."""
-    types, notebook = slide_types(*read_lecture(chapter)), nbformat.read(chapter, as_version=4)
+    types = slide_types(*read_lecture(chapter))
+    notebook = nbformat.read(chapter, as_version=4)
     for cell in notebook.cells:
         cell.metadata["slideshow"] = {"slide_type": types[cell.id]}
     save(notebook, chapter)
@@ -104,6 +108,8 @@ def mark_slides(chapter: Path) -> None:
 
 def source(cell: NotebookNode, how: Mapping) -> str:
     """The lines of a cell's code that a slide shows; of a text cell, of its first Python block."""
-    fenced = PYTHON_BLOCK.search(cell.source) or ["", ""]
-    whole = fenced[1] if cell.cell_type == "markdown" else cell.source
-    return "\n".join(whole.splitlines()[span(how["lines"])])
+    code = cell.source
+    if cell.cell_type == "markdown":
+        block = PYTHON_BLOCK.search(code)
+        code = block[1] if block else ""
+    return "\n".join(code.splitlines()[span(how["lines"])])

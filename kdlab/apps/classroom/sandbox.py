@@ -1,4 +1,4 @@
-"""Run a task in a fork with limits of time and memory, where it may not act: only data comes back.
+"""For `grading`: run a task in a fork with limits, where it may not act; only data comes back.
 
 Walls against accidents and mischief, not against an attack: the fork has the rights of its user.
 Linux and macOS (which does not limit memory); Windows has no fork. Python's own ways to write are
@@ -31,11 +31,11 @@ def limited(task: Callable[[], dict], seconds: int, memory: int) -> dict:
 
     `seconds` of processor time, `memory` in MB beyond what this process has taken.
     """
-    here, there = multiprocessing.Pipe(duplex=False)
-    limits = {"target": _confined, "args": (task, there, seconds, memory)}
-    child = multiprocessing.get_context("fork").Process(**limits)
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    fork = multiprocessing.get_context("fork")
+    child = fork.Process(target=_confined, args=(task, sender, seconds, memory))
     child.start()
-    there.close()
+    sender.close()
     late = threading.Event()
 
     def end() -> None:  # also of a read that waits for the rest of what was begun
@@ -45,22 +45,21 @@ def limited(task: Callable[[], dict], seconds: int, memory: int) -> dict:
     clock = threading.Timer(CLOCK * seconds, end)
     clock.start()
     try:
-        return json.loads(here.recv_bytes(MOST))
+        return json.loads(receiver.recv_bytes(MOST))
     except (EOFError, OSError, ValueError, RecursionError):
         child.join(1)
-        how = f"before its process ended with code {child.exitcode}"
         if late.is_set() or child.exitcode == -signal.SIGXCPU:
-            how = f"within {seconds} s"
-        elif child.exitcode is None:
-            how = f"of at most {MOST} bytes"
-        return {"error": f"no answer {how}"}
+            return {"error": f"no answer within {seconds} s"}
+        if child.exitcode is None:
+            return {"error": f"no answer of at most {MOST} bytes"}
+        return {"error": f"no answer before its process ended with code {child.exitcode}"}
     finally:
         clock.cancel()
         child.kill()
         child.join()
 
 
-def _confined(task: Callable[[], dict], there: Connection, seconds: int, memory: int) -> None:
+def _confined(task: Callable[[], dict], sender: Connection, seconds: int, memory: int) -> None:
     """The fork's side of `limited`: no terminal, limits, and from then on only the task."""
     import resource
 
@@ -71,13 +70,19 @@ def _confined(task: Callable[[], dict], there: Connection, seconds: int, memory:
         os.dup2(quiet.fileno(), standard)
     tempfile.gettempdir()  # found by writing, then known: torch.optim asks for it
     space = psutil.Process().memory_info().vms + memory * 10**6
-    for name, most in {"AS": space, "CPU": seconds, "CORE": 0, "FSIZE": 0}.items():
+    limits = {
+        resource.RLIMIT_AS: (space, space),
+        resource.RLIMIT_CPU: (seconds, seconds + 1),
+        resource.RLIMIT_CORE: (0, 0),
+        resource.RLIMIT_FSIZE: (0, 0),
+    }
+    for kind, limit in limits.items():
         with contextlib.suppress(ValueError, OSError):  # macOS does not limit memory
-            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most + (name == "CPU")))
+            resource.setrlimit(kind, limit)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write is an error, not the end
     _close_files()
     sys.addaudithook(_refuse)
-    there.send_bytes(json.dumps(task()).encode())
+    sender.send_bytes(json.dumps(task()).encode())
 
 
 def _close_files() -> None:
@@ -94,7 +99,7 @@ def _close_files() -> None:
     libc.syscall(446, rules, 0)
 
 
-def _refuse(event: str, given: tuple) -> None:
-    writes = event == "open" and given[2] & WRITING
+def _refuse(event: str, arguments: tuple) -> None:
+    writes = event == "open" and arguments[2] & WRITING
     if writes or event.startswith(ACTS) and event not in HARMLESS:
         raise PermissionError(f"an exercise may not write, start or stop anything: {event}")

@@ -1,1 +1,1 @@
-"""The open book: the course as a static site in both languages, from its committed outputs."""
+"""For readers: the course as a static site in both languages, from its committed outputs."""

@@ -1,13 +1,13 @@
-"""Build the book: sources of both editions into a temporary folder, Sphinx over them, a swap."""
+"""For lecturers: build both editions of the book with Sphinx, and swap them in when all is well."""
 
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import PIPE, STDOUT, Popen
 
 import nbformat
 
@@ -34,14 +34,15 @@ def write_book(folder: Path) -> Path:
     check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".book-") as temporary:
-        here = Path(temporary)
+        work = Path(temporary)
+        site = work / "site"
         for language in LANGUAGES:
-            write_sources(here / "sources" / language, language)
-        run_sphinx(here)
-        names = sorted(path.relative_to(here / "site").as_posix() for path in leaves(here / "site"))
-        write_text(here / "site" / MARKER, "\n".join(names) + "\n")
+            write_sources(work / "sources" / language, language)
+        run_sphinx(work)
+        names = sorted(path.relative_to(site).as_posix() for path in leaves(site))
+        write_text(site / MARKER, "\n".join(names) + "\n")
         check_folder(folder)  # again: building takes minutes
-        swap(here / "site", folder, here / "last")
+        swap(site, folder, work / "last")
     return folder / "index.html"
 
 
@@ -54,22 +55,22 @@ def leaves(folder: Path) -> Iterator[Path]:
 
 def check_folder(folder: Path) -> None:
     """ValueError unless a book may take the place of `folder`: absent, empty, or a book alone."""
-    told = "and stays as it is: name an empty or a new folder, or move what is there"
+    advice = "and stays as it is: name an empty or a new folder, or move what is there"
     if folder.is_symlink() or folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is no folder {told}")
+        raise ValueError(f"{folder} is no folder {advice}")
     marker = folder / MARKER
     ours = {MARKER, *(marker.read_text("utf-8").splitlines() if marker.is_file() else ())}
     for path in leaves(folder):
         if (name := path.relative_to(folder).as_posix()) not in ours:
-            raise ValueError(f"{folder} holds {name}, which is not of a book by kdlab, {told}")
+            raise ValueError(f"{folder} holds {name}, which is not of a book by kdlab, {advice}")
 
 
-def swap(made: Path, folder: Path, last: Path) -> None:
-    """Put `made` where `folder` is, and that at `last`; where it fails, `folder` is back."""
+def swap(site: Path, folder: Path, last: Path) -> None:
+    """Put `site` where `folder` is, and that at `last`; where it fails, `folder` is back."""
     if folder.exists():
         folder.rename(last)
     try:
-        made.rename(folder)
+        site.rename(folder)
     except BaseException:
         if last.exists():
             last.rename(folder)
@@ -81,20 +82,20 @@ def check_builder() -> None:
     if sys.version_info < (3, 11):
         raise ValueError("the book needs Python 3.11 or newer; the last one built stays as it is")
     if missing := [name for name in NEEDED if not find_spec(name)]:
-        told = f"the book's builder is not installed ({', '.join(missing)})"
-        raise ValueError(f"{told}: run `python -m pip install -e '.[book]'`")
+        names = ", ".join(missing)
+        advice = "run `python -m pip install -e '.[book]'`"
+        raise ValueError(f"the book's builder is not installed ({names}): {advice}")
 
 
 def write_sources(folder: Path, language: str) -> None:
     """All that Sphinx reads of an edition, and what it copies."""
-    chapters = {p.stem: nbformat.writes(chapter(p, language)) for p in find()}
-    for name, text in chapters.items():
-        write_text(folder / "chapters" / f"{name}.ipynb", text)
-    others = {name: relink(text) for name, text in pages(language, [*chapters])}
-    files = LINKED.findall("\n".join([*chapters.values(), *others.values()]))
-    others |= {f"source/{file}": source_page(file, language) for file in {*files}}
-    for name, text in others.items():
-        write_text(folder / f"{name}.md", text)
+    chapters = {path.stem: nbformat.writes(chapter(path, language)) for path in find()}
+    sources = {f"chapters/{name}.ipynb": text for name, text in chapters.items()}
+    sources |= {f"{name}.md": relink(text) for name, text in pages(language, [*chapters])}
+    for file in set(LINKED.findall("\n".join(sources.values()))):
+        sources[f"source/{file}.md"] = source_page(file)
+    for name, text in sources.items():
+        write_text(folder / name, text)
     copy_katex(folder / "_static")
     for file in (HERE / "book.css", HERE / "book.js"):
         shutil.copy(file, folder / "_static")
@@ -111,24 +112,21 @@ def copy_katex(static: Path) -> None:
         shutil.copy(vendor / name, static)
 
 
-def run_sphinx(here: Path) -> None:
+def run_sphinx(work: Path) -> None:
     """Both editions at once, a process each; a warning is an error."""
-    running = {}
+    builders = []
     for language in LANGUAGES:
-        command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
-        sources = here / "sources" / language
-        command += ["-c", HERE, "-d", here / "doctrees" / language]
-        for kind in ("static", "extra"):
-            command += ["-D", f"html_{kind}_path={sources / f'_{kind}'}"]
-        command += [sources, here / "site" / language]
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        variables = environment(KDLAB_BOOK=language)
-        running[language] = subprocess.Popen(command, cwd=ROOT, env=variables, **options)
-    told = {language: process.communicate()[0] for language, process in running.items()}
-    if any(process.returncode for process in running.values()):
-        raise ValueError("the book was not built; its builder says:\n" + "\n".join(told.values()))
-    shutil.rmtree(here / "site" / "jupyter_execute", ignore_errors=True)
+        sources = work / "sources" / language
+        command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", HERE]
+        command += ["-d", work / "doctrees" / language, sources, work / "site" / language]
+        env = environment(KDLAB_BOOK=str(sources))
+        builders.append(Popen(command, cwd=ROOT, env=env, stdout=PIPE, stderr=STDOUT, text=True))
+    messages = "\n".join(builder.communicate()[0] for builder in builders)
+    if any(builder.returncode for builder in builders):
+        raise ValueError("the book was not built; its builder says:\n" + messages)
+    site = work / "site"
+    shutil.rmtree(site / "jupyter_execute", ignore_errors=True)
     for pattern in ("*.map", "webpack-macros.html"):  # for the theme's makers
-        for file in (here / "site").rglob(pattern):
+        for file in site.rglob(pattern):
             file.unlink()
-    shutil.copy(HERE / "templates" / "first.html", here / "site" / "index.html")
+    shutil.copy(HERE / "templates" / "first.html", site / "index.html")

@@ -1,4 +1,4 @@
-"""The chapters as the book's builder reads them: committed outputs, panels alive, links turned."""
+"""For the book's builder: the chapters with committed outputs, panels alive, links turned."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from kdlab.apps.chapters.panels.base import standalone
 from kdlab.apps.classroom.book.links import FENCE, mark, relink
+from kdlab.apps.classroom.decks import live_panel
 from kdlab.apps.classroom.translations import unlike
 from kdlab.apps.i18n import translate
 from kdlab.apps.markdown import MIME
@@ -21,11 +21,11 @@ def chapter(path: Path, language: str) -> NotebookNode:
     if language == "zh" and translated.is_file():
         english, notebook = notebook, read_executed(translated)
         if fault := next(unlike(english, notebook, path.stem), None):
-            told = f"the Chinese edition of {path.name} has gone stale ({fault})"
-            raise ValueError(f"{told}: bring notebooks/zh/{path.name} up to date")
+            stale = f"the Chinese edition of {path.name} has gone stale ({fault})"
+            raise ValueError(f"{stale}: bring notebooks/zh/{path.name} up to date")
     elif language == "zh":
-        told = f"*{translate('book.untranslated', 'zh')}*"
-        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(told, id="untranslated"))
+        remark = f"*{translate('book.untranslated', 'zh')}*"
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(remark, id="untranslated"))
     for cell in notebook.cells:
         prepare(cell, path.stem, language)
     return notebook
@@ -52,9 +52,8 @@ def prepare(cell: NotebookNode, stem: str, language: str) -> None:
         data = output.get("data", {})
         for kind in data.keys() & {"text/html", "text/markdown"}:
             data[kind] = relink(data[kind], stem)
-        if bundle := data.pop(MIME, None):
-            values = bundle["values"] | {"language": language}
-            data["text/html"] = standalone(bundle | {"values": values})
+        if MIME in data:
+            data["text/html"] = live_panel(data.pop(MIME), language)
         if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
             cell.metadata["mystnb"] = {"image": {"alt": re.sub("[$`]", "", alt)}}
 

@@ -1,4 +1,4 @@
-"""Sphinx's settings of the book; `KDLAB_BOOK` is the edition, "en" or "zh"."""
+"""For Sphinx: the settings of the book; `KDLAB_BOOK` is the folder of an edition's sources."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 from kdlab.apps.i18n import translate
 
 HERE = Path(__file__).parent
-EDITION = os.environ["KDLAB_BOOK"]
+SOURCES = Path(os.environ["KDLAB_BOOK"])  # of the edition that its name says, "en" or "zh"
+EDITION = SOURCES.name
 language = {"en": "en", "zh": "zh_CN"}[EDITION]
 project = html_title = translate("book.title", EDITION)
 author = copyright = "kdlab"
@@ -30,7 +31,9 @@ html_show_search_summary = False  # it fetches pages, which a browser refuses fr
 html_copy_source = html_show_sourcelink = False
 html_css_files = ["katex.min.css", "book.css"]
 html_js_files = [("katex.min.js", {"defer": "defer"}), ("book.js", {"defer": "defer"})]
-html_context = {"default_mode": "auto"}
+html_static_path, html_extra_path = [str(SOURCES / "_static")], [str(SOURCES / "_extra")]
+html_context = {"default_mode": "auto", "other_language": "en" if EDITION == "zh" else "zh"}
+html_context |= {word: translate(f"book.{word}", EDITION) for word in ("other", "contents")}
 html_sidebars = {"**": ["book-nav.html"]}
 ASIDE = {f"{folder}/*": ["page-toc"] for folder in ("chapters", "bank", "methods", "guide")}
 ASIDE |= dict.fromkeys(("bank/index", "methods/index", "guide/sheet"), [])  # nor any other page

@@ -1,4 +1,4 @@
-"""What the book needs of Sphinx beyond its settings: ids, formulas, search in both languages."""
+"""For Sphinx: what the book needs beyond settings: ids, formulas, search in both languages."""
 
 import json
 import re
@@ -8,8 +8,6 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.search.en import SearchEnglish
 from sphinx.transforms import SphinxTransform
-
-from kdlab.apps.i18n import translate
 
 HAN = r"[\u3400-\u9fff]"  # pairs of neighbours, a lonely one, other words: in Python and the page
 PIECES = rf"(?=({HAN}{HAN}))|(?<!{HAN})({HAN})(?!{HAN})|([A-Za-z0-9_]+)"
@@ -38,11 +36,11 @@ class Search(SearchEnglish):
     lang = "kd"  # and its name stays "English", by which the stemmer in the page is called
     js_splitter_code = (
         f"var splitQuery = (query) => [...query.matchAll(/{PIECES}/g)]"
-        ".map(([, ...found]) => found.find(Boolean));"
+        ".map(([, ...pieces]) => pieces.find(Boolean));"
     )
 
     def split(self, input: str) -> list[str]:
-        return ["".join(found) for found in re.findall(PIECES, input)]
+        return ["".join(pieces) for pieces in re.findall(PIECES, input)]
 
 
 def formula(form: str) -> Callable:
@@ -55,13 +53,9 @@ def formula(form: str) -> Callable:
     return visit
 
 
-def complete(app: Sphinx, page: str, template: str, context: dict, tree: nodes.Node | None) -> None:
-    """What each page says of itself to the templates, and its barriers taken away."""
-    language = app.config.language[:2]
-    there = "en" if language == "zh" else "zh"
-    context["other"] = f"{'../' * (page.count('/') + 1)}{there}/{page}.html"
-    context["there"], context["word"] = there, lambda key: translate(f"book.{key}", language)
-    if body := context.get("body"):  # myst-nb names the switch of hidden code twice
+def unlabel(app: Sphinx, page: str, template: str, context: dict, tree: nodes.Node | None) -> None:
+    """Take away the label by which myst-nb names the switch of hidden code once more."""
+    if body := context.get("body"):
         context["body"] = re.sub(r'<summary aria-label="[^"]*">', "<summary>", body)
 
 
@@ -70,5 +64,5 @@ def setup(app: Sphinx) -> dict:
     app.add_search_language(Search)
     inline, block = r'<span class="math">\({}\)</span>', r'<div class="math">\[{}\]</div>'
     app.add_html_math_renderer("kd", (formula(inline), None), (formula(block), None))
-    app.connect("html-page-context", complete)
+    app.connect("html-page-context", unlabel)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

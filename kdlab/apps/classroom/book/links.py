@@ -1,4 +1,4 @@
-"""Where the links of the course lead in the book: pages, cells of chapters, lines of source.
+"""For the book: where the course's links lead in it: pages, cells of chapters, lines of source.
 
 Every page but the first lies in a folder of its edition, so that "../" leads from each to all.
 """
@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote
 
+import nbformat
+
 from kdlab.apps.classroom.runner import find
 from kdlab.files import ROOT
 
@@ -21,40 +23,40 @@ CODE = r"((?:\d\d|A\d)_\w+#[\w-]+|kdlab(?:\.\w+)+)"  # a cell, or what is define
 NAMED = re.compile(rf"(?<!\[)`{CODE}`|<code>{CODE}</code>")
 
 
-def relink(text: str, here: str = "") -> str:
+def relink(text: str, chapter: str = "") -> str:
     """Markdown or HTML of the course with its links as the book has them; cells and functions that
     are only named (`02_objective#panel`, `kdlab.losses.soften`) become links."""
 
     def named(match: re.Match) -> str:
         name = match[1] or match[2]
-        cell = "#" in name and name.replace("#", ".ipynb#")
-        if not (to := address(cell) if cell else definition(name)):
+        target = address(name.replace("#", ".ipynb#")) if "#" in name else definition(name)
+        if not target:
             return match[0]
-        return f"[{match[0]}]({to})" if match[1] else f'<a href="{to}">{match[0]}</a>'
+        return f"[{match[0]}]({target})" if match[1] else f'<a href="{target}">{match[0]}</a>'
 
     parts = FENCE.split(text)
     for n in range(0, len(parts), 2):
-        parts[n] = TARGET.sub(lambda match: address(match[0], here), parts[n])
+        parts[n] = TARGET.sub(lambda match: address(match[0], chapter), parts[n])
         parts[n] = NAMED.sub(named, parts[n])
     return "".join(parts)
 
 
-def address(target: str, here: str = "") -> str:
-    """A link as written in a chapter or guide, as one from a page of the book; `here` is the
-    chapter that it stands in. ValueError where it leads nowhere."""
+def address(target: str, chapter: str = "") -> str:
+    """A link as written in a chapter or guide, as one from a page of the book. ValueError where it
+    leads nowhere."""
     path, _, anchor = target.partition("#")
     name = path.rpartition("/")[2]
     if not path or name.endswith(".ipynb"):
-        stem = name.removesuffix(".ipynb") or here
+        stem = name.removesuffix(".ipynb") or chapter
         page, cell = f"../chapters/{stem}.html", _anchors(stem).get(unquote(anchor))
         if anchor and not cell:
-            raise ValueError(f"{here or 'a page'} links to {target}: no such cell; name another")
+            raise ValueError(f"{chapter or 'a page'} links to {target}: no such cell; name another")
         return f"{page}#{cell}" if anchor else page
     if name.startswith("for_lecturers"):
         return "../guide/lecturers.html"
     file = path.replace("../", "")
     if not (ROOT / file).is_file():
-        raise ValueError(f"{here or 'a page'} links to {target}: no such file; name another")
+        raise ValueError(f"{chapter or 'a page'} links to {target}: no such file; name another")
     return f"../{file}" if file.endswith((".png", ".json")) else f"../source/{file}.html"
 
 
@@ -62,23 +64,23 @@ def address(target: str, here: str = "") -> str:
 def _anchors(stem: str) -> dict[str, str]:
     """What leads to a cell of a chapter (its id, its tags, JupyterLab's headings in either
     language), and its id."""
-    path, found = find([stem])[0], {}
+    path, anchors = find([stem])[0], {}
     for edition in filter(Path.is_file, (path, path.parent / "zh" / path.name)):
-        for cell in json.loads(edition.read_text(encoding="utf-8"))["cells"]:
-            text = "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
+        for cell in nbformat.read(edition, as_version=4).cells:
+            text = cell.source if cell.cell_type == "markdown" else ""
             heads = [h.replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
-            for name in (cell["id"], *cell["metadata"].get("tags", ()), *heads):
-                found.setdefault(name, cell["id"])
-    return found
+            for name in (cell.id, *cell.metadata.get("tags", ()), *heads):
+                anchors.setdefault(name, cell.id)
+    return anchors
 
 
 @cache
 def definition(name: str) -> str:
     """`kdlab.losses.soften` -> its line on a page of source; "" for what has none of its own."""
     try:
-        found = pkgutil.resolve_name(name)
-        file = Path(inspect.getsourcefile(found)).relative_to(ROOT).as_posix()
-        return f"../source/{file}.html#L-{max(1, inspect.getsourcelines(found)[1])}"
+        value = pkgutil.resolve_name(name)
+        file = Path(inspect.getsourcefile(value)).relative_to(ROOT).as_posix()
+        return f"../source/{file}.html#L-{max(1, inspect.getsourcelines(value)[1])}"
     except (ImportError, AttributeError, TypeError, ValueError):
         return ""
 

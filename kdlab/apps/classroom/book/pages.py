@@ -1,4 +1,4 @@
-"""The pages of the book that are no chapters, as Markdown: from the bank, records and the code."""
+"""For the book: its pages that are no chapters, as Markdown, from the bank, records and code."""
 
 import inspect
 import pkgutil
@@ -31,21 +31,23 @@ ROW = "record", "arm", "metric", "seeds", "mean", "control", "difference", "verd
 
 def pages(language: str, chapters: list[str]) -> Iterator[tuple[str, str]]:
     """Name and Markdown of every page, but for those of source files."""
-    made, names = macros(language), results.names()
+    template, names = macros(language), results.names()
     items = sorted(bank.items().values(), key=lambda item: (item["chapter"], item["place"]))
     methods = [method_page(name, language) for name in method_texts()]
     counts = {"chapters": chapters, "bank": items, "methods": methods, "records": names}
-    yield "index", made.home(chapters, {key: len(some) for key, some in counts.items()})
+    yield "index", template.home(chapters, {key: len(parts) for key, parts in counts.items()})
     banks = {int(name[:2]): name for name in bank.chapters()}
-    yield "bank/index", made.bank_index(banks, items)
+    yield "bank/index", template.bank_index(banks, items)
     for chapter, name in banks.items():
-        yield f"bank/{name}", made.bank_chapter([i for i in items if i["chapter"] == chapter])
-    yield "methods/index", made.methods_index(methods)
-    yield from ((f"methods/{m['slug']}", made.method(m)) for m in methods)
-    yield "records/index", made.records_index(tables.records_table(language), names)
-    yield from ((f"records/{n}", made.record(**tables.record_page(n, language))) for n in names)
-    yield "guide/sheet", made.sheet(cheat_sheet.cheat_sheet(language))
-    yield "guide/glossary", made.glossary(cheat_sheet.glossary(language).markdown)
+        yield f"bank/{name}", template.bank_chapter([i for i in items if i["chapter"] == chapter])
+    yield "methods/index", template.methods_index(methods)
+    for method in methods:
+        yield f"methods/{method['slug']}", template.method(method)
+    yield "records/index", template.records_index(tables.records_table(language), names)
+    for name in names:
+        yield f"records/{name}", template.record(**tables.record_page(name, language))
+    yield "guide/sheet", template.sheet(cheat_sheet.cheat_sheet(language))
+    yield "guide/glossary", template.glossary(cheat_sheet.glossary(language).markdown)
     guide = NOTEBOOKS / f"for_lecturers{'.zh' if language == 'zh' else ''}.md"
     yield "guide/lecturers", re.sub(r"^\[.*\(for_lec.*\n", "", guide.read_text("utf-8"), flags=re.M)
 
@@ -54,8 +56,8 @@ def pages(language: str, chapters: list[str]) -> Iterator[tuple[str, str]]:
 def macros(language: str) -> object:
     """The macros of templates/pages.md.jinja, saying their words in one language."""
     loader = jinja2.FileSystemLoader(HERE / "templates")
-    made = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
-    made.globals |= {
+    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {
         "word": lambda key, **values: translate(f"book.{key}", language, **values),
         "group": lambda by, one: bank.group_name(by, one, language),
         "inline": lambda text: as_html(text).strip()[3:-4],
@@ -65,48 +67,49 @@ def macros(language: str) -> object:
         "translate": translate,
         "title_of": bank.title_of,
     }
-    return made.get_template("pages.md.jinja").module
+    return environment.get_template("pages.md.jinja").module
 
 
-def source_page(file: str, language: str) -> str:
+def source_page(file: str) -> str:
     """A page with a file of the repository, its lines numbered and to be linked to."""
     lexer = TextLexer() if file.endswith(".md") else get_lexer_for_filename(file)
-    form = HtmlFormatter(linenos="inline", lineanchors="L")
-    listing = highlight((ROOT / file).read_text(encoding="utf-8"), lexer, form)
-    return macros(language).source(file, listing)
+    formatter = HtmlFormatter(linenos="inline", lineanchors="L")
+    listing = highlight((ROOT / file).read_text(encoding="utf-8"), lexer, formatter)
+    return f"---\norphan: true\nnosearch: true\n---\n\n{mark('source')}# {file}\n\n{listing}\n"
 
 
 @cache
 def method_texts() -> dict[str, dict]:
     """methods.yaml; ValueError unless it has what `METHODS` has."""
-    found = yaml.safe_load((HERE / "methods.yaml").read_text(encoding="utf-8"))
-    if odd := found.keys() ^ {PLAIN, *METHODS}:
+    texts = yaml.safe_load((HERE / "methods.yaml").read_text(encoding="utf-8"))
+    if odd := texts.keys() ^ {PLAIN, *METHODS}:
         raise ValueError(f"methods.yaml and kdlab.methods differ in {', '.join(sorted(odd))}")
-    return found
+    return texts
 
 
 def method_page(name: str, language: str) -> dict:
     """What the page of a method says: methods.yaml, the code's own words, links, its results."""
-    about, known = method_texts()[name], METHODS.get(name)
-    own = [f"kdlab.methods.{known.term.__name__}"] if known else []
-    losses = [f"kdlab.{loss}" for loss in about.get("losses", ())]
-    names = [loss.rpartition(".")[2] for loss in losses]
-    checks = {name: line_of(CASES, f'"{name}": Case(') for name in names}
-    for file, test in about.get("tests", {}).items():
+    texts, method = method_texts()[name], METHODS.get(name)
+    terms = [f"kdlab.methods.{method.term.__name__}"] if method else []
+    losses = [f"kdlab.{loss}" for loss in texts.get("losses", ())]
+    checks = {}
+    for loss in (loss.rpartition(".")[2] for loss in losses):
+        checks[loss] = line_of(CASES, f'"{loss}": Case(')
+    for file, test in texts.get("tests", {}).items():
         checks[test] = line_of(f"tests/{file}", f"def {test}(")
-    said = {part: inspect.getdoc(pkgutil.resolve_name(part)) for part in losses or own}
+    docs = {part: inspect.getdoc(pkgutil.resolve_name(part)) for part in losses or terms}
     rows = [*tables.method_rows(name, language)]
     head = [translate(f"book.{key}", language) for key in ROW]
     return {
         "name": name,
         "slug": re.sub(r"\W+", "-", name.lower()),
-        "idea": about["idea"][language],
-        "equation": about["equation"],
-        "paper": known.reference if known else "Hinton et al. 2015",
-        "weight": known.paper_weight if known else 0,
-        "code": {part: definition(part) for part in own + losses},
+        "idea": texts["idea"][language],
+        "equation": texts["equation"],
+        "paper": method.reference if method else "Hinton et al. 2015",
+        "weight": method.paper_weight if method else 0,
+        "code": {part: definition(part) for part in terms + losses},
         "checks": checks,
-        "said": {of: re.sub(r"(?<=\S)\n(?=\S)", " ", text) for of, text in said.items() if text},
+        "docs": {of: re.sub(r"(?<=\S)\n(?=\S)", " ", text) for of, text in docs.items() if text},
         "first": dict(zip(ROW, rows[0], strict=True)) if rows else {},
         "table": tables.sortable(head, rows) if rows else "",
     }
