@@ -15,7 +15,7 @@ BUILD = ROOT / "build"
 WORKERS = min(2, os.cpu_count() or 1)
 PYTEST = ["pytest", "-q", "-ra", "--durations=25", "-n", str(WORKERS), "--dist", "loadfile"]
 NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=1800"]
-# the Chinese edition has the English one's code, to the letter (tests/test_editions.py)
+# the Chinese edition has the English one's code, to the letter (tests/test_translations.py)
 NBVAL += ["--ignore-glob=*.mine*.ipynb", "--ignore=notebooks/zh"]
 CHAPTERS = "notebooks", "notebooks/zh/00_start_here.ipynb", "notebooks/zh/08_summary.ipynb"
 

@@ -94,7 +94,7 @@ def test_a_chapter_that_was_not_run_is_named(tmp_path):
 
 
 def test_a_stale_edition_is_named_and_a_missing_one_told(tmp_path):
-    """What makes one stale: tests/test_editions.py."""
+    """What makes one stale: tests/test_translations.py."""
 
     def write(place, title, source):
         sum_ = new_code_cell(source, id="sum", outputs=[new_output("stream", text="2\n")])

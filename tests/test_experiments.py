@@ -194,7 +194,7 @@ def test_record_is_written_run_by_run(fake, folder, monkeypatch):
 
 
 def test_more_seeds_keep_the_finished_ones(fake):
-    """As does the same command after a kill: tests/test_engines.py."""
+    """As does the same command after a kill: tests/test_executors.py."""
     run("fake", seeds=1)
     for new_seeds in ({1, 2}, set()):
         fake.clear()

@@ -87,7 +87,7 @@ def keys_work(page, panel) -> bool:
     return len(states) == 2 and kept
 
 
-def test_measure(run, shot, chromium):
+def test_benchmark(run, shot, chromium):
     cells = [f"made[{name!r}] = PANELS[{name!r}]()\nmade[{name!r}]" for name in PANELS]
     page = run("panels", SETUP, *cells, width=1280, height=720)
     page.set_default_timeout(500_000)
