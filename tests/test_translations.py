@@ -156,7 +156,9 @@ def printed_numbers(cell):
         output.get("text", "") or output.get("data", {}).get("text/plain", "")
         for output in cell.outputs
     ]
-    return re.findall(r"\d+(?:\.\d+)?(?![\d.]*\s*(?:s|ms|µs|seconds|秒|毫秒)\b)", "\n".join(texts))
+    return sorted(
+        re.findall(r"\d+(?:\.\d+)?(?![\d.]*\s*(?:s|ms|µs|seconds|秒|毫秒)\b)", "\n".join(texts))
+    )  # runs end in any order
 
 
 @each_chapter
