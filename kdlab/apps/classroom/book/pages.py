@@ -25,7 +25,7 @@ from kdlab.methods import METHODS
 
 HERE = Path(__file__).parent
 PLAIN = "soft targets"  # what every method is compared with; it needs no term of METHODS
-CASES = "tests/test_losses_methods.py"  # the independent checks of the losses
+CASES = "tests/oracles.py"  # the independent checks of the losses
 ROW = "record", "arm", "metric", "seeds", "mean", "control", "difference", "verdict", "setting"
 
 
