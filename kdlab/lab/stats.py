@@ -117,9 +117,12 @@ def summarise(
         return rows.round(2)
     compared = list(rows.index[rows["p"].notna()])
     table = [(arm, control) for arm in compared]
+    known = {}  # the corrected p values of each family, computed once
     for pair in table:
-        family = family_of(record, *pair) if record else table
-        rows.loc[pair[0], "Holm"] = corrected(runs, family, metric)[frozenset(pair)]
+        family = tuple(family_of(record, *pair) if record else table)
+        if family not in known:
+            known[family] = corrected(runs, family, metric)
+        rows.loc[pair[0], "Holm"] = known[family][frozenset(pair)]
     rows["beyond"] = rows["Holm"] <= BEYOND
     return rows.round({column: 2 for column in rows if column not in ("p", "Holm")})
 
