@@ -118,8 +118,10 @@ def cache_logits(
     teacher.to(device, memory_format=torch.channels_last)
     logits = []
     for epoch in range(epochs):
-        seen = augment(images, index, views, epoch=epoch, seed=view_seed)
-        parts = [teacher_forward(teacher, normalise(part, data))[0] for part in seen.split(500)]
+        parts = []
+        for part, places in zip(images.split(500), index.split(500), strict=True):
+            seen = augment(part, places, views, epoch=epoch, seed=view_seed)
+            parts.append(teacher_forward(teacher, normalise(seen, data))[0])
         logits.append(torch.cat(parts))
     teacher.to(home)
     tensors = {"logits": torch.stack(logits).half().cpu(), "index": index.cpu()}

@@ -69,16 +69,17 @@ def fit(
     for epoch in range(epochs):
         start, total = time.perf_counter(), torch.zeros((), device=device)
         student.train()
-        seen = augment(data.images, data.index, views, epoch=epoch, seed=view_seed)
-        for picks in shuffled(len(seen), steps, seed=seed, epoch=epoch):
+        for picks in shuffled(len(data.labels), steps, seed=seed, epoch=epoch):
             picks = picks.to(device)
-            images = normalise(seen[picks], data).contiguous(memory_format=torch.channels_last)
+            seen, index = data.images[picks], data.index[picks]
+            seen = augment(seen, index, views, epoch=epoch, seed=view_seed)
+            images = normalise(seen, data).contiguous(memory_format=torch.channels_last)
             with autocast(device):
                 logits, features = forward(student, images, stages.get("student", ()))
             batch = Batch(
                 images=images,
                 labels=data.labels[picks],
-                index=data.index[picks],
+                index=index,
                 epoch=epoch,
                 features=features,
                 student=student,

@@ -13,7 +13,7 @@ TREES = {
     )
     for path in ROOT.glob("kdlab/**/*.py")
 }
-SHARED = {"kdlab.apps.i18n", "kdlab.apps.markdown", "kdlab.apps.style"}
+SHARED = {"kdlab.apps.i18n", "kdlab.apps.markdown", "kdlab.apps.pixels", "kdlab.apps.style"}
 PUBLISHES = {"classroom": {"chapters", "interview"}}  # what others make is printed, shown, bound
 
 

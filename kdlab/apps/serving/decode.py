@@ -6,8 +6,10 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import HTTPException
-from PIL import Image, ImageOps
+from PIL import Image
 from pydantic import BaseModel, Field, ValidationError
+
+from kdlab.apps.pixels import fit_pixels
 
 FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "application/json": "JSON"}
 SIZES = {784: (28, 28), 3072: (3, 32, 32)}
@@ -55,11 +57,8 @@ def image_from_levels(body: bytes) -> Image.Image:
 
 
 def fit_image(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
-    """Its middle square at a model's size and in its colours, uint8 [C, H, W]."""
-    channels, height, width = shape
+    """`fit_pixels`, with a refusal of what cannot be decoded."""
     try:
-        image = image.convert("L" if channels == 1 else "RGB")
-    except Exception:
+        return fit_pixels(image, shape)
+    except Exception:  # a decoder meets anything in a damaged file
         raise HTTPException(400, "the image is cut short or damaged") from None
-    image = ImageOps.fit(image, (width, height), Image.Resampling.BOX)
-    return np.asarray(image, np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
