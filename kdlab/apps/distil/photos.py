@@ -1,0 +1,218 @@
+"""For the engineer: a folder of photographs, split for an honest comparison, and what was left out.
+
+A folder of folders: the first folder's name is the label. In a folder "unlabelled", or in none, a
+photo has no label. Pixels lie in a memory map, so there may be more photos than memory.
+"""
+
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from kdlab.apps.pixels import fit_pixels
+from kdlab.data import Images
+from kdlab.files import digest
+
+UNLABELLED = "unlabelled"
+FEWEST = 10  # photos of a class: fewer can't be split into training, validation and test
+NAMED = 3  # files that one sentence names
+CHUNK = 1000  # photos in memory at once
+
+
+class PhotoError(ValueError):
+    """A folder that nothing can be learnt from; the message says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """The photographs of a folder, split: no label judges what it has taught or chosen."""
+
+    labelled: Images  # what the labels teach
+    train: Images  # these first, then all photos whose label is not used, with label -1
+    validation: Images  # labelled: settings are chosen on it
+    test: Images  # labelled: opened once
+    paths: tuple[Path, ...]  # of every image, by its index
+    notes: tuple[str, ...]  # what was left out or is uneven, a sentence each
+
+
+def read_photos(
+    folder: Path,
+    size: int,
+    pixels: Path,
+    *,
+    labels_share: float = 1.0,
+    hold_out: float = 0.2,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Photos:
+    """Read every photo below `folder` as [3, size, size] into a memory map, the .npy file `pixels`.
+
+    Of each class the share `hold_out` is the test and, of the rest, validation; of what remains,
+    the labels of the share `labels_share` are used. PhotoError for a folder with fewer than two
+    classes of `FEWEST` photos, or with one picture under two labels.
+    """
+    files = labels_of(folder)
+    pixels.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=pixels.parent, ignore_cleanup_errors=True) as scratch:
+        temporary = Path(scratch) / "pixels.npy"
+        raw = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(files), 3, size, size))
+        paths, notes = decode(files, raw, progress)
+        labels = [files[path] for path in paths]
+        classes, uneven = usable_classes(labels)
+        order = split(labels, classes, hold_out, labels_share, seed)
+        places = sum(order, [])
+        final = np.lib.format.open_memmap(pixels, "w+", np.uint8, (len(places), 3, size, size))
+        for start in range(0, len(places), CHUNK):
+            final[start : start + CHUNK] = raw[places[start : start + CHUNK]]
+        del raw
+    sizes = np.cumsum([0, *map(len, order)])
+    number = {name: k for k, name in enumerate(classes)}
+    known = torch.tensor([number.get(labels[k], -1) for k in places])
+    known[sizes[1] : sizes[2]] = -1  # labels that are not used
+    mean, std = statistics(final[: sizes[2]])
+
+    def part(name: str, first: int, last: int) -> Images:
+        chosen = torch.from_numpy(final[sizes[first] : sizes[last]])
+        index = torch.arange(sizes[first], sizes[last])
+        title = f"{folder.name}/{name}"
+        return Images(chosen, known[index], index, title, tuple(classes), mean, std)
+
+    return Photos(
+        labelled=part("train", 0, 1),
+        train=part("train", 0, 2),
+        validation=part("validation", 2, 3),
+        test=part("test", 3, 4),
+        paths=tuple(paths[k] for k in places),
+        notes=(*notes, *uneven),
+    )
+
+
+def split(
+    labels: Sequence[str | None],
+    classes: Sequence[str],
+    hold_out: float,
+    labels_share: float,
+    seed: int,
+) -> list[list[int]]:
+    """Places of the labelled, the other training, the validation and the test photos; each class
+    gives its share of each."""
+    order = [[], [], [], []]
+    generator = torch.Generator().manual_seed(seed)
+    for name in classes:
+        places = np.flatnonzero([label == name for label in labels])
+        places = places[torch.randperm(len(places), generator=generator).numpy()]
+        test = max(1, round(hold_out * len(places)))
+        validation = test + max(1, round(hold_out * (len(places) - test)))
+        used = validation + max(2, round(labels_share * (len(places) - validation)))
+        parts = places[validation:used], places[used:], places[test:validation], places[:test]
+        for part, chosen in zip(order, parts, strict=True):
+            part.extend(chosen.tolist())
+    order[1] += [place for place, label in enumerate(labels) if label is None]
+    return order
+
+
+def labels_of(folder: Path) -> dict[Path, str | None]:
+    """The label of each file that is not hidden, labelled ones first."""
+    if not folder.is_dir():
+        raise PhotoError(f"{folder} is no folder: name one that has a folder of photos a class")
+    labels = {}
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder).parts
+        if path.is_file() and not any(name.startswith(".") for name in inside):
+            first = inside[0] if len(inside) > 1 else UNLABELLED
+            labels[path] = None if first == UNLABELLED else first
+    if not labels:
+        raise PhotoError(f"{folder} is empty: it needs a folder of photos for each class")
+    return dict(sorted(labels.items(), key=lambda item: item[1] is None))
+
+
+def decode(
+    files: dict[Path, str | None], raw: np.ndarray, progress: Callable[[int, int], None] | None
+) -> tuple[list[Path], list[str]]:
+    """Fill `raw` [N, 3, size, size] with the photos that can be read, each picture once: their
+    paths, and a sentence for what was left out, and why."""
+    paths, first, left_out, twins = [], {}, defaultdict(list), []
+    with ThreadPoolExecutor() as pool:
+        read = pool.map(lambda path: read_photo(path, raw.shape[-1]), files)
+        for done, (path, photo) in enumerate(zip(files, read, strict=True), 1):
+            if progress:
+                progress(done, len(files))
+            if isinstance(photo, str):
+                left_out[photo].append(path)
+            elif (key := digest(photo.tobytes())) in first:
+                twins.append((first[key], path))
+            else:
+                raw[len(paths)], first[key] = photo, path
+                paths.append(path)
+    both = [(a, b) for a, b in twins if files[a] and files[b] and files[a] != files[b]]
+    if both:
+        a, b = both[0]
+        raise PhotoError(
+            f"{len(both)} pictures have two labels, such as {a.parent.name}/{a.name} and "
+            f"{b.parent.name}/{b.name}: delete one of each"
+        )
+    notes = [f"{len(some)} left out, {why}: {named(some)}" for why, some in left_out.items()]
+    if twins:
+        notes.append(f"{len(twins)} left out, pictures that are there twice: {named(twins)}")
+    return paths, notes
+
+
+def read_photo(path: Path, size: int) -> np.ndarray | str:
+    """The pixels of one photo, or why it has none."""
+    try:
+        with Image.open(path) as image:
+            return fit_pixels(image, (3, size, size))
+    except Image.DecompressionBombError:
+        return "too many pixels"
+    except Image.UnidentifiedImageError:
+        return "no images"
+    except Exception:  # a decoder meets anything in a damaged file
+        return "cut short or damaged"
+
+
+def named(files: Sequence) -> str:
+    """The first few of some files, or pairs of files."""
+    names = [str(f.name if isinstance(f, Path) else f[1].name) for f in files[:NAMED]]
+    return ", ".join(names) + (", ..." if len(files) > NAMED else "")
+
+
+def usable_classes(labels: Sequence[str | None]) -> tuple[list[str], list[str]]:
+    """The classes with `FEWEST` photos or more, and a sentence for others and for unevenness."""
+    counts = Counter(label for label in labels if label is not None)
+    classes = sorted(name for name, count in counts.items() if count >= FEWEST)
+    if len(classes) < 2:
+        found = ", ".join(f"{name} ({count})" for name, count in counts.most_common(5)) or "none"
+        raise PhotoError(
+            f"two classes with {FEWEST} photos each are the least that can be learnt; there are: "
+            f"{found}"
+        )
+    small = sorted(set(counts) - set(classes))
+    notes = [
+        f"class {name!r} left out: {counts[name]} photos, {FEWEST} are needed" for name in small
+    ]
+    most, least = max(counts[c] for c in classes), min(counts[c] for c in classes)
+    if most > 3 * least:
+        notes.append(
+            f"the largest class has {most / least:.0f} times the photos of the smallest: read the "
+            "balanced accuracy"
+        )
+    return classes, notes
+
+
+def statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std of each channel on the 0..1 scale, a chunk in memory at a time."""
+    total, squares, count = np.zeros(3), np.zeros(3), 0
+    for start in range(0, len(images), CHUNK):
+        part = images[start : start + CHUNK].astype(np.float64) / 255
+        total += part.sum(axis=(0, 2, 3))
+        squares += (part**2).sum(axis=(0, 2, 3))
+        count += part[:, 0].size
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 1e-6))
+    return tuple(mean.tolist()), tuple(std.tolist())
