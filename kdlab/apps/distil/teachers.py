@@ -1,0 +1,201 @@
+"""For the engineer: a teacher of any kind, asked once about each photo, at its own size.
+
+A module of a Python file (`mine.py:make_model`), an ONNX file, a file of torch.export (.pt2), a net
+of torchvision (`torchvision:resnet18`), or a teacher of the course by its name.
+"""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from kdlab import teachers
+from kdlab.apps.pixels import fit_pixels
+from kdlab.dataset_files import SOURCES
+from kdlab.files import digest
+from kdlab.models import autocast, forward
+
+BATCH = 32  # photos in memory at once, at the teacher's size
+Call = Callable[[Tensor], Tensor]  # normalised float32 [B, C, S, S] -> [B, D]
+
+
+class TeacherError(ValueError):
+    """A teacher that can't be asked; the message says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """What is asked, and how a photo is brought to it."""
+
+    name: str
+    call: Call
+    size: int  # pixels a side
+    mean: tuple[float, ...]  # per channel, on the 0..1 scale
+    std: tuple[float, ...]
+    digest: str  # of its weights and of how it is asked
+
+
+def open_teacher(
+    source: str,
+    *,
+    size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    stage: str = "",
+) -> Teacher:
+    """A teacher by its source; `stage` names a submodule whose output is taken in place of logits.
+
+    TeacherError where size, mean or std are neither given nor known of the net: a wrong one spoils
+    every answer silently, so none is assumed.
+    """
+    if source.endswith((".onnx", ".pt2")):
+        if stage:
+            raise TeacherError(f"{source} has no submodules to name: leave out --teacher-stage")
+        content = existing(Path(source)).read_bytes()
+        call = open_onnx(source) if source.endswith(".onnx") else open_exported(source)
+        known = {}
+    else:
+        net, known = open_module(source)
+        net = teachers.freeze(net.float())
+        values = (value.cpu().numpy().tobytes() for value in net.state_dict().values())
+        content = repr(net).encode() + b"".join(values)
+        call = of_module(net, stage)
+    settings = {
+        "size": size or known.get("size"),
+        "mean": mean or known.get("mean"),
+        "std": std or known.get("std"),
+    }
+    for name, value in settings.items():
+        if value is None:
+            raise TeacherError(
+                f"the {name} that {source} was trained with is not known: say it with "
+                f"--teacher-{name} (a wrong one spoils every answer, so none is assumed)"
+            )
+    return Teacher(
+        name=source,
+        call=call,
+        size=int(settings["size"]),
+        mean=tuple(map(float, settings["mean"])),
+        std=tuple(map(float, settings["std"])),
+        digest=digest(content + f"{settings} {stage}".encode()),
+    )
+
+
+def existing(path: Path) -> Path:
+    if not path.is_file():
+        raise TeacherError(f"there is no file {path}")
+    return path
+
+
+def open_onnx(source: str) -> Call:
+    """An ONNX file, by ONNX Runtime."""
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(source)
+    except Exception as error:  # of the runtime's own kinds
+        raise TeacherError(f"{source} can't be opened: {str(error).splitlines()[0]}") from error
+    (given, *_) = session.get_inputs()
+    return lambda images: torch.from_numpy(session.run(None, {given.name: images.numpy()})[0])
+
+
+def open_exported(source: str) -> Call:
+    """A file of `torch.export.save`."""
+    try:
+        return torch.export.load(source).module()
+    except Exception as error:
+        raise TeacherError(f"{source} can't be opened: {str(error).splitlines()[0]}") from error
+
+
+def open_module(source: str) -> tuple[nn.Module, dict]:
+    """The net of a Python file, of torchvision or of the course, and what is known of its input."""
+    file, _, name = source.rpartition(":")
+    if file == "torchvision":
+        return open_torchvision(name)
+    if file.endswith(".py"):
+        return open_python(existing(Path(file)), name)
+    if source in teachers.trained_teachers():
+        data = SOURCES[source.partition("-")[0]]
+        side = {"mnist": 28, "cifar10": 32}[source.partition("-")[0]]
+        return teachers.load_teacher(source), {"size": side, "mean": data.mean, "std": data.std}
+    raise TeacherError(
+        f"no teacher {source!r}: name file.py:function, a .onnx, a .pt2, torchvision:NAME or one "
+        f"of {', '.join(teachers.trained_teachers())}"
+    )
+
+
+def open_python(file: Path, function: str) -> tuple[nn.Module, dict]:
+    """What a function of a Python file returns. A net of timm says its own size, mean and std."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    make = getattr(module, function, None)
+    if not callable(make):
+        raise TeacherError(f"{file} has no function {function!r} that makes a model")
+    net = make()
+    if not isinstance(net, nn.Module):
+        raise TeacherError(f"{function} of {file} gave {type(net).__name__}, no torch.nn.Module")
+    config = getattr(net, "pretrained_cfg", None) or {}
+    size = (config.get("input_size") or [None])[-1]
+    return net, {"size": size, "mean": config.get("mean"), "std": config.get("std")}
+
+
+def open_torchvision(name: str) -> tuple[nn.Module, dict]:
+    """A net of torchvision with its best weights, which torchvision fetches where they are not."""
+    from torchvision import models
+
+    try:
+        weights = models.get_model_weights(name).DEFAULT
+        net, view = models.get_model(name, weights=weights), weights.transforms()
+    except ValueError as error:
+        raise TeacherError(f"torchvision has no model {name!r}: {error}") from error
+    except OSError as error:
+        raise TeacherError(
+            f"the weights of {name} can't be fetched ({error}): go online"
+        ) from error
+    return net, {"size": view.crop_size[0], "mean": view.mean, "std": view.std}
+
+
+def of_module(net: nn.Module, stage: str) -> Call:
+    """The logits of a net, or the output of one of its submodules, [B, D]; an output of several
+    values counts as its `logits` or its first."""
+    if stage and stage not in dict(net.named_modules()):
+        names = ", ".join(name for name, _ in net.named_children())
+        raise TeacherError(f"the teacher has no submodule {stage!r}; the outermost are {names}")
+
+    def call(images: Tensor) -> Tensor:
+        output, features = forward(net, images, [stage] if stage else [])
+        output = features[stage] if stage else output
+        if isinstance(output, dict):
+            output = output.get("logits", next(iter(output.values())))
+        output = getattr(output, "logits", output)
+        return (output[0] if isinstance(output, tuple | list) else output).flatten(1)
+
+    return call
+
+
+@torch.no_grad()
+def ask(
+    teacher: Teacher,
+    paths: Sequence[Path],
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """What the teacher answers to each photo, read at its own size: float32 [N, D]."""
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (teacher.mean, teacher.std))
+    shape, answers = (len(teacher.mean), teacher.size, teacher.size), []
+    for start in range(0, len(paths), BATCH):
+        photos = []
+        for path in paths[start : start + BATCH]:
+            with Image.open(path) as image:
+                photos.append(fit_pixels(image, shape))
+        images = (torch.from_numpy(np.stack(photos)).float() / 255 - mean) / std
+        with autocast("cpu"):
+            answers.append(teacher.call(images).float())
+        if progress:
+            progress(min(start + BATCH, len(paths)), len(paths))
+    return torch.cat(answers)
