@@ -20,6 +20,8 @@ from kdlab.files import atomically, cache_dir, digest
 from kdlab.models import arithmetic
 from kdlab.teachers import freeze, teacher_forward
 
+ANY_VIEW = "any view"
+
 
 @dataclass(frozen=True, eq=False)
 class CachedLogits:
@@ -34,6 +36,10 @@ class CachedLogits:
         """Logits [len(index), K] for these images in this epoch. KeyError for a stranger."""
         period = int(self.key["period"])
         return self.logits[epoch % period if period else epoch][self.rows(index)]
+
+    def covers(self, epochs: int) -> bool:
+        """Whether there is a row for each of so many epochs."""
+        return len(self.logits) >= min(epochs, int(self.key["period"]) or epochs)
 
     def rows(self, index: Tensor) -> Tensor:
         """Where these images stand, int64 [len(index)]. KeyError for a stranger."""
@@ -133,6 +139,18 @@ def cache_logits(
     return CachedLogits(**tensors, key=key)
 
 
+def asked_once(logits: Tensor, data: Images) -> CachedLogits:
+    """Logits [N, K] of the plain images, to be used for every view of them.
+
+    It costs one answer an image in place of one a view. The teacher then speaks of another view
+    than the student sees, which `fit` refuses unless it is asked for, as here.
+    """
+    order = data.index.argsort()
+    key = {"data": f"{data.name} -", "views": ANY_VIEW, "period": "1"}
+    pixels = checksums(data.images[order])
+    return CachedLogits(logits[order].half()[None], data.index[order], pixels, key)
+
+
 def _kept(path: Path, key: dict[str, str]) -> CachedLogits | None:
     """Logits from disk if they are there, whole, and for this very key."""
     with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
@@ -180,9 +198,9 @@ def _rows(
     """The function epoch -> [N, K] in the order of `data`; ValueError for logits of others."""
     cached = f"{known.key['data'].rsplit(' ', 1)[0]} seen as {known.key['views']}"
     wanted = f"{data.name} seen as {name_views(views, view_seed)}"
-    if cached != wanted:
+    if cached not in (wanted, f"{data.name} seen as {ANY_VIEW}"):
         raise ValueError(f"these answers are for {cached}, not for {wanted}: ask the teacher again")
-    if len(known.logits) < min(epochs, views.period or epochs):
+    if not known.covers(epochs):
         raise ValueError(f"these answers cover {len(known.logits)} epochs, not {epochs}")
     here = replace(
         known,

@@ -10,7 +10,7 @@ from torch import nn, optim
 from toys import KD, Spy, images, net, same, sharp_teacher, state, train, watched
 
 from kdlab.data import CIFAR_VIEWS, NO_VIEWS, Views, select
-from kdlab.logit_cache import cache_logits
+from kdlab.logit_cache import asked_once, cache_logits
 from kdlab.losses import soft_target_loss
 from kdlab.methods import distil, labels_only
 from kdlab.metrics import predict
@@ -211,3 +211,20 @@ def test_the_schedule_matters():
 def test_what_cannot_train_ends_in_a_sentence(error, sentence, options):
     with pytest.raises(error, match=sentence):
         train(net(), **options)
+
+
+def test_a_teacher_asked_once_answers_for_every_view_of_an_image():
+    data, teacher = images(), sharp_teacher()
+    plain = predict(teacher, data)
+    place = {int(i): n for n, i in enumerate(data.index)}
+    spy, seen = watched(
+        lambda batch: [plain[[place[int(i)] for i in batch.index]], batch.teacher_logits], KD
+    )
+    once = asked_once(plain, data)
+    train(net(), spy, data, teacher=once, views=CIFAR_VIEWS)
+    assert len(seen) == 12 and all(torch.allclose(a, b, atol=0.02) for a, b in seen)
+    turned = replace(data, images=data.images.flip(3))
+    with pytest.raises(ValueError, match="other pixels"):
+        train(net(), KD, turned, teacher=once)
+    with pytest.raises(ValueError, match="not for other/train seen as one"):
+        train(net(), KD, replace(data, name="other/train"), teacher=once)
