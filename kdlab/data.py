@@ -21,7 +21,7 @@ class Images:
     """A labelled image set held in memory."""
 
     images: Tensor  # uint8 [N, C, H, W]
-    labels: Tensor  # int64 [N]
+    labels: Tensor  # int64 [N]; UNLABELLED where there is none
     index: Tensor  # int64 [N]: position in the official split; it names the image for ever
     name: str  # which set and split, such as "mnist/train"
     classes: tuple[str, ...]
@@ -116,6 +116,7 @@ class Views(NamedTuple):
         return 0 if self.shift else 1 + self.flip
 
 
+UNLABELLED = -1  # in place of a label that nobody knows
 NO_VIEWS = Views()
 CIFAR_VIEWS = Views(shift=4, flip=True)
 MNIST_JITTER = Views(shift=2, padding="constant")

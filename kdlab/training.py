@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.optim import lr_scheduler
 
-from kdlab.data import NO_VIEWS, Images, Views, augment, normalise
+from kdlab.data import NO_VIEWS, UNLABELLED, Images, Views, augment, normalise
 from kdlab.logit_cache import CachedLogits, teacher_source
 from kdlab.losses import check_labels
 from kdlab.methods import Batch, Objective
@@ -48,12 +48,14 @@ def fit(
     `teacher` is a frozen net, asked in each step, or its cached `Answers` (several: `Batch` holds
     them stacked); either way it answers for the very views that the student sees (Beyer et al.
     2022). An objective that matches features names them in its `stages` and needs the net.
+    A label of -1 is none: an objective that reads no label learns from such images, too.
     `seed` orders the batches (and drives dropout), `view_seed` draws the views.
     Raises ValueError for labels out of range, for a cache of another split, of other pixels, other
     views or too few epochs, or in place of a net; KeyError for one that lacks some of the images;
     and FloatingPointError if the loss stops being a number.
     """
-    check_labels(data.labels, len(data.labels), len(data.classes))
+    labels = data.labels[data.labels != UNLABELLED]
+    check_labels(labels, len(labels), len(data.classes))
     torch.manual_seed(seed)
     student.to(device, memory_format=torch.channels_last)
     if isinstance(objective, nn.Module):

@@ -1,0 +1,108 @@
+"""The comparison: tuned alike, kept run by run, taken up again, and the test opened once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdlab.apps.distil import compare as comparison
+from kdlab.apps.distil.compare import ARMS, Plan, balanced_accuracy, compare, trials
+from kdlab.apps.distil.photos import read_photos
+
+PLAN = Plan("cnn3-8", seeds=2, trials=2, updates=4)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two colours with noise, forty photos each, half of them without a used label."""
+    root = tmp_path_factory.mktemp("photos")
+    for k, name in enumerate(("blue", "red")):
+        (root / name).mkdir()
+        for n in range(40):
+            levels = np.random.default_rng([k, n]).integers(0, 200, (32, 32, 3))
+            levels[..., 2 - 2 * k] += 55
+            Image.fromarray(levels.astype(np.uint8)).save(root / name / f"{n}.png")
+    pixels = tmp_path_factory.mktemp("out") / "pixels.npy"
+    return read_photos(root, 32, pixels, labels_share=0.5)
+
+
+@pytest.fixture(scope="module")
+def truth(photos):
+    """A teacher that knows every label, also those that are not used."""
+    names = [photos.paths[k].parent.name for k in photos.train.index]
+    labels = torch.tensor([photos.train.classes.index(name) for name in names])
+    return 8.0 * torch.nn.functional.one_hot(labels, 2)
+
+
+def test_every_arm_has_as_many_trials_and_runs(photos, truth, tmp_path):
+    seen = []
+    record = compare(PLAN, photos, truth, tmp_path, report=seen.append)
+    assert [t["arm"] for t in record["trials"]] == [arm for arm in ARMS for _ in range(2)]
+    assert [(r["seed"], r["arm"]) for r in record["runs"]] == [(s, a) for s in (0, 1) for a in ARMS]
+    assert len(seen) == 12 and all(
+        len(r["said"]) == len(photos.test.labels) for r in record["runs"]
+    )
+    assert {t["temperature"] for t in record["trials"] if t["arm"] != "teacher"} == {1.0}
+    best = max(record["trials"][:2], key=lambda trial: trial["validation"])
+    assert record["chosen"]["labels"]["lr"] == best["lr"]
+
+
+def test_it_is_taken_up_where_it_was_cut_off(photos, truth, tmp_path, monkeypatch):
+    whole, real, count = compare(PLAN, photos, truth, tmp_path / "whole"), comparison.train_arm, []
+
+    def cut(*arguments, **options):
+        count.append(arguments)
+        if len(count) == 9:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(comparison, "train_arm", cut)
+    with pytest.raises(KeyboardInterrupt):
+        compare(PLAN, photos, truth, tmp_path / "cut")
+    again = compare(PLAN, photos, truth, tmp_path / "cut")
+    assert len(count) == 9 + 4 and again == whole
+
+
+def test_another_comparison_is_not_mixed_in(photos, truth, tmp_path):
+    compare(replace(PLAN, seeds=1, trials=1, updates=1), photos, truth, tmp_path)
+    before = (tmp_path / "runs.json").read_bytes()
+    with pytest.raises(ValueError, match="another comparison: name another folder"):
+        compare(PLAN, photos, truth, tmp_path)
+    with pytest.raises(ValueError, match="another comparison"):
+        compare(replace(PLAN, seeds=1, trials=1, updates=1), photos, truth, tmp_path, teacher="b")
+    assert (tmp_path / "runs.json").read_bytes() == before
+
+
+def test_the_test_photos_are_opened_by_the_chosen_settings_alone(
+    photos, truth, tmp_path, monkeypatch
+):
+    asked, real = [], comparison.predict
+    monkeypatch.setattr(
+        comparison, "predict", lambda net, data: asked.append(data.name) or real(net, data)
+    )
+    compare(PLAN, photos, truth, tmp_path)
+    names = [name.rpartition("/")[2] for name in asked]
+    assert names == ["validation"] * 6 + ["test"] * 6
+
+
+def test_updates_are_alike_whatever_the_number_of_images(photos, truth, monkeypatch):
+    steps = {}
+    monkeypatch.setattr(
+        comparison,
+        "fit",
+        lambda net, data, goal, **how: steps.update(
+            {(len(data.labels), how["epochs"]): how["epochs"] * -(-len(data.labels) // 128)}
+        ),
+    )
+    plan = replace(PLAN, updates=40)
+    for arm in ARMS:
+        comparison.train_arm(plan, photos, truth, arm, trials(plan, arm)[0], seed=0)
+    assert sorted(steps.values()) == [40, 80] or sorted(steps.values()) == [40, 40, 80]
+
+
+def test_balanced_accuracy_weighs_classes_alike():
+    labels = torch.tensor([0] * 9 + [1])
+    always_zero = torch.nn.functional.one_hot(torch.zeros(10, dtype=torch.long), 2).float()
+    assert balanced_accuracy(always_zero, labels) == 50.0
