@@ -10,6 +10,7 @@ GROUPS = {
     "learn": "Learn (read and run the chapters)",
     "interview": "Interview (practise the questions)",
     "research": "Research (repeat the experiments, add your own)",
+    "use": "Use (your own images and your own model)",
     "serve": "Serve (a student at work)",
     "classroom": "Classroom (teach with the course)",
 }
@@ -19,6 +20,7 @@ REGISTERED_IN = (
     "kdlab.apps.interview.commands",
     "kdlab.lab.commands",
     "kdlab.apps.bench.commands",
+    "kdlab.apps.distil.commands",
     "kdlab.apps.serving.commands",
 )
 

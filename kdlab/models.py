@@ -356,7 +356,7 @@ def forward(
 
 
 def build(name: str, classes: int = 10) -> nn.Module:
-    """A freshly initialised net; set `torch.manual_seed` before. KeyError lists the names."""
+    """A freshly initialised net; set `torch.manual_seed` before. ValueError lists the names."""
     if name not in MODELS:
-        raise KeyError(f"no model {name!r}: there are {', '.join(MODELS)}")
+        raise ValueError(f"no model {name!r}: there are {', '.join(MODELS)}")
     return MODELS[name](classes=classes)

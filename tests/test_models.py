@@ -120,7 +120,7 @@ def test_the_paper_teacher_has_dropout_and_the_student_has_none():
 
 
 def test_wrong_requests_are_told():
-    with pytest.raises(KeyError) as error:
+    with pytest.raises(ValueError) as error:
         build("resnet-9000")
     assert all(name in str(error.value) for name in MODELS)
     with pytest.raises(ValueError, match=r"6n \+ 4, got 13"):

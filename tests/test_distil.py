@@ -1,0 +1,83 @@
+"""The command: from a folder and a teacher to a verdict, and nothing is run twice."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from kdlab.__main__ import app
+
+MINE = """
+import torch
+from torch import nn
+def make_model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(12, 7))
+def make_two():
+    net = nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(3, 2))
+    with torch.no_grad():  # blue or red
+        net[2].weight.copy_(torch.tensor([[-9.0, 0.0, 9.0], [9.0, 0.0, -9.0]]))
+    return net
+"""
+HOW = ["--teacher-size", "16", "--teacher-mean", ".5,.5,.5", "--teacher-std", ".25,.25,.25"]
+SHORT = ["--student", "cnn3-8", "--seeds", "2", "--updates", "2"]
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Blue and red noise, and a file that makes teachers."""
+    (tmp_path / "mine.py").write_text(MINE)
+    for k, name in enumerate(("blue", "red")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for n in range(20):
+            levels = np.random.default_rng([k, n]).integers(0, 150, (20, 20, 3))
+            levels[..., 2 - 2 * k] += 100
+            image = Image.fromarray(levels.astype(np.uint8))
+            image.save(tmp_path / "photos" / name / f"{n}.png")
+    return tmp_path
+
+
+def distil(place, teacher, *options):
+    command = ["distil", "--data", place / "photos", "--teacher", f"{place}/mine.py:{teacher}"]
+    command += ["--out", place / "runs", *HOW, *SHORT, *options]
+    return CliRunner().invoke(app, [str(word) for word in command])
+
+
+def test_from_a_folder_to_a_verdict_and_nothing_is_run_twice(place):
+    before = sorted(place.rglob("*"))
+    first = distil(place, "make_model", "--labels-share", "0.5")
+    assert first.exit_code == 0, first.output
+    assert "the teacher has 7 outputs, not your 2 classes: a linear probe" in first.output
+    assert "12 labelled photos to learn from, 26 in all, 6 to choose on, 8 to test" in first.output
+    assert "teacher - labels, twice as long: " in first.output and "verdict: " in first.output
+    runs = json.loads((place / "runs" / "runs.json").read_text())
+    assert len(runs["trials"]) == 12 and len(runs["runs"]) == 6
+    again = distil(place, "make_model", "--labels-share", "0.5")
+    assert again.output.count(", seed ") == 0 and "asked the teacher" not in again.output
+    assert again.output.splitlines()[-8:] == first.output.splitlines()[-8:]
+    outside = [p for p in sorted(place.rglob("*")) if "runs" not in p.parts]
+    assert [p for p in outside if "__pycache__" not in p.parts] == before
+
+
+def test_outputs_of_as_many_classes_are_taken_as_they_are(place):
+    done = distil(place, "make_two")
+    assert "taken for your classes in the order blue, red" in done.output
+    assert "the teacher is right about 100.0% of the test photos" in done.output
+
+
+def test_a_teacher_near_chance_is_noticed(place):
+    done = distil(place, "make_two", "--teacher-mean", "60,.5,.5")
+    assert "that is near chance (50%): are its size, mean and std right" in done.output
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--teacher-mean", "1,2"], "three numbers with commas are needed"),
+    (["--data", "nowhere"], "nowhere is no folder"),
+    (["--student", "cnn99"], "no model 'cnn99'"),
+])  # fmt: skip
+def test_what_goes_wrong_is_one_sentence(place, options, message):
+    done = distil(place, "make_model", *options)
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    assert message in done.output.splitlines()[-1] and done.output.splitlines()[-1][:6] == "kdlab:"
