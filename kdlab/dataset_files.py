@@ -149,7 +149,7 @@ def _read_sheet(path: Path) -> np.ndarray:
 
 def download(name: str = "cifar10", target: str | Path | None = None) -> Path:
     """Fetch all of CIFAR-10 by torchvision, from the official site, into `target` (`data_dir()` if
-    not said). Nothing is fetched where it is sound already, and nothing is there before it is.
+    not said). Nothing is fetched where it is sound already; a cut leaves whole files.
 
     ValueError for another name; DataError where there is no network or no room.
     """

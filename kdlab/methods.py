@@ -54,6 +54,7 @@ def distil(temperature: float, soft_weight: float = 1.0, hard_weight: float = 0.
             raise ValueError("this objective needs a teacher: fit(..., teacher=...)")
         return losses.distillation_loss(logits, batch.teacher_logits, batch.labels, **settings)
 
+    objective.label_free = not hard_weight  # `fit` then takes images without a label
     return objective
 
 
@@ -76,7 +77,7 @@ class Method:
     term: Callable  # (logits, batch, setting) -> loss; a module: of a setting, then the first two
     reference: str
     paper_weight: float = 1.0  # for the reader and the pages; a run has its own
-    stages: Sequence[str] = ()  # of the course's nets; for others `objective` is told
+    stages: Sequence[str] = ()  # of the course's nets; for others see `objective`
     project: bool = False  # the student's features, by layers of their own, to the teacher's width
 
 

@@ -48,13 +48,14 @@ def fit(
     `teacher` is a frozen net, asked in each step, or its cached `Answers` (several: `Batch` holds
     them stacked); either way it answers for the very views that the student sees (Beyer et al.
     2022). An objective that matches features names them in its `stages` and needs the net.
-    A label of -1 is none: an objective that reads no label learns from such images, too.
+    A label of -1 is none: images without one serve objectives that are `label_free`.
     `seed` orders the batches (and drives dropout), `view_seed` draws the views.
     Raises ValueError for labels out of range, for a cache of another split, of other pixels, other
     views or too few epochs, or in place of a net; KeyError for one that lacks some of the images;
     and FloatingPointError if the loss stops being a number.
     """
-    labels = data.labels[data.labels != UNLABELLED]
+    free = getattr(objective, "label_free", False)
+    labels = data.labels[data.labels != UNLABELLED] if free else data.labels
     check_labels(labels, len(labels), len(data.classes))
     torch.manual_seed(seed)
     student.to(device, memory_format=torch.channels_last)

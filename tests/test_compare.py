@@ -1,6 +1,6 @@
 """The comparison: tuned alike, kept run by run, taken up again, and the test opened once."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from kdlab.apps.distil import compare as comparison
-from kdlab.apps.distil.compare import ARMS, Plan, balanced_accuracy, compare, trials
+from kdlab.apps.distil.compare import ARMS, Plan, balanced_accuracy, claim, compare, trials
 from kdlab.apps.distil.photos import read_photos
 
 PLAN = Plan("cnn3-8", seeds=2, trials=2, updates=4)
@@ -36,9 +36,14 @@ def truth(photos):
     return 8.0 * torch.nn.functional.one_hot(labels, 2)
 
 
+def carried_out(plan, photos, truth, folder, **options):
+    record = claim(folder, asdict(plan))
+    return compare(plan, photos, truth, folder, record, **options)
+
+
 def test_every_arm_has_as_many_trials_and_runs(photos, truth, tmp_path):
     seen = []
-    record = compare(PLAN, photos, truth, tmp_path, report=seen.append)
+    record = carried_out(PLAN, photos, truth, tmp_path, report=seen.append)
     assert [t["arm"] for t in record["trials"]] == [arm for arm in ARMS for _ in range(2)]
     assert [(r["seed"], r["arm"]) for r in record["runs"]] == [(s, a) for s in (0, 1) for a in ARMS]
     assert len(seen) == 12 and all(
@@ -50,7 +55,11 @@ def test_every_arm_has_as_many_trials_and_runs(photos, truth, tmp_path):
 
 
 def test_it_is_taken_up_where_it_was_cut_off(photos, truth, tmp_path, monkeypatch):
-    whole, real, count = compare(PLAN, photos, truth, tmp_path / "whole"), comparison.train_arm, []
+    whole, real, count = (
+        carried_out(PLAN, photos, truth, tmp_path / "whole"),
+        comparison.train_arm,
+        [],
+    )
 
     def cut(*arguments, **options):
         count.append(arguments)
@@ -60,19 +69,31 @@ def test_it_is_taken_up_where_it_was_cut_off(photos, truth, tmp_path, monkeypatc
 
     monkeypatch.setattr(comparison, "train_arm", cut)
     with pytest.raises(KeyboardInterrupt):
-        compare(PLAN, photos, truth, tmp_path / "cut")
-    again = compare(PLAN, photos, truth, tmp_path / "cut")
+        carried_out(PLAN, photos, truth, tmp_path / "cut")
+    again = carried_out(PLAN, photos, truth, tmp_path / "cut")
     assert len(count) == 9 + 4 and again == whole
 
 
 def test_another_comparison_is_not_mixed_in(photos, truth, tmp_path):
-    compare(replace(PLAN, seeds=1, trials=1, updates=1), photos, truth, tmp_path)
+    short = replace(PLAN, seeds=1, trials=1, updates=1)
+    carried_out(short, photos, truth, tmp_path)
     before = (tmp_path / "runs.json").read_bytes()
-    with pytest.raises(ValueError, match="another comparison: name another folder"):
-        compare(PLAN, photos, truth, tmp_path)
-    with pytest.raises(ValueError, match="another comparison"):
-        compare(replace(PLAN, seeds=1, trials=1, updates=1), photos, truth, tmp_path, teacher="b")
+    with pytest.raises(ValueError, match="holds another comparison: name a new folder"):
+        carried_out(PLAN, photos, truth, tmp_path)
     assert (tmp_path / "runs.json").read_bytes() == before
+
+
+def test_what_was_broken_off_before_a_run_may_be_changed(tmp_path):
+    claim(tmp_path / "out", {"plan": 1})
+    assert claim(tmp_path / "out", {"plan": 2})["about"] == {"plan": 2}
+
+
+@pytest.mark.parametrize("name", ["pixels.npy", "runs.json", "thesis.tex"])
+def test_a_folder_of_other_files_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("[1]")
+    with pytest.raises(ValueError, match="has other files: name a new folder"):
+        claim(tmp_path, {"plan": 1})
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["[1]"]
 
 
 def test_the_test_photos_are_opened_by_the_chosen_settings_alone(
@@ -82,7 +103,7 @@ def test_the_test_photos_are_opened_by_the_chosen_settings_alone(
     monkeypatch.setattr(
         comparison, "predict", lambda net, data: asked.append(data.name) or real(net, data)
     )
-    compare(PLAN, photos, truth, tmp_path)
+    carried_out(PLAN, photos, truth, tmp_path)
     names = [name.rpartition("/")[2] for name in asked]
     assert names == ["validation"] * 6 + ["test"] * 6
 

@@ -56,7 +56,7 @@ def test_from_a_folder_to_a_verdict_and_nothing_is_run_twice(place):
     assert len(runs["trials"]) == 12 and len(runs["runs"]) == 6
     again = distil(place, "make_model", "--labels-share", "0.5")
     assert again.output.count(", seed ") == 0 and "asked the teacher" not in again.output
-    assert again.output.splitlines()[-8:] == first.output.splitlines()[-8:]
+    assert again.output.splitlines()[-9:] == first.output.splitlines()[-9:]
     outside = [p for p in sorted(place.rglob("*")) if "runs" not in p.parts]
     assert [p for p in outside if "__pycache__" not in p.parts] == before
 
@@ -64,7 +64,7 @@ def test_from_a_folder_to_a_verdict_and_nothing_is_run_twice(place):
 def test_outputs_of_as_many_classes_are_taken_as_they_are(place):
     done = distil(place, "make_two")
     assert "taken for your classes in the order blue, red" in done.output
-    assert "the teacher is right about 100.0% of the test photos" in done.output
+    assert "the teacher is right about 100.0% of the validation photos" in done.output
 
 
 def test_a_teacher_near_chance_is_noticed(place):
@@ -75,9 +75,23 @@ def test_a_teacher_near_chance_is_noticed(place):
 @pytest.mark.parametrize(("options", "message"), [
     (["--teacher-mean", "1,2"], "three numbers with commas are needed"),
     (["--data", "nowhere"], "nowhere is no folder"),
+    (["--out", "{place}/photos/runs"], "lies in the folder of the photos"),
+    (["--out", "{place}"], "has other files: name a new folder"),
     (["--student", "cnn99"], "no model 'cnn99'"),
 ])  # fmt: skip
 def test_what_goes_wrong_is_one_sentence(place, options, message):
-    done = distil(place, "make_model", *options)
+    done = distil(place, "make_model", *(word.format(place=place) for word in options))
     assert done.exit_code == 1 and "Traceback" not in done.output
     assert message in done.output.splitlines()[-1] and done.output.splitlines()[-1][:6] == "kdlab:"
+
+
+def test_other_photos_or_labels_are_another_comparison(place):
+    assert distil(place, "make_two").exit_code == 0
+    kept = {path: path.read_bytes() for path in (place / "runs").iterdir()}
+    fewer = distil(place, "make_two", "--labels-share", "0.5")
+    image = Image.open(place / "photos" / "red" / "0.png").transpose(Image.Transpose.ROTATE_90)
+    image.save(place / "photos" / "red" / "0.png")
+    changed = distil(place, "make_two")
+    for done in (fewer, changed):
+        assert done.exit_code == 1 and "holds another comparison" in done.output
+    assert {path: path.read_bytes() for path in (place / "runs").iterdir()} == kept

@@ -228,3 +228,13 @@ def test_a_teacher_asked_once_answers_for_every_view_of_an_image():
         train(net(), KD, turned, teacher=once)
     with pytest.raises(ValueError, match="not for other/train seen as one"):
         train(net(), KD, replace(data, name="other/train"), teacher=once)
+
+
+def test_images_without_a_label_serve_what_reads_none():
+    """A label of -1 is refused where labels teach: on a GPU it would end the process."""
+    data = images()
+    some = replace(data, labels=torch.where(torch.arange(30) < 20, -1, data.labels))
+    assert train(net(), distil(4.0), some, teacher=sharp_teacher())
+    for goal in (labels_only, KD):
+        with pytest.raises(ValueError, match="labels must be 0..3, got -1..3"):
+            train(net(), goal, some, teacher=sharp_teacher())

@@ -136,6 +136,35 @@ def test_sync_brings_code_over_and_keeps_the_chinese():
     assert again == chinese
 
 
+def one_cell(source):
+    return new_notebook(cells=[new_code_cell(source, id="code")])
+
+
+@pytest.mark.parametrize("chinese", [
+    SAME["words"].replace("range(2)", "range(5)"),  # the English was changed and committed since
+    PROGRAM.replace("# draw twice", "# 抽两次\n# 固定种子"),  # a comment more
+])  # fmt: skip
+def test_sync_loses_no_word_that_it_can_not_place(chinese):
+    english = one_cell(PROGRAM)
+    result, left = translations.synchronised(english, one_cell(chinese), english)
+    assert result.cells[0].source == chinese
+    assert left == ["code: its code is not the English one's; change it by hand"]
+
+
+def test_a_cell_keeps_its_own_words_where_another_says_it_otherwise():
+    source, words = "print('gap')", ("差距", "间隔")
+    english = new_notebook(cells=[new_code_cell(source, id=name) for name in "ab"])
+    cells = [new_code_cell(f"print('{word}')", id=i) for i, word in zip("ab", words, strict=True)]
+    result, left = translations.synchronised(english, new_notebook(cells=cells), english)
+    assert [cell.source for cell in result.cells] == [cell.source for cell in cells] and left == []
+
+
+def test_sync_drops_no_chinese_cell():
+    chinese = new_notebook(cells=[new_markdown_cell("完。", id="gone")])
+    with pytest.raises(ValueError, match="the English one has not: gone; delete them"):
+        translations.synchronised(new_notebook(), chinese, new_notebook())
+
+
 def test_the_language_is_that_of_the_folder(tmp_path):
     cell = new_code_cell(
         "from kdlab.apps.i18n import translate\nprint(translate('verdict.better'))"

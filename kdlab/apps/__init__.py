@@ -1,1 +1,1 @@
-"""What is built on the core and the lab: chapters, interview, serving, classroom."""
+"""What is built on the core and the lab: chapters, interview, distil, serving, classroom, bench."""

@@ -128,14 +128,24 @@ def translated(source: str, words: Mapping[str, str]) -> str:
     return source
 
 
-def dictionary(english: NotebookNode, chinese: NotebookNode) -> dict[str, str]:
-    """The Chinese of each English comment and string, from cells that are the same program."""
-    words, others = {}, {cell.id: cell.source for cell in chinese.cells}
-    for cell in english.cells:
-        other = others.get(cell.id, "")
-        if cell.cell_type == "code" and same_program(cell.source, other):
-            sides = zip(pieces(cell.source), pieces(other), strict=False)
-            words |= {cell.source[slice(*one)]: other[slice(*two)] for one, two in sides}
+def pairs(english: str, chinese: str) -> dict[str, str] | None:
+    """The Chinese of each comment and string of a source; None where both are not one program, or
+    have not as many comments and strings, so that nobody knows which belongs to which."""
+    if not same_program(english, chinese):
+        return None
+    words = {}
+    for comments in (True, False):
+        ours, theirs = (
+            [
+                source[begin:end]
+                for begin, end in pieces(source)
+                if (source[begin] == "#") == comments
+            ]
+            for source in (english, chinese)
+        )
+        if len(ours) != len(theirs):
+            return None
+        words |= zip(ours, theirs, strict=True)
     return {piece: word for piece, word in words.items() if HAN.search(word)}
 
 
@@ -145,16 +155,24 @@ def synchronised(
     """The Chinese edition with the English one's cells and code, and what is left to translate.
 
     `before` is the English edition to which `chinese` belongs. Its strings, comments and Markdown
-    stay where their English has not changed; outputs stay until the edition is executed.
+    stay where their English has not changed; outputs stay until the edition is executed. A cell
+    whose Chinese can't be told apart from its code stays as it is, for no word may be lost.
     """
-    words, result, left = dictionary(before, chinese), copy.deepcopy(english), []
+    result, left = copy.deepcopy(english), []
     others = {cell.id: cell for cell in chinese.cells}
     old = {cell.id: cell.source for cell in before.cells}
+    code = {name: cell.source for name, cell in others.items() if cell.cell_type == "code"}
+    known = {name: pairs(old.get(name, ""), source) for name, source in code.items()}
+    shared = {piece: word for words in known.values() for piece, word in (words or {}).items()}
     for cell in result.cells:
-        other, changed = others.get(cell.id), old.get(cell.id) != cell.source
+        other, changed = others.pop(cell.id, None), old.get(cell.id) != cell.source
         if cell.cell_type == "code":
-            cell.source = translated(cell.source, words)
             cell.outputs = other.outputs if other else []
+            if other and known.get(cell.id) is None and HAN.search(other.source):
+                cell.source = other.source
+                left.append(f"{cell.id}: its code is not the English one's; change it by hand")
+                continue
+            cell.source = translated(cell.source, shared | (known.get(cell.id) or {}))
             comments = [cell.source[begin:end] for begin, end in pieces(cell.source)]
             left += [f"{cell.id}: {c}" for c in comments if c[0] == "#" and not HAN.search(c)]
             if changed:
@@ -165,4 +183,9 @@ def synchronised(
                 left.append(f"{cell.id}: its English has changed")
         else:
             left.append(f"{cell.id}: new text")
+    if others:
+        raise ValueError(
+            f"the Chinese edition has cells that the English one has not: {', '.join(others)}; "
+            "delete them, or give them the ids of the cells that they translate"
+        )
     return result, left

@@ -33,16 +33,20 @@ def distil(
     updates: Annotated[int, Option(min=1, help="of a student; the longer labels have twice")] = 400,
 ) -> None:
     """Compare a teacher's answers with labels on your own photos."""
-    from kdlab.apps.distil import run
+    from kdlab.apps.distil.compare import Plan
+    from kdlab.apps.distil.run import run_comparison
 
-    plan = {"student": student, "seeds": seeds, "updates": updates}
-    how = {"size": teacher_size, "mean": three(teacher_mean), "std": three(teacher_std)}
-    result = run.run_comparison(
+    result = run_comparison(
         data,
         out.expanduser().resolve(),
         teacher,
-        how | {"stage": teacher_stage},
-        plan,
+        {
+            "size": teacher_size,
+            "mean": three(teacher_mean),
+            "std": three(teacher_std),
+            "stage": teacher_stage,
+        },
+        Plan(student, seeds=seeds, updates=updates),
         size=size,
         labels_share=labels_share,
         say=typer.echo,

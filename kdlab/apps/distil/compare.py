@@ -92,29 +92,41 @@ def train_arm(
     return student
 
 
+def claim(folder: Path, about: dict) -> dict:
+    """The record of a comparison in its folder, begun if the folder is new or empty.
+
+    ValueError for a folder that holds another comparison or anybody else's files: nothing is
+    written there.
+    """
+    path, about = folder / "runs.json", json.loads(json.dumps(about))
+    if not folder.exists() or not any(folder.iterdir()):
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {"about": about, "trials": [], "chosen": {}, "runs": []}
+        write_json(path, record)
+        return record
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        same = record["about"] == about
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{folder} has other files: name a new folder with --out") from None
+    if same:
+        return record
+    if record["trials"] or record["runs"]:
+        raise ValueError(f"{folder} holds another comparison: name a new folder with --out")
+    return record | {"about": about}  # it was broken off before anything was run
+
+
 def compare(
     plan: Plan,
     photos: Photos,
     teacher_logits: Tensor,
     folder: Path,
-    teacher: str = "",
+    record: dict,
     report: Callable[[dict], None] = lambda run: None,
 ) -> dict:
-    """Carry the plan out and keep every run in `folder`/runs.json; what is there is not run again.
-
-    `teacher` tells teachers apart. ValueError for a folder that holds another comparison.
-    """
+    """Carry the plan out and keep every run in `folder`/runs.json; what is in the `record` that
+    `claim` gave is not run again. `teacher_logits` [N, K] are about the training photos."""
     path = folder / "runs.json"
-    about = {
-        "plan": json.loads(json.dumps(asdict(plan))),
-        "teacher": teacher,
-        "photos": {"classes": list(photos.test.classes), "files": len(photos.paths)},
-    }
-    record = about | {"trials": [], "chosen": {}, "runs": []}
-    if path.is_file():
-        record = json.loads(path.read_text("utf-8"))
-        if {key: record[key] for key in about} != about:
-            raise ValueError(f"{folder} holds another comparison: name another folder with --out")
 
     def keep(kind: str, run: dict) -> None:
         record[kind].append(run)

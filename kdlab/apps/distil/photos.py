@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 
 from kdlab.apps.pixels import fit_pixels
-from kdlab.data import Images
+from kdlab.data import UNLABELLED, Images
 from kdlab.files import digest
 
-UNLABELLED = "unlabelled"
+NO_LABEL = "unlabelled"  # the folder of photos without one
 FEWEST = 10  # photos of a class: fewer can't be split into training, validation and test
 NAMED = 3  # files that one sentence names
 CHUNK = 1000  # photos in memory at once
@@ -34,7 +34,7 @@ class Photos:
     """The photographs of a folder, split: no label judges what it has taught or chosen."""
 
     labelled: Images  # what the labels teach
-    train: Images  # these first, then all photos whose label is not used, with label -1
+    train: Images  # these first, then all photos whose label is not used, without it
     validation: Images  # labelled: settings are chosen on it
     test: Images  # labelled: opened once
     paths: tuple[Path, ...]  # of every image, by its index
@@ -62,19 +62,21 @@ def read_photos(
     with tempfile.TemporaryDirectory(dir=pixels.parent, ignore_cleanup_errors=True) as scratch:
         temporary = Path(scratch) / "pixels.npy"
         raw = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(files), 3, size, size))
-        paths, notes = decode(files, raw, progress)
+        rows, notes = decode(files, raw, progress)
+        paths = list(rows)
         labels = [files[path] for path in paths]
         classes, uneven = usable_classes(labels)
         order = split(labels, classes, hold_out, labels_share, seed)
         places = sum(order, [])
         final = np.lib.format.open_memmap(pixels, "w+", np.uint8, (len(places), 3, size, size))
         for start in range(0, len(places), CHUNK):
-            final[start : start + CHUNK] = raw[places[start : start + CHUNK]]
+            some = [rows[paths[place]] for place in places[start : start + CHUNK]]
+            final[start : start + CHUNK] = raw[some]
         del raw
     sizes = np.cumsum([0, *map(len, order)])
     number = {name: k for k, name in enumerate(classes)}
-    known = torch.tensor([number.get(labels[k], -1) for k in places])
-    known[sizes[1] : sizes[2]] = -1  # labels that are not used
+    known = torch.tensor([number.get(labels[k], UNLABELLED) for k in places])
+    known[sizes[1] : sizes[2]] = UNLABELLED  # labels that are not used
     mean, std = statistics(final[: sizes[2]])
 
     def part(name: str, first: int, last: int) -> Images:
@@ -125,8 +127,8 @@ def labels_of(folder: Path) -> dict[Path, str | None]:
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder).parts
         if path.is_file() and not any(name.startswith(".") for name in inside):
-            first = inside[0] if len(inside) > 1 else UNLABELLED
-            labels[path] = None if first == UNLABELLED else first
+            first = inside[0] if len(inside) > 1 else NO_LABEL
+            labels[path] = None if first == NO_LABEL else first
     if not labels:
         raise PhotoError(f"{folder} is empty: it needs a folder of photos for each class")
     return dict(sorted(labels.items(), key=lambda item: item[1] is None))
@@ -134,22 +136,35 @@ def labels_of(folder: Path) -> dict[Path, str | None]:
 
 def decode(
     files: dict[Path, str | None], raw: np.ndarray, progress: Callable[[int, int], None] | None
-) -> tuple[list[Path], list[str]]:
-    """Fill `raw` [N, 3, size, size] with the photos that can be read, each picture once: their
-    paths, and a sentence for what was left out, and why."""
-    paths, first, left_out, twins = [], {}, defaultdict(list), []
+) -> tuple[dict[Path, int], list[str]]:
+    """Write the photos that can be read into `raw` [N, 3, size, size], a row a file: the row of
+    each picture, of those that are there twice the first; and a sentence for what was left out."""
+
+    def read(job: tuple[int, Path]) -> tuple[str, str]:
+        row, path = job
+        try:
+            with Image.open(path) as image:
+                raw[row] = fit_pixels(image, raw.shape[1:])
+        except Image.DecompressionBombError:
+            return "", "too many pixels"
+        except Image.UnidentifiedImageError:
+            return "", "no images"
+        except Exception:  # a decoder meets anything in a damaged file
+            return "", "cut short or damaged"
+        return digest(raw[row].tobytes()), ""
+
+    rows, first, left_out, twins = {}, {}, defaultdict(list), []
     with ThreadPoolExecutor() as pool:
-        read = pool.map(lambda path: read_photo(path, raw.shape[-1]), files)
-        for done, (path, photo) in enumerate(zip(files, read, strict=True), 1):
+        results = pool.map(read, enumerate(files))
+        for row, (path, (key, why)) in enumerate(zip(files, results, strict=True)):
             if progress:
-                progress(done, len(files))
-            if isinstance(photo, str):
-                left_out[photo].append(path)
-            elif (key := digest(photo.tobytes())) in first:
+                progress(row + 1, len(files))
+            if why:
+                left_out[why].append(path)
+            elif key in first:
                 twins.append((first[key], path))
             else:
-                raw[len(paths)], first[key] = photo, path
-                paths.append(path)
+                rows[path], first[key] = row, path
     both = [(a, b) for a, b in twins if files[a] and files[b] and files[a] != files[b]]
     if both:
         a, b = both[0]
@@ -160,20 +175,7 @@ def decode(
     notes = [f"{len(some)} left out, {why}: {named(some)}" for why, some in left_out.items()]
     if twins:
         notes.append(f"{len(twins)} left out, pictures that are there twice: {named(twins)}")
-    return paths, notes
-
-
-def read_photo(path: Path, size: int) -> np.ndarray | str:
-    """The pixels of one photo, or why it has none."""
-    try:
-        with Image.open(path) as image:
-            return fit_pixels(image, (3, size, size))
-    except Image.DecompressionBombError:
-        return "too many pixels"
-    except Image.UnidentifiedImageError:
-        return "no images"
-    except Exception:  # a decoder meets anything in a damaged file
-        return "cut short or damaged"
+    return rows, notes
 
 
 def named(files: Sequence) -> str:

@@ -1,6 +1,9 @@
 """For the engineer: from a folder and a teacher to a verdict, step by step."""
 
+import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -8,13 +11,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kdlab.apps.distil.compare import ARMS, Plan, compare
-from kdlab.apps.distil.photos import Photos, read_photos
+from kdlab.apps import pixels
+from kdlab.apps.distil import teachers
+from kdlab.apps.distil.compare import ARMS, Plan, claim, compare
+from kdlab.apps.distil.photos import Photos, labels_of, read_photos
 from kdlab.apps.distil.probe import fit_probe
 from kdlab.apps.distil.teachers import Teacher, ask, open_teacher
 from kdlab.apps.distil.verdict import decide, gap_of, photos_needed
 from kdlab.files import atomically, digest
-from kdlab.models import build
+from kdlab.models import arithmetic, build
 
 Say = Callable[[str], None]
 STEP = 500  # photos between two lines of progress
@@ -25,15 +30,26 @@ def run_comparison(
     out: Path,
     teacher: str,
     how: Mapping,
-    plan: Mapping,
+    plan: Plan,
     *,
     size: int,
     labels_share: float,
     say: Say,
 ) -> str:
-    """Read the photos, ask the teacher, run what is not there yet, and say what follows."""
-    build(plan["student"], classes=2)  # a wrong name is told before anything is read
+    """Read the photos, ask the teacher, run what is not there yet, and say what follows. Nothing is
+    written but into `out`, which is new, empty, or holds this very comparison."""
+    build(plan.student, classes=2)  # a wrong name is told before anything is read
     opened = open_teacher(teacher, **how)
+    if out.resolve().is_relative_to(data.resolve()):
+        raise ValueError(f"{out} lies in the folder of the photos: name another with --out")
+    about = {
+        "plan": asdict(plan),
+        "teacher": opened.digest,
+        "photos": listing(data),
+        "size": size,
+        "labels_share": labels_share,
+    }
+    record = claim(out, about)
     photos = read_photos(
         data, size, out / "pixels.npy", labels_share=labels_share, progress=progress(say, "read")
     )
@@ -43,27 +59,29 @@ def run_comparison(
         f"{len(photos.labelled.labels)} labelled photos to learn from, {len(photos.train.labels)} "
         f"in all, {len(photos.validation.labels)} to choose on, {len(photos.test.labels)} to test"
     )
-    answers = kept_answers(opened, photos, out / "answers.safetensors", say)
+    answers = kept_answers(opened, photos, out / "answers.safetensors", about, say)
     logits = about_our_classes(answers, photos, say)
-    train = logits[: len(photos.train.labels)]
-    test = logits[-len(photos.test.labels) :]
-    own = 100 * float((test.argmax(1) == photos.test.labels).double().mean())
-    say(f"the teacher is right about {own:.1f}% of the test photos")
-    chance = 100 / len(photos.test.classes)
+    judged = photos.validation
+    own = 100 * float((logits[judged.index].argmax(1) == judged.labels).double().mean())
+    say(f"the teacher is right about {own:.1f}% of the validation photos")
+    chance = 100 / len(judged.classes)
     if own < 1.5 * chance:
         say(
             f"that is near chance ({chance:.0f}%): are its size, mean and std right, and are its "
             "classes in the order of the folders' names?"
         )
-    record = compare(
-        Plan(**plan),
-        photos,
-        train,
-        out,
-        teacher=opened.digest,
-        report=lambda run: say(line_of(run)),
-    )
+    train = logits[: len(photos.train.labels)]
+    record = compare(plan, photos, train, out, record, report=lambda run: say(line_of(run)))
     return summary(record, photos)
+
+
+def listing(folder: Path) -> str:
+    """A digest of which files a folder has, and of their sizes and dates."""
+    lines = []
+    for path in labels_of(folder):
+        about = path.stat()
+        lines.append(f"{path.relative_to(folder)} {about.st_size} {about.st_mtime_ns}")
+    return digest("\n".join(lines).encode())
 
 
 def progress(say: Say, verb: str) -> Callable[[int, int], None]:
@@ -74,16 +92,14 @@ def progress(say: Say, verb: str) -> Callable[[int, int], None]:
     return report
 
 
-def kept_answers(teacher: Teacher, photos: Photos, path: Path, say: Say) -> Tensor:
-    """What the teacher says of every photo, [N, D]; asked once, kept for these photos and it."""
-    names = "\n".join(f"{p} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in photos.paths)
-    key = digest(f"{teacher.digest}\n{names}".encode())
-    try:
-        with safe_open(path, "pt") as file:
-            if file.metadata() == {"key": key}:
-                return file.get_tensor("answers")
-    except (OSError, SafetensorError):
-        pass
+def kept_answers(teacher: Teacher, photos: Photos, path: Path, about: Mapping, say: Say) -> Tensor:
+    """What the teacher says of every photo, [N, D], by their index: asked once for this comparison,
+    code and arithmetic."""
+    code = (Path(module.__file__).read_bytes() for module in (pixels, teachers))
+    key = digest(b"".join(code) + json.dumps([about, arithmetic("cpu")]).encode())
+    with suppress(OSError, SafetensorError), safe_open(path, "pt") as file:
+        if file.metadata() == {"key": key}:
+            return file.get_tensor("answers")
     answers = ask(teacher, photos.paths, progress=progress(say, "asked the teacher about"))
     tensors = {"answers": answers.contiguous()}
     atomically(path, lambda target: save_file(tensors, target, metadata={"key": key}))
@@ -121,23 +137,28 @@ def summary(record: Mapping, photos: Photos) -> str:
         scores = torch.tensor([run["accuracy"] for run in runs if run["arm"] == arm])
         spread = f" ± {scores.std():.1f}" if len(scores) > 1 else ""
         lines.append(f"{arm:<22} {scores.mean():5.1f}{spread}")
-    gaps = {arm: gap_of(runs, "teacher", arm, labels) for arm in ARMS[:2]}
-    for arm, gap in gaps.items():
-        lines.append(f"teacher - {arm}: {gap.mean:+.1f} points ({gap.low:+.1f} to {gap.high:+.1f})")
-    word = decide(list(gaps.values()))
-    reason = {
-        "ship": "the teacher's answers are ahead of labels, and of labels for twice as long",
-        "do not": "the teacher's answers are behind labels of the same cost",
-        "undecided": "seeds and photos differ by more than the arms do",
-    }[word]
-    lines.append(f"verdict: {word}: {reason}")
-    if word == "undecided":
-        seeds = len({run["seed"] for run in runs})
-        closest = min(gaps.values(), key=lambda gap: abs(gap.mean))
-        needed = photos_needed(closest, seeds) if seeds > 1 else None
+    controls = ARMS[:2]
+    gaps = {c: gap_of(runs, "teacher", c, labels, comparisons=len(controls)) for c in controls}
+    for control, gap in gaps.items():
         lines.append(
-            f"about {needed} test photos would decide it"
-            if needed
-            else "more seeds would have to decide it: --seeds 10"
+            f"teacher - {control}: {gap.mean:+.1f} points ({gap.low:+.1f} to {gap.high:+.1f})"
         )
-    return "\n".join(lines)
+    lines.append("(intervals over seeds and photos; both hold together in 95%)")
+    seeds, word = len({run["seed"] for run in runs}), decide(list(gaps.values()))
+    behind = " and ".join(control for control, gap in gaps.items() if gap.high < 0)
+    open_gaps = [gap for gap in gaps.values() if gap.low <= 0 <= gap.high]
+    if word == "ship":
+        reason = "the teacher's answers are ahead of labels, and of labels for twice as long"
+    elif word == "do not":
+        reason = f"the teacher's answers are behind {behind}"
+    elif seeds == 1:
+        reason = "one seed decides nothing; take --seeds 5"
+    else:
+        needed = [photos_needed(gap, seeds) for gap in open_gaps]
+        reason = "an interval contains zero; "
+        reason += (
+            f"gaps of this size would show with about {max(needed)} test photos"
+            if all(needed)
+            else "more test photos alone would not tell; more seeds may"
+        )
+    return "\n".join([*lines, f"verdict: {word}: {reason}"])
