@@ -99,8 +99,10 @@ def write_decks(chapter: Path, folder: Path, language: str = "en") -> list[Path]
 
 
 def make_deck(chapter: Path, language: str) -> str:
-    """The lecture of a chapter as a page that needs nothing else."""
-    slides, cells = read_lecture(chapter)
+    """The lecture of a chapter as a page that needs nothing else; code and outputs are those of its
+    edition in this language."""
+    edition = chapter.parent / "zh" / chapter.name
+    slides, cells = read_lecture(edition if language == "zh" and edition.is_file() else chapter)
     template = jinja2.Template((HERE / "deck.html.jinja").read_text("utf-8"), trim_blocks=True)
     return template.render(
         slides=[make_slide(slide, cells, language) for slide in slides],
