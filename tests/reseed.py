@@ -1,13 +1,15 @@
 """Whether the chapters' claims travel: run them with other seeds, with and without bfloat16.
 
-python tests/reseed.py [01 07 ...] [--shifts 10 20 ...] [--workers 2] [--record]
+python tests/reseed.py [01 07 ...] [--changed] [--shifts 10 20 ...] [--workers 2] [--record]
 
 In each run SEED and SEEDS of a chapter are moved together; every second shift runs in float32
 (KDLAB_BFLOAT16=off). A claim that does not hold is noted and the chapter goes on. The table has,
 for each `assert`, how often it held, the mean of what was compared, and its margin: the mean
 distance from the bound in standard deviations over the runs. What no seed and no arithmetic moves
 (a formula, a record) has no margin: it is "fixed". With --record the tables are kept as
-data/results/reseeding.csv and .md. Runs of the same code are kept in build/reseeding.
+data/results/reseeding.csv and .md: the rows of these chapters replace their old ones, all others
+stay. --changed takes the chapters whose code is not that of the record. Runs of the same code are
+kept in build/reseeding.
 """
 
 import argparse
@@ -32,14 +34,24 @@ LEAST = 2  # standard deviations between a claim and its bound
 KEYS = ["chapter", "cell", "number", "part"]
 
 
+def code_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """The code cells of a chapter."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def version_of(code: Sequence[nbformat.NotebookNode]) -> str:
+    """Twelve letters that tell the code of a chapter's cells."""
+    return files.digest("".join(cell.source for cell in code).encode())[:12]
+
+
 def run(path: Path, shift: int, bfloat16: bool) -> Path:
     """One chapter with moved seeds; the file of what its claims were. A cell that fails in another
     way than by an assert is a claim that does not hold, too."""
     notebook = nbformat.read(path, as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code = code_of(notebook)
+    version = version_of(code)
     for cell in code:
         cell.source = claims.measured(cell.source, cell.id, shift)
-    version = files.digest("".join(cell.source for cell in code).encode())[:12]
     kind = "bfloat16" if bfloat16 else "float32"
     done = RUNS / f"{path.stem} {shift} {kind} {version}.jsonl"
     if done.exists():
@@ -107,27 +119,26 @@ def weak(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows["held"] < rows["runs"]) | (rows["margin"] < LEAST)]
 
 
-def page(rows: pd.DataFrame, found: pd.DataFrame, how: dict) -> str:
+def page(rows: pd.DataFrame) -> str:
     """The record as a person reads it."""
     chapters = rows.groupby("chapter").agg(
+        runs=("runs", "max"),
         claims=("claim", "size"),
         moved=("margin", "count"),
         failures=("held", lambda held: int((rows.loc[held.index, "runs"] - held).sum())),
         smallest=("margin", "min"),
+        commit=("commit", "first"),
+        date=("date", "first"),
+        processor=("processor", "first"),
     )
-    runs = found.groupby("chapter")[["shift", "arithmetic"]].agg(lambda column: column.nunique())
-    chapters.insert(0, "runs", runs["shift"])
     nearest = rows.sort_values("margin").dropna(subset=["margin"]).head(30)
     lines = [
         "# Claims under other seeds and another arithmetic",
         "",
-        f"`{how['command']}` · {how['machine']['processor']} · {how['date']}"
-        f" · commit {how['commit']}",
-        "",
-        "In each run SEED and SEEDS are moved together; every second run is in float32. `moved` "
-        "counts the comparisons of numbers that seed or arithmetic moves, `smallest` is the "
-        "smallest margin among them: the mean distance from the bound in standard deviations "
-        "over the runs. All claims stand in `reseeding.csv`.",
+        "`python tests/reseed.py --record`. In each run SEED and SEEDS are moved together; every "
+        "second run is in float32. `moved` counts the comparisons of numbers that seed or "
+        "arithmetic moves, `smallest` is the smallest margin among them: the mean distance from "
+        "the bound in standard deviations over the runs. All claims stand in `reseeding.csv`.",
         "",
         markdown(chapters.reset_index()),
         "",
@@ -147,34 +158,56 @@ def markdown(rows: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(c.replace('|', '/') for c in line)} |" for line in lines)
 
 
+def recorded() -> pd.DataFrame:
+    """The rows of the record; none where there is no record yet."""
+    path = files.results_dir() / "reseeding.csv"
+    columns = {"chapter": str, "code": str}
+    return pd.read_csv(path, dtype=columns) if path.exists() else pd.DataFrame({"chapter": []})
+
+
+def keep(rows: pd.DataFrame) -> None:
+    """Put the rows of a chapter in the place of its old ones in the record."""
+    stamp = results.stamp("")
+    about = {"commit": stamp["commit"], "date": stamp["date"]}
+    rows = rows.round(6).assign(**about, processor=stamp["machine"]["processor"])
+    old = recorded()
+    old = old[~old["chapter"].isin(rows["chapter"])]
+    rows = pd.concat([old, rows] if len(old) else [rows]).sort_values("chapter", kind="stable")
+    rows = rows.reset_index(drop=True)
+    files.write_csv(files.results_dir() / "reseeding.csv", rows.to_dict("records"))
+    files.write_text(files.results_dir() / "reseeding.md", page(rows))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("chapters", nargs="*")
+    parser.add_argument("--changed", action="store_true")
     parser.add_argument("--shifts", type=int, nargs="+", default=list(SHIFTS))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args(arguments)
-    jobs = [
-        (path, shift, position % 2 == 0)
-        for position, shift in enumerate(options.shifts)
+    codes = {
+        path: version_of(code_of(nbformat.read(path, as_version=4)))
         for path in runner.find(options.chapters)
-    ]
-    done = []
+    }
+    if options.changed:
+        known = dict(recorded().reindex(columns=["chapter", "code"]).to_numpy())
+        codes = {path: code for path, code in codes.items() if known.get(path.stem) != code}
+    failures, shifts = 0, list(enumerate(options.shifts))
     with ProcessPoolExecutor(options.workers) as pool:
-        futures = [pool.submit(run, *job) for job in jobs]
-        for future in as_completed(futures):
-            done.append(future.result())
-            failed = read(done[-1]).query("not holds")
-            print(f"{done[-1].stem:<48} {len(failed)} failed", *failed["cell"], flush=True)
-    found = pd.concat(map(read, sorted(done)))
-    rows = table(found)
-    print(weak(rows).drop(columns=["slack", "std"]).round(3).to_string(index=False))
-    if options.record:
-        words = " ".join(["tests/reseed.py", *options.chapters, "--record"])
-        how = results.stamp("") | {"command": f"python {words}"}
-        files.write_csv(files.results_dir() / "reseeding.csv", rows.round(6).to_dict("records"))
-        files.write_text(files.results_dir() / "reseeding.md", page(rows, found, how))
-    return int(bool((rows["held"] < rows["runs"]).any()))
+        for path, code in codes.items():
+            futures = [pool.submit(run, path, shift, number % 2 == 0) for number, shift in shifts]
+            for future in as_completed(futures):
+                failed = read(future.result()).query("not holds")
+                print(f"{future.result().stem:<48} {len(failed)} failed", *failed["cell"], flush=True)
+            rows = table(pd.concat(read(future.result()) for future in futures))
+            if len(nearest := weak(rows)):
+                print(nearest.drop(columns=["slack", "std"]).round(3).to_string(index=False))
+            if options.record:
+                keep(rows.assign(code=code))
+            failures += int((rows["runs"] - rows["held"]).sum())
+    print(f"{len(codes)} chapters, {failures} failures")
+    return int(bool(failures))
 
 
 if __name__ == "__main__":

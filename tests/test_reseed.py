@@ -77,3 +77,21 @@ def test_margins_are_told_in_deviations_and_what_never_moves_is_fixed():
     assert rows["held"].tolist() == [3, 3, 2] and rows.loc[1, "margin"] == pytest.approx(2)
     assert pd.isna(rows.loc[2, "margin"]) and rows.loc[3, "margin"] < 1
     assert reseed.weak(rows).index.tolist() == [3]
+
+
+def test_the_record_keeps_the_other_chapters_and_its_page_counts_failures(tmp_path, monkeypatch):
+    monkeypatch.setattr(reseed.files, "results_dir", lambda: tmp_path)
+
+    def rows(chapter, slack):
+        keys = {"chapter": chapter, "cell": "c", "number": 1, "part": 0, "text": "x > 1"}
+        found = [keys | {"value": 2, "bound": 1, "slack": s, "holds": s > 0} for s in slack]
+        return reseed.table(pd.DataFrame(found)).assign(code=f"of {chapter}")
+
+    reseed.keep(rows("07_b", [1.0, 2.0, 3.0]))
+    reseed.keep(rows("01_a", [-1.0, 1.0, 3.0]))
+    reseed.keep(rows("07_b", [2.0, 4.0, 6.0]))
+    kept = reseed.recorded()
+    assert kept["chapter"].tolist() == ["01_a", "07_b"] and kept["held"].tolist() == [2, 3]
+    assert kept["code"].tolist() == ["of 01_a", "of 07_b"] and kept.loc[1, "slack"] == 4
+    page = (tmp_path / "reseeding.md").read_text("utf-8")
+    assert "| 01_a | 3 | 1 | 1 | 1 |" in page and "| 07_b | 3 | 1 | 1 | 0 |" in page
