@@ -198,8 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path, code in codes.items():
             futures = [pool.submit(run, path, shift, number % 2 == 0) for number, shift in shifts]
             for future in as_completed(futures):
-                failed = read(future.result()).query("not holds")
-                print(f"{future.result().stem:<48} {len(failed)} failed", *failed["cell"], flush=True)
+                done = future.result()
+                failed = read(done).query("not holds")
+                print(f"{done.stem:<48} {len(failed)} failed", *failed["cell"], flush=True)
             rows = table(pd.concat(read(future.result()) for future in futures))
             if len(nearest := weak(rows)):
                 print(nearest.drop(columns=["slack", "std"]).round(3).to_string(index=False))
