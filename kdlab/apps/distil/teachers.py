@@ -1,7 +1,8 @@
 """For the engineer: a teacher of any kind, asked once about each photo, at its own size.
 
 A module of a Python file (`mine.py:make_model`), an ONNX file, a file of torch.export (.pt2), a net
-of torchvision (`torchvision:resnet18`), or a teacher of the course by its name.
+of torchvision (`torchvision:resnet18`), the pretrained backbone that the set-up brings along, or a
+teacher of the course by its name.
 """
 
 import importlib.util
@@ -15,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from kdlab import teachers
+from kdlab.apps.distil import backbone
 from kdlab.apps.pixels import fit_pixels
 from kdlab.dataset_files import SOURCES
 from kdlab.files import digest
@@ -61,6 +63,7 @@ def open_teacher(
         known = {}
     else:
         net, known = open_module(source)
+        stage = stage or known.get("stage", "")
         net = teachers.freeze(net.float())
         values = (value.cpu().numpy().tobytes() for value in net.state_dict().values())
         content = repr(net).encode() + b"".join(values)
@@ -119,13 +122,15 @@ def open_module(source: str) -> tuple[nn.Module, dict]:
         return open_torchvision(name)
     if file.endswith(".py"):
         return open_python(existing(Path(file)), name)
+    if source == backbone.NAME:
+        return backbone.load_backbone(), backbone.INPUT
     if source in teachers.trained_teachers():
         data = SOURCES[source.partition("-")[0]]
         side = {"mnist": 28, "cifar10": 32}[source.partition("-")[0]]
         return teachers.load_teacher(source), {"size": side, "mean": data.mean, "std": data.std}
     raise TeacherError(
         f"no teacher {source!r}: name file.py:function, a .onnx, a .pt2, torchvision:NAME or one "
-        f"of {', '.join(teachers.trained_teachers())}"
+        f"of {', '.join([backbone.NAME, *teachers.trained_teachers()])}"
     )
 
 
