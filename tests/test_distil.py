@@ -4,10 +4,19 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from fastapi.testclient import TestClient
 from PIL import Image
 from typer.testing import CliRunner
 
+from kdlab import export
 from kdlab.__main__ import app
+from kdlab.apps.distil import run
+from kdlab.apps.distil.photos import read_photos
+from kdlab.apps.pixels import fit_pixels
+from kdlab.apps.serving import runtime
+from kdlab.apps.serving.service import Service, create_app
+from kdlab.data import normalise
 
 MINE = """
 import torch
@@ -95,3 +104,35 @@ def test_other_photos_or_labels_are_another_comparison(place):
     for done in (fewer, changed):
         assert done.exit_code == 1 and "holds another comparison" in done.output
     assert {path: path.read_bytes() for path in (place / "runs").iterdir()} == kept
+
+
+def test_the_student_is_a_file_that_the_service_answers_with_as_torch_does(place, monkeypatch):
+    kept = []
+
+    def write(net, *about, **notes):
+        kept.append(net)
+        return export.write_onnx(net, *about, **notes)
+
+    monkeypatch.setattr(run, "write_onnx", write)
+    assert distil(place, "make_model", "--size", "24").exit_code == 0
+    path = place / "runs" / "student.onnx"
+    about = runtime.metadata(runtime.open_model(path))
+    assert about["classes"] == ["blue", "red"] and about["shape"] == [3, 24, 24]
+    assert about["name"] == "runs-student" and "middle square" in about["photo"]
+    photos = read_photos(place / "photos", 24, place / "again.npy")
+    photo = place / "photos" / "red" / "7.png"
+    with Image.open(photo) as image:
+        pixels = torch.tensor(fit_pixels(image, (3, 24, 24)))[None]
+    with torch.no_grad():
+        wanted = kept[0].eval()(normalise(pixels, photos.train)).softmax(dim=1)[0]
+    with TestClient(create_app(Service([path]))) as client:
+        answer = client.post(
+            "/predict?model=runs-student",
+            content=photo.read_bytes(),
+            headers={"content-type": "image/png"},
+        ).json()
+    assert list(answer["probabilities"]) == ["blue", "red"]
+    assert list(answer["probabilities"].values()) == pytest.approx(wanted.tolist(), abs=1e-4)
+    path.unlink()  # it is made again, by the one run that makes it
+    again = distil(place, "make_model", "--size", "24")
+    assert path.is_file() and again.output.count(", seed ") == 1, again.output

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageOps
 
+RULE = "upright, on white, the middle square, box filter, RGB or grey, uint8"  # of `fit_pixels`
+
 
 def fit_pixels(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
     """The middle square of an image, upright, at a model's size and in its colours.

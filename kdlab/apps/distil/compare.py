@@ -25,6 +25,7 @@ from kdlab.models import build
 from kdlab.training import Optimizer, fit
 
 ARMS = ("labels", "labels, twice as long", "teacher")
+EXPORTED = "teacher", 0  # arm and seed
 BATCH = 128
 RATES, TEMPERATURES = (0.03, 0.6), (1.0, 8.0)  # drawn evenly in the logarithm
 
@@ -123,9 +124,11 @@ def compare(
     folder: Path,
     record: dict,
     report: Callable[[dict], None] = lambda run: None,
+    export: Callable[[nn.Module], object] = lambda student: None,
 ) -> dict:
     """Carry the plan out and keep every run in `folder`/runs.json; what is in the `record` that
-    `claim` gave is not run again. `teacher_logits` [N, K] are about the training photos."""
+    `claim` gave is not run again. `teacher_logits` [N, K] are about the training photos. `export`
+    gets the teacher's student of seed 0, which nobody has picked, before its run counts as done."""
     path = folder / "runs.json"
 
     def keep(kind: str, run: dict) -> None:
@@ -153,6 +156,8 @@ def compare(
             if (arm, seed) not in done:
                 settings = Settings(**record["chosen"][arm])
                 student = train_arm(plan, photos, teacher_logits, arm, settings, seed)
+                if (arm, seed) == EXPORTED:
+                    export(student)
                 keep("runs", {"arm": arm, "seed": seed, **judged(student, photos.test)})
     return record
 

@@ -4,20 +4,23 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdlab.apps import pixels
 from kdlab.apps.distil import teachers
-from kdlab.apps.distil.compare import ARMS, Plan, claim, compare
+from kdlab.apps.distil.compare import ARMS, EXPORTED, Plan, claim, compare
 from kdlab.apps.distil.photos import Photos, labels_of, read_photos
 from kdlab.apps.distil.probe import fit_probe
 from kdlab.apps.distil.teachers import Teacher, ask, open_teacher
 from kdlab.apps.distil.verdict import decide, gap_of, photos_needed
+from kdlab.apps.pixels import RULE
+from kdlab.export import write_onnx
 from kdlab.files import atomically, digest
 from kdlab.models import arithmetic, build
 
@@ -70,9 +73,27 @@ def run_comparison(
             f"that is near chance ({chance:.0f}%): are its size, mean and std right, and are its "
             "classes in the order of the folders' names?"
         )
-    train = logits[: len(photos.train.labels)]
-    record = compare(plan, photos, train, out, record, report=lambda run: say(line_of(run)))
+    train, target = logits[: len(photos.train.labels)], out / "student.onnx"
+    if not target.is_file():  # its run is done again
+        record["runs"] = [r for r in record["runs"] if (r["arm"], r["seed"]) != EXPORTED]
+    record = compare(
+        plan,
+        photos,
+        train,
+        out,
+        record,
+        report=lambda run: say(line_of(run)),
+        export=partial(export_student, photos=photos, path=target),
+    )
     return summary(record, photos)
+
+
+def export_student(student: nn.Module, photos: Photos, path: Path) -> Path:
+    """The student as a file that `kdlab serve --model` and any ONNX runtime open, with its classes
+    and the rule by which a photo is cut to its square."""
+    train, shape = photos.train, photos.train.images.shape[1:]
+    notes = {"name": f"{path.parent.name}-student", "role": "distilled", "data": train.name}
+    return write_onnx(student, train, shape, path, **notes, photo=RULE)
 
 
 def listing(folder: Path) -> str:
