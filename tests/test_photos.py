@@ -40,6 +40,10 @@ def read(root, tmp_path, **options):
     return read_photos(root, 8, tmp_path / "out" / "pixels.npy", **options)
 
 
+def words(photos):
+    return "\n".join(note(language="en") for note in photos.notes)
+
+
 def test_parts_are_disjoint_stratified_and_as_large_as_asked(folder, tmp_path):
     photos = read(folder, tmp_path, labels_share=0.5)
     assert photos.labelled.classes == ("cats", "狗 dogs")
@@ -100,7 +104,7 @@ def test_what_can_not_be_read_is_left_out_and_named(folder, tmp_path):
     (folder / "nothing").mkdir()
     photos = read(folder, tmp_path)
     assert len(photos.paths) == 50 and photos.test.classes == ("cats", "狗 dogs")
-    notes = "\n".join(photos.notes)
+    notes = words(photos)
     assert "1 left out, cut short or damaged: cut.jpg" in notes
     assert "2 left out, no images: empty.png, notes.txt" in notes
     assert "1 left out, too many pixels: bomb.png" in notes
@@ -110,7 +114,7 @@ def test_what_can_not_be_read_is_left_out_and_named(folder, tmp_path):
 
 def test_uneven_classes_are_said(folder, tmp_path):
     fill(folder, "cats", 60, 500)
-    assert "4 times the photos of the smallest" in "\n".join(read(folder, tmp_path).notes)
+    assert "4 times the photos of the smallest" in words(read(folder, tmp_path))
 
 
 @pytest.mark.parametrize(("make", "message"), [

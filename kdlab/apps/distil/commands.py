@@ -21,37 +21,46 @@ def three(text: str | None) -> list[float] | None:
 def distil(
     data: Annotated[Path, Option(help="a folder that has a folder of photos for each class")],
     teacher: Annotated[str, Option(help="mine.py:make_model, a .onnx, a .pt2, torchvision:NAME")],
-    out: Annotated[Path, Option(help="where runs and pixels are kept")],
+    out: Annotated[Path, Option(help="where report, student and runs are kept")],
     teacher_size: Annotated[int | None, Option(min=1, help="pixels a side")] = None,
     teacher_mean: Annotated[str | None, Option(help="such as 0.485,0.456,0.406")] = None,
     teacher_std: Annotated[str | None, Option(help="such as 0.229,0.224,0.225")] = None,
     teacher_stage: Annotated[str, Option(help="a submodule with features, for a probe")] = "",
-    student: Annotated[str, Option(help="a net of the course, by name")] = "cnn3-16",
+    student: Annotated[
+        str,
+        Option(
+            help="a net of the course, mine.py:function of the number of classes, or "
+            "torchvision:NAME"
+        ),
+    ] = "cnn3-16",
     size: Annotated[int, Option(min=8, help="pixels a side of the student's photos")] = 32,
     labels_share: Annotated[float, Option(min=0.01, max=1, help="of the labels, used")] = 1.0,
     seeds: Annotated[int, Option(min=1, help="one decides nothing")] = 3,
     updates: Annotated[int, Option(min=1, help="of a student; the longer labels have twice")] = 400,
+    language: Annotated[str, Option("--language", "-l", help="en, zh or both")] = "en",
 ) -> None:
     """Compare a teacher's answers with labels on your own photos."""
-    from kdlab.apps.distil.compare import Plan
     from kdlab.apps.distil.run import run_comparison
+    from kdlab.apps.distil.words import words
 
     result = run_comparison(
         data,
-        out.expanduser().resolve(),
         teacher,
-        {
-            "size": teacher_size,
-            "mean": three(teacher_mean),
-            "std": three(teacher_std),
-            "stage": teacher_stage,
-        },
-        Plan(student, seeds=seeds, updates=updates),
+        out,
+        teacher_size=teacher_size,
+        teacher_mean=three(teacher_mean),
+        teacher_std=three(teacher_std),
+        teacher_stage=teacher_stage,
+        student=student,
         size=size,
         labels_share=labels_share,
+        seeds=seeds,
+        updates=updates,
+        language=language,
         say=typer.echo,
     )
-    typer.echo(f"\n{result}\nEvery run is in {out / 'runs.json'}")
+    files = {"report": result.report, "student": result.student, "runs": out / "runs.json"}
+    typer.echo(f"\n{result}\n{words('where', language, **{k: str(v) for k, v in files.items()})}")
 
 
 COMMANDS = {"use": [distil]}

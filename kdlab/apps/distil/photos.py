@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from kdlab.apps.distil.words import Sentence, sentence
 from kdlab.apps.pixels import fit_pixels
 from kdlab.data import UNLABELLED, Images
 from kdlab.files import digest
@@ -38,7 +39,7 @@ class Photos:
     validation: Images  # labelled: settings are chosen on it
     test: Images  # labelled: opened once
     paths: tuple[Path, ...]  # of every image, by its index
-    notes: tuple[str, ...]  # what was left out or is uneven, a sentence each
+    notes: tuple[Sentence, ...]  # what was left out or is uneven, a sentence each
 
 
 def read_photos(
@@ -136,7 +137,7 @@ def labels_of(folder: Path) -> dict[Path, str | None]:
 
 def decode(
     files: dict[Path, str | None], raw: np.ndarray, progress: Callable[[int, int], None] | None
-) -> tuple[dict[Path, int], list[str]]:
+) -> tuple[dict[Path, int], list[Sentence]]:
     """Write the photos that can be read into `raw` [N, 3, size, size], a row a file: the row of
     each picture, of those that are there twice the first; and a sentence for what was left out."""
 
@@ -150,7 +151,7 @@ def decode(
         except Image.UnidentifiedImageError:
             return "", "no images"
         except Exception:  # a decoder meets anything in a damaged file
-            return "", "cut short or damaged"
+            return "", "damaged"
         return digest(raw[row].tobytes()), ""
 
     rows, first, left_out, twins = {}, {}, defaultdict(list), []
@@ -172,9 +173,9 @@ def decode(
             f"{len(both)} pictures have two labels, such as {a.parent.name}/{a.name} and "
             f"{b.parent.name}/{b.name}: delete one of each"
         )
-    notes = [f"{len(some)} left out, {why}: {named(some)}" for why, some in left_out.items()]
+    notes = [sentence(why, n=len(some), files=named(some)) for why, some in left_out.items()]
     if twins:
-        notes.append(f"{len(twins)} left out, pictures that are there twice: {named(twins)}")
+        notes.append(sentence("twice", n=len(twins), files=named(twins)))
     return rows, notes
 
 
@@ -184,7 +185,7 @@ def named(files: Sequence) -> str:
     return ", ".join(names) + (", ..." if len(files) > NAMED else "")
 
 
-def usable_classes(labels: Sequence[str | None]) -> tuple[list[str], list[str]]:
+def usable_classes(labels: Sequence[str | None]) -> tuple[list[str], list[Sentence]]:
     """The classes with `FEWEST` photos or more, and a sentence for others and for unevenness."""
     counts = Counter(label for label in labels if label is not None)
     classes = sorted(name for name, count in counts.items() if count >= FEWEST)
@@ -195,15 +196,10 @@ def usable_classes(labels: Sequence[str | None]) -> tuple[list[str], list[str]]:
             f"{found}"
         )
     small = sorted(set(counts) - set(classes))
-    notes = [
-        f"class {name!r} left out: {counts[name]} photos, {FEWEST} are needed" for name in small
-    ]
+    notes = [sentence("rare class", name=name, n=counts[name], fewest=FEWEST) for name in small]
     most, least = max(counts[c] for c in classes), min(counts[c] for c in classes)
     if most > 3 * least:
-        notes.append(
-            f"the largest class has {most / least:.0f} times the photos of the smallest: read the "
-            "balanced accuracy"
-        )
+        notes.append(sentence("uneven", times=most / least))
     return classes, notes
 
 

@@ -1,11 +1,15 @@
 """For the engineer: from a folder and a teacher to a verdict, step by step."""
 
+import inspect
 import json
-from collections.abc import Callable, Mapping
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,86 +18,147 @@ from torch import Tensor, nn
 
 from kdlab.apps import pixels
 from kdlab.apps.distil import teachers
-from kdlab.apps.distil.compare import ARMS, EXPORTED, Plan, claim, compare
+from kdlab.apps.distil.compare import (
+    ARMS,
+    EXPORTED,
+    EXTRA,
+    REQUESTED,
+    STANDARD,
+    Lessons,
+    Plan,
+    claim,
+    compare,
+    judged,
+    pairs,
+)
 from kdlab.apps.distil.photos import Photos, labels_of, read_photos
 from kdlab.apps.distil.probe import fit_probe
+from kdlab.apps.distil.report import PARTS, write_report
+from kdlab.apps.distil.result import Result
+from kdlab.apps.distil.sources import brief
+from kdlab.apps.distil.students import Make, Student, open_student
 from kdlab.apps.distil.teachers import Teacher, ask, open_teacher
-from kdlab.apps.distil.verdict import decide, gap_of, photos_needed
+from kdlab.apps.distil.words import arm_name, words
 from kdlab.apps.pixels import RULE
 from kdlab.export import write_onnx
-from kdlab.files import atomically, digest
-from kdlab.models import arithmetic, build
+from kdlab.files import atomically, digest, write_json
+from kdlab.lab.results import stamp
+from kdlab.metrics import parameters
+from kdlab.models import arithmetic, evaluating
 
 Say = Callable[[str], None]
 STEP = 500  # photos between two lines of progress
+TIMED = 15  # single photos, for the cost
 
 
 def run_comparison(
-    data: Path,
-    out: Path,
-    teacher: str,
-    how: Mapping,
-    plan: Plan,
+    data: Path | str,
+    teacher: str | nn.Module,
+    out: Path | str,
     *,
-    size: int,
-    labels_share: float,
-    say: Say,
-) -> str:
-    """Read the photos, ask the teacher, run what is not there yet, and say what follows. Nothing is
-    written but into `out`, which is new, empty, or holds this very comparison."""
-    build(plan.student, classes=2)  # a wrong name is told before anything is read
-    opened = open_teacher(teacher, **how)
-    if out.resolve().is_relative_to(data.resolve()):
+    teacher_size: int | None = None,
+    teacher_mean: Sequence[float] | None = None,
+    teacher_std: Sequence[float] | None = None,
+    teacher_stage: str = "",
+    student: str | Make = "cnn3-16",
+    size: int = 32,
+    labels_share: float = 1.0,
+    seeds: int = 3,
+    updates: int = 400,
+    arm: Sequence[str] = (),
+    language: str | None = None,
+    say: Say = print,
+) -> Result:
+    """Read the photos, ask the teacher, run what is not there yet, report, and say what follows.
+    Nothing is written but into `out`, which is new, empty, or holds this very comparison."""
+    command = command_of(locals())
+    tell = partial(speak, say, language)
+    data, out = Path(data), Path(out).expanduser().resolve()
+    trained = open_student(student, size)  # what is wrong is told before anything is read
+    asked = open_teacher(
+        teacher, size=teacher_size, mean=teacher_mean, std=teacher_std, stage=teacher_stage
+    )
+    arms = (*STANDARD, *(requested(name) for name in dict.fromkeys(arm)))
+    plan = Plan(trained.name, seeds=seeds, updates=updates, arms=arms)
+    if out.is_relative_to(data.resolve()):
         raise ValueError(f"{out} lies in the folder of the photos: name another with --out")
     about = {
         "plan": asdict(plan),
-        "teacher": opened.digest,
+        "family": pairs(arms),
+        "teacher": asked.digest,
+        "student": trained.digest,
         "photos": listing(data),
         "size": size,
         "labels_share": labels_share,
     }
     record = claim(out, about)
     photos = read_photos(
-        data, size, out / "pixels.npy", labels_share=labels_share, progress=progress(say, "read")
+        data, size, out / "pixels.npy", labels_share=labels_share, progress=progress(tell, "read")
     )
     for note in photos.notes:
-        say(note)
-    say(
-        f"{len(photos.labelled.labels)} labelled photos to learn from, {len(photos.train.labels)} "
-        f"in all, {len(photos.validation.labels)} to choose on, {len(photos.test.labels)} to test"
-    )
-    answers = kept_answers(opened, photos, out / "answers.safetensors", about, say)
-    logits = about_our_classes(answers, photos, say)
-    judged = photos.validation
-    own = 100 * float((logits[judged.index].argmax(1) == judged.labels).double().mean())
-    say(f"the teacher is right about {own:.1f}% of the validation photos")
-    chance = 100 / len(judged.classes)
-    if own < 1.5 * chance:
-        say(
-            f"that is near chance ({chance:.0f}%): are its size, mean and std right, and are its "
-            "classes in the order of the folders' names?"
-        )
-    train, target = logits[: len(photos.train.labels)], out / "student.onnx"
-    if not target.is_file():  # its run is done again
+        say(note(language))
+    parts = {name: len(getattr(photos, name).labels) for name in PARTS}
+    tell("sizes", **parts)
+    answers = kept_answers(asked, photos, out / "answers.safetensors", about, tell)
+    logits, reading = about_our_classes(answers, photos, tell)
+    judge_teacher(logits, photos, tell)
+    target = out / "student.onnx"
+    export = exporter(trained, photos, target, tell)
+    if not target.is_file() and export:  # its run is done again
         record["runs"] = [r for r in record["runs"] if (r["arm"], r["seed"]) != EXPORTED]
+    lessons = Lessons({"given": logits[: parts["train"]]})
     record = compare(
         plan,
         photos,
-        train,
+        lessons,
         out,
         record,
-        report=lambda run: say(line_of(run)),
-        export=partial(export_student, photos=photos, path=target),
+        make=trained.make,
+        report=teller(record, plan, tell),
+        export=export or (lambda net: None),
     )
-    return summary(record, photos)
+    record["teacher"] = {
+        "name": asked.name,
+        "size": asked.size,
+        "reading": reading,
+        **judged(logits[photos.test.index], photos.test.labels),
+    }
+    if "cost" not in record:
+        record["cost"] = cost(asked, trained, photos, target)
+    record |= {"data": data.name, "size": size, "arithmetic": arithmetic("cpu")}
+    record |= stamp(command)
+    write_json(out / "runs.json", record)
+    result = Result(record, photos, out, language)
+    write_report(result, logits[photos.test.index])
+    return result
 
 
-def export_student(student: nn.Module, photos: Photos, path: Path) -> Path:
-    """The student as a file that `kdlab serve --model` and any ONNX runtime open, with its classes
-    and the rule by which a photo is cut to its square."""
-    train, shape = photos.train, photos.train.images.shape[1:]
-    notes = {"name": f"{path.parent.name}-student", "role": "distilled", "data": train.name}
-    return write_onnx(student, train, shape, path, **notes, photo=RULE)
+def command_of(options: Mapping) -> str:
+    """What follows `python -m kdlab` in a call of `run_comparison`, without its defaults."""
+    given = [("data", options["data"]), ("teacher", options["teacher"]), ("out", options["out"])]
+    for name, parameter in inspect.signature(run_comparison).parameters.items():
+        value = options[name]
+        if name in ("say", "language", "data", "teacher", "out") or value == parameter.default:
+            continue
+        if name == "arm":
+            given += [(name, one) for one in value]
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            given.append((name, ",".join(f"{number:g}" for number in value)))
+        else:
+            given.append((name, value))
+    parts = []
+    for name, value in given:
+        simple = isinstance(value, str | Path | int | float)
+        text = str(value) if simple else getattr(value, "__qualname__", type(value).__name__)
+        parts += [f"--{name.replace('_', '-')}", text]
+    return shlex.join(["distil", *parts])
+
+
+def requested(name: str) -> str:
+    """The arm of a name that is given after --arm."""
+    if name not in REQUESTED:
+        raise ValueError(f"no arm {name!r}: there are {', '.join(REQUESTED)}")
+    return REQUESTED[name]
 
 
 def listing(folder: Path) -> str:
@@ -105,15 +170,56 @@ def listing(folder: Path) -> str:
     return digest("\n".join(lines).encode())
 
 
-def progress(say: Say, verb: str) -> Callable[[int, int], None]:
+# ---------------------------------------------------------------- what is said meanwhile
+
+Tell = Callable[..., None]  # (key, **values)
+
+
+def speak(say: Say, language: str | None, key: str, **values: object) -> None:
+    say(words(key, language, **values))
+
+
+def time_left(start: float, done: float, total: float) -> Callable[[str], str]:
+    """What is left, from what is done of it, if it is a minute or more."""
+    minutes = (time.perf_counter() - start) * (total / done - 1) / 60
+    return lambda language: words("left", language, minutes=minutes) if minutes >= 1 else ""
+
+
+def progress(tell: Tell, key: str) -> Callable[[int, int], None]:
+    start = time.perf_counter()
+
     def report(done: int, total: int) -> None:
         if done == total or done % STEP == 0:
-            say(f"{verb} {done} of {total} photos")
+            tell(key, done=done, total=total, left=time_left(start, done, total))
 
     return report
 
 
-def kept_answers(teacher: Teacher, photos: Photos, path: Path, about: Mapping, say: Say) -> Tensor:
+def teller(record: Mapping, plan: Plan, tell: Tell) -> Callable[[Mapping], None]:
+    """What tells each run, and how long the others will take."""
+    start, kept = time.perf_counter(), len(record["trials"]) + len(record["runs"])
+    each = plan.trials + EXTRA + plan.seeds  # at most
+    total = sum(ARMS[arm].times * each for arm in plan.arms) - kept
+    done = 0
+
+    def report(run: Mapping) -> None:
+        nonlocal done
+        done += ARMS[run["arm"]].times
+        about = {"arm": arm_name(run["arm"]), "left": time_left(start, done, max(total, done))}
+        if "number" in run:
+            tell("trial", number=run["number"] + 1, score=run["validation"], **about)
+        else:
+            tell("run", seed=run["seed"], score=run["accuracy"], **about)
+
+    return report
+
+
+# ---------------------------------------------------------------- the teacher
+
+
+def kept_answers(
+    teacher: Teacher, photos: Photos, path: Path, about: Mapping, tell: Tell
+) -> Tensor:
     """What the teacher says of every photo, [N, D], by their index: asked once for this comparison,
     code and arithmetic."""
     code = (Path(module.__file__).read_bytes() for module in (pixels, teachers))
@@ -121,65 +227,85 @@ def kept_answers(teacher: Teacher, photos: Photos, path: Path, about: Mapping, s
     with suppress(OSError, SafetensorError), safe_open(path, "pt") as file:
         if file.metadata() == {"key": key}:
             return file.get_tensor("answers")
-    answers = ask(teacher, photos.paths, progress=progress(say, "asked the teacher about"))
+    answers = ask(teacher, photos.paths, progress=progress(tell, "asked"))
     tensors = {"answers": answers.contiguous()}
     atomically(path, lambda target: save_file(tensors, target, metadata={"key": key}))
     return answers
 
 
-def about_our_classes(answers: Tensor, photos: Photos, say: Say) -> Tensor:
+def about_our_classes(answers: Tensor, photos: Photos, tell: Tell) -> tuple[Tensor, dict]:
     """The answers [N, D] as logits [N, K] of the folder's classes: as they are, where the teacher
-    has as many outputs, else by a linear probe of the labels that are used."""
-    classes = photos.labelled.classes
+    has as many outputs, else by a linear probe of the labels that are used; and which of these."""
+    classes, labels = photos.labelled.classes, photos.labelled.labels
     if answers.shape[1] == len(classes):
-        say(f"the teacher's outputs are taken for your classes in the order {', '.join(classes)}")
-        return answers
-    labelled = photos.labelled.labels
-    probe = fit_probe(answers[: len(labelled)], labelled, len(classes))
-    say(
-        f"the teacher has {answers.shape[1]} outputs, not your {len(classes)} classes: a linear "
-        f"probe of your {len(labelled)} labels reads them (L2 {probe.l2:g}, log loss "
-        f"{probe.log_loss:.2f})"
-    )
-    return probe.logits(answers)
+        tell("as it is", classes=", ".join(classes))
+        return answers, {}
+    probe = fit_probe(answers[: len(labels)], labels, len(classes))
+    reading = {"outputs": answers.shape[1], "labels": len(labels), "l2": probe.l2}
+    tell("by probe", kinds=len(classes), loss=probe.log_loss, **reading)
+    return probe.logits(answers), reading
 
 
-def line_of(run: Mapping) -> str:
-    if "number" in run:
-        return f"{run['arm']}, trial {run['number'] + 1}: {run['validation']:.1f}% on validation"
-    return f"{run['arm']}, seed {run['seed']}: {run['accuracy']:.1f}% of the test photos"
+def judge_teacher(logits: Tensor, photos: Photos, tell: Tell) -> None:
+    """Say how often the teacher is right on validation, and where that is near chance."""
+    known = photos.validation
+    share = 100 * float((logits[known.index].argmax(1) == known.labels).double().mean())
+    tell("teacher right", share=share)
+    chance = 100 / len(known.classes)
+    if share < 1.5 * chance:
+        tell("near chance", chance=chance)
 
 
-def summary(record: Mapping, photos: Photos) -> str:
-    """The table and the verdict, as text."""
-    runs, labels = record["runs"], photos.test.labels.tolist()
-    lines = []
-    for arm in ARMS:
-        scores = torch.tensor([run["accuracy"] for run in runs if run["arm"] == arm])
-        spread = f" ± {scores.std():.1f}" if len(scores) > 1 else ""
-        lines.append(f"{arm:<22} {scores.mean():5.1f}{spread}")
-    controls = ARMS[:2]
-    gaps = {c: gap_of(runs, "teacher", c, labels, comparisons=len(controls)) for c in controls}
-    for control, gap in gaps.items():
-        lines.append(
-            f"teacher - {control}: {gap.mean:+.1f} points ({gap.low:+.1f} to {gap.high:+.1f})"
-        )
-    lines.append("(intervals over seeds and photos; both hold together in 95%)")
-    seeds, word = len({run["seed"] for run in runs}), decide(list(gaps.values()))
-    behind = " and ".join(control for control, gap in gaps.items() if gap.high < 0)
-    open_gaps = [gap for gap in gaps.values() if gap.low <= 0 <= gap.high]
-    if word == "ship":
-        reason = "the teacher's answers are ahead of labels, and of labels for twice as long"
-    elif word == "do not":
-        reason = f"the teacher's answers are behind {behind}"
-    elif seeds == 1:
-        reason = "one seed decides nothing; take --seeds 5"
-    else:
-        needed = [photos_needed(gap, seeds) for gap in open_gaps]
-        reason = "an interval contains zero; "
-        reason += (
-            f"gaps of this size would show with about {max(needed)} test photos"
-            if all(needed)
-            else "more test photos alone would not tell; more seeds may"
-        )
-    return "\n".join([*lines, f"verdict: {word}: {reason}"])
+# ---------------------------------------------------------------- the student
+
+
+def exporter(student: Student, photos: Photos, path: Path, tell: Tell) -> Callable | None:
+    """What writes the student, tried with a fresh one; None, said, where it can't be ONNX."""
+    try:
+        with TemporaryDirectory(dir=path.parent) as scratch, torch.random.fork_rng([]):
+            net = student.make(len(photos.train.classes))
+            export_student(net, photos, Path(scratch) / path.parent.name / path.name)
+    except Exception as error:  # of the exporter's own kinds
+        tell("no export", reason=brief(error))
+        return None
+    return partial(export_student, photos=photos, path=path)
+
+
+def export_student(student: nn.Module, photos: Photos, path: Path) -> Path:
+    """The student as a file that `kdlab serve --model` and any ONNX runtime open, with its classes
+    and the rule by which a photo is cut to its square."""
+    train, shape = photos.train, photos.train.images.shape[1:]
+    notes = {"name": f"{path.parent.name}-student", "role": "distilled", "data": train.name}
+    return write_onnx(student, train, shape, path, **notes, photo=RULE)
+
+
+def cost(teacher: Teacher, student: Student, photos: Photos, path: Path) -> dict:
+    """Milliseconds a photo and number of weights of both, and the size of the student's file."""
+    train = photos.train
+    net = student.make(len(train.classes))
+    with evaluating(net):
+        ours = milliseconds(net, train.images.shape[1:])
+    shape = len(teacher.mean), teacher.size, teacher.size
+    return {
+        "teacher": {"ms": milliseconds(teacher.call, shape), "weights": teacher.weights},
+        "student": {
+            "ms": ours,
+            "weights": parameters(net),
+            "bytes": path.stat().st_size if path.is_file() else None,
+        },
+    }
+
+
+@torch.no_grad()
+def milliseconds(call: Callable[[Tensor], Tensor], shape: Sequence[int]) -> float:
+    """The median of single photos, float32, on one thread, after two that do not count."""
+    image, times, threads = torch.zeros(1, *shape), [], torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(2 + TIMED):
+            start = time.perf_counter()
+            call(image)
+            times.append(1000 * (time.perf_counter() - start))
+    finally:
+        torch.set_num_threads(threads)
+    return sorted(times[2:])[TIMED // 2]
