@@ -24,6 +24,13 @@ from torch import nn
 def make_model():
     torch.manual_seed(0)
     return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(12, 7))
+def seven(classes):
+    return small(7)
+def small(classes):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU())
+    net.pool, net.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    net.out = nn.Linear(4, classes)
+    return net
 def make_two():
     net = nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(3, 2))
     with torch.no_grad():  # blue or red
@@ -38,6 +45,7 @@ SHORT = ["--student", "cnn3-8", "--seeds", "2", "--updates", "2"]
 def place(tmp_path):
     """Blue and red noise, and a file that makes teachers."""
     (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "broken.py").write_text("1 / 0")
     for k, name in enumerate(("blue", "red")):
         (tmp_path / "photos" / name).mkdir(parents=True)
         for n in range(20):
@@ -89,6 +97,16 @@ def test_a_teacher_near_chance_is_noticed(place):
     (["--out", "{place}/photos/runs"], "lies in the folder of the photos"),
     (["--out", "{place}"], "has other files: name a new folder"),
     (["--student", "cnn99"], "no model 'cnn99'"),
+    (["--student", "gru-64", "--size", "64"], "gru-64 does not take photos of 64 x 64 pixels"),
+    (["--student", "{place}/mine.py:make_two"], "takes 0 positional arguments"),
+    (["--student", "{place}/mine.py:seven"], "gives [2, 7] for 2 photos and 3 classes"),
+    (["--student", "{place}/mine.py:nobody"], "has no function 'nobody'"),
+    (["--student", "torchvision:resnet19"], "torchvision has no model 'resnet19'"),
+    (["--teacher", "{place}/broken.py:f"], "broken.py can't be run: ZeroDivisionError"),
+    (["--arm", "sideways"], "there are same-labels, same-views, features"),
+    (["--arm", "features", "--method", "DKD"], "no feature method 'DKD' without labels"),
+    (["--arm", "features"], "name --student-stage (of stage1"),
+    (["--language", "fr"], "the language is 'en', 'zh' or 'both'"),
 ])  # fmt: skip
 def test_what_goes_wrong_is_one_sentence(place, options, message):
     done = distil(place, "make_model", *(word.format(place=place) for word in options))
@@ -138,3 +156,21 @@ def test_the_student_is_a_file_that_the_service_answers_with_as_torch_does(place
     path.unlink()  # it is made again, by the one run that makes it
     again = distil(place, "make_model", "--size", "24")
     assert path.is_file() and again.output.count(", seed ") == 1, again.output
+
+
+def test_a_student_of_a_file_and_every_arm_on_request(place):
+    arms = [word for name in ("same-labels", "same-views", "features") for word in ("--arm", name)]
+    stages = ["--student-stage", "flatten", "--match-stage", "1"]
+    student = ["--student", f"{place}/mine.py:small"]
+    done = distil(place, "make_model", *student, *arms, *stages, "--language", "zh")
+    assert done.exit_code == 0, done.output
+    record = json.loads((place / "runs" / "runs.json").read_text())
+    ran = {run["arm"] for run in record["runs"]}
+    assert len(ran) == 6 and {"teacher, same views", "teacher, features"} < ran
+    tried = {arm: [t for t in record["trials"] if t["arm"] == arm] for arm in record["chosen"]}
+    assert len(tried) == 7 and {len(trials) for trials in tried.values()} <= {4, 5, 6}
+    assert len({trial["weight"] for trial in tried["teacher, features"]}) >= 4
+    assert len(record["about"]["family"]) == 5
+    assert "教师模型的回答加特征 减 教师模型的回答" in done.output and "结论：" in done.output
+    again = distil(place, "make_model", *student, *arms, *stages)
+    assert again.exit_code == 0 and "seed 0" not in again.output, again.output

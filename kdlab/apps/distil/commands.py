@@ -37,6 +37,16 @@ def distil(
     labels_share: Annotated[float, Option(min=0.01, max=1, help="of the labels, used")] = 1.0,
     seeds: Annotated[int, Option(min=1, help="one decides nothing")] = 3,
     updates: Annotated[int, Option(min=1, help="of a student; the longer labels have twice")] = 400,
+    arm: Annotated[
+        list[str] | None,
+        Option(
+            help="one more: same-labels (a cnn7-16 that the labels taught), same-views (the "
+            "teacher answers for each view: slow), features (of --method)"
+        ),
+    ] = None,
+    method: Annotated[str, Option(help="of features: hint, RKD, PKT, ...")] = "RKD",
+    student_stage: Annotated[str, Option(help="whose features are matched, with commas")] = "",
+    match_stage: Annotated[str, Option(help="the teacher's; default: --teacher-stage")] = "",
     language: Annotated[str, Option("--language", "-l", help="en, zh or both")] = "en",
 ) -> None:
     """Compare a teacher's answers with labels on your own photos."""
@@ -56,6 +66,10 @@ def distil(
         labels_share=labels_share,
         seeds=seeds,
         updates=updates,
+        arm=arm or (),
+        method=method,
+        student_stage=student_stage,
+        match_stage=match_stage,
         language=language,
         say=typer.echo,
     )

@@ -6,8 +6,8 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,27 +22,33 @@ from kdlab.apps.distil.compare import (
     ARMS,
     EXPORTED,
     EXTRA,
+    FEATURES,
     REQUESTED,
     STANDARD,
     Lessons,
     Plan,
+    Settings,
     claim,
     compare,
     judged,
     pairs,
+    train_arm,
 )
 from kdlab.apps.distil.photos import Photos, labels_of, read_photos
 from kdlab.apps.distil.probe import fit_probe
 from kdlab.apps.distil.report import PARTS, write_report
 from kdlab.apps.distil.result import Result
-from kdlab.apps.distil.sources import brief
+from kdlab.apps.distil.sources import SourceError, brief
 from kdlab.apps.distil.students import Make, Student, open_student
-from kdlab.apps.distil.teachers import Teacher, ask, open_teacher
+from kdlab.apps.distil.teachers import OnStudentsImages, Teacher, ask, ask_views, open_teacher
 from kdlab.apps.distil.words import arm_name, words
 from kdlab.apps.pixels import RULE
+from kdlab.data import Images
 from kdlab.export import write_onnx
 from kdlab.files import atomically, digest, write_json
 from kdlab.lab.results import stamp
+from kdlab.logit_cache import CachedLogits, checksums, name_views
+from kdlab.methods import METHODS
 from kdlab.metrics import parameters
 from kdlab.models import arithmetic, evaluating
 
@@ -66,6 +72,9 @@ def run_comparison(
     seeds: int = 3,
     updates: int = 400,
     arm: Sequence[str] = (),
+    method: str = "RKD",
+    student_stage: str = "",
+    match_stage: str = "",
     language: str | None = None,
     say: Say = print,
 ) -> Result:
@@ -79,7 +88,10 @@ def run_comparison(
         teacher, size=teacher_size, mean=teacher_mean, std=teacher_std, stage=teacher_stage
     )
     arms = (*STANDARD, *(requested(name) for name in dict.fromkeys(arm)))
-    plan = Plan(trained.name, seeds=seeds, updates=updates, arms=arms)
+    stages = named_stages(method, student_stage, match_stage or teacher_stage)
+    plan = Plan(trained.name, seeds=seeds, updates=updates, arms=arms, method=method, stages=stages)
+    if FEATURES in arms:
+        rehearse(plan, asked, trained, size)
     if out.is_relative_to(data.resolve()):
         raise ValueError(f"{out} lies in the folder of the photos: name another with --out")
     about = {
@@ -100,13 +112,18 @@ def run_comparison(
     parts = {name: len(getattr(photos, name).labels) for name in PARTS}
     tell("sizes", **parts)
     answers = kept_answers(asked, photos, out / "answers.safetensors", about, tell)
-    logits, reading = about_our_classes(answers, photos, tell)
+    read, reading = reader(answers, photos, tell)
+    logits = read(answers)
     judge_teacher(logits, photos, tell)
     target = out / "student.onnx"
     export = exporter(trained, photos, target, tell)
     if not target.is_file() and export:  # its run is done again
         record["runs"] = [r for r in record["runs"] if (r["arm"], r["seed"]) != EXPORTED]
-    lessons = Lessons({"given": logits[: parts["train"]]})
+    lessons = Lessons(
+        {"given": logits[: parts["train"]]},
+        views=lru_cache(1)(partial(asked_for_views, asked, photos, read, plan, tell)),
+        net=OnStudentsImages(asked, read, photos.train) if FEATURES in arms else None,
+    )
     record = compare(
         plan,
         photos,
@@ -233,17 +250,67 @@ def kept_answers(
     return answers
 
 
-def about_our_classes(answers: Tensor, photos: Photos, tell: Tell) -> tuple[Tensor, dict]:
-    """The answers [N, D] as logits [N, K] of the folder's classes: as they are, where the teacher
-    has as many outputs, else by a linear probe of the labels that are used; and which of these."""
+def reader(answers: Tensor, photos: Photos, tell: Tell) -> tuple[Callable, dict]:
+    """The function from answers [N, D] to logits [N, K] of the folder's classes: none, where the
+    teacher has as many outputs, else a linear probe of the labels that are used; and which."""
     classes, labels = photos.labelled.classes, photos.labelled.labels
     if answers.shape[1] == len(classes):
         tell("as it is", classes=", ".join(classes))
-        return answers, {}
+        return lambda given: given, {}
     probe = fit_probe(answers[: len(labels)], labels, len(classes))
     reading = {"outputs": answers.shape[1], "labels": len(labels), "l2": probe.l2}
     tell("by probe", kinds=len(classes), loss=probe.log_loss, **reading)
-    return probe.logits(answers), reading
+    return probe.logits, reading
+
+
+def asked_for_views(
+    teacher: Teacher, photos: Photos, read: Callable, plan: Plan, tell: Tell, epochs: int, seed: int
+) -> CachedLogits:
+    """The teacher's answers to the views of all training photos in each epoch."""
+    train = photos.train
+    paths = photos.paths[: len(train.labels)]
+    how = {"size": train.images.shape[-1], "epochs": epochs, "seed": seed}
+    logits = ask_views(teacher, paths, read, plan.views, **how, progress=progress(tell, "asked"))
+    key = {"data": f"{train.name} -", "views": name_views(plan.views, seed)}
+    key["period"] = str(plan.views.period)
+    return CachedLogits(logits, train.index, checksums(train.images), key)
+
+
+def named_stages(method: str, student: str, teacher: str) -> dict[str, list[str]]:
+    """The stages of both nets that a feature method matches, from names with commas; those of the
+    course's nets where none is named."""
+    free = [name for name, known in METHODS.items() if known.stages and known.label_free]
+    if method not in free:
+        raise ValueError(
+            f"no feature method {method!r} without labels: there are {', '.join(free)}"
+        )
+    names = list(METHODS[method].stages)
+    given = {"student": student, "teacher": teacher}
+    return {net: text.split(",") if text else names for net, text in given.items()}
+
+
+def rehearse(plan: Plan, teacher: Teacher, student: Student, size: int) -> None:
+    """One step of the arm `FEATURES` on noise, so that wrong stages are told before hours of work.
+    SourceError names the stages that there are."""
+    noise = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
+    labels, half = torch.tensor([0, 1, 0, 1]), (0.5, 0.5, 0.5)
+    data = Images(noise, labels, torch.arange(4), "noise", ("a", "b"), half, half)
+    net = OnStudentsImages(teacher, lambda given: given.flatten(1)[:, :2], data)
+    photos = Photos(data, data, data, data, (), ())
+    short = replace(plan, updates=1)
+    try:
+        with torch.random.fork_rng([]):
+            lessons = Lessons({}, net=net)
+            train_arm(short, photos, lessons, FEATURES, Settings(1e-3), 0, make=student.make)
+    except Exception as error:  # anything can happen between two nets
+        ours, theirs = (
+            ", ".join(name for name, _ in one.named_children())
+            for one in (student.make(2), teacher.net)
+        )
+        raise SourceError(
+            f"{plan.method} can't match {plan.stages} ({brief(error)}): name --student-stage (of "
+            f"{ours}) and --match-stage (of {theirs})"
+        ) from error
 
 
 def judge_teacher(logits: Tensor, photos: Photos, tell: Tell) -> None:

@@ -5,12 +5,13 @@ of torchvision (`torchvision:resnet18`), the pretrained backbone that the set-up
 teacher of the course by its name.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -18,10 +19,11 @@ from kdlab import teachers
 from kdlab.apps.distil import backbone
 from kdlab.apps.distil.sources import SourceError, brief, existing, load_function
 from kdlab.apps.pixels import fit_pixels
+from kdlab.data import Images, Views, augment
 from kdlab.dataset_files import SOURCES
 from kdlab.files import digest
 from kdlab.metrics import parameters
-from kdlab.models import autocast, forward
+from kdlab.models import OwnNormalisation, autocast, forward
 
 BATCH = 32  # photos in memory at once, at the teacher's size
 Call = Callable[[Tensor], Tensor]  # normalised float32 [B, C, S, S] -> [B, D]
@@ -37,6 +39,7 @@ class Teacher:
     mean: tuple[float, ...]  # per channel, on the 0..1 scale
     std: tuple[float, ...]
     digest: str  # of its weights and of how it is asked
+    stage: str = ""  # whose output is taken in place of logits
     weights: int | None = None  # how many, where that is known
     net: nn.Module | None = None  # where it is one
 
@@ -88,6 +91,7 @@ def open_teacher(
         mean=tuple(map(float, settings["mean"])),
         std=tuple(map(float, settings["std"])),
         digest=digest(content + f"{settings} {stage}".encode()),
+        stage=stage,
         weights=parameters(net) if net else None,
         net=net,
     )
@@ -169,9 +173,14 @@ def open_torchvision(name: str) -> tuple[nn.Module, dict]:
 def of_module(net: nn.Module, stage: str) -> Call:
     """The logits of a net, or the output of one of its submodules, [B, D]; an output of several
     values counts as its `logits` or its first."""
-    if stage and stage not in dict(net.named_modules()):
-        names = ", ".join(name for name, _ in net.named_children())
-        raise SourceError(f"the teacher has no submodule {stage!r}; the outermost are {names}")
+    if stage:
+        try:
+            net.get_submodule(stage)
+        except AttributeError:
+            names = ", ".join(name for name, _ in net.named_children())
+            raise SourceError(
+                f"the teacher has no submodule {stage!r}; the outermost are {names}"
+            ) from None
 
     def call(images: Tensor) -> Tensor:
         output, features = forward(net, images, [stage] if stage else [])
@@ -184,23 +193,81 @@ def of_module(net: nn.Module, stage: str) -> Call:
     return call
 
 
-@torch.no_grad()
 def ask(
     teacher: Teacher,
     paths: Sequence[Path],
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """What the teacher answers to each photo, read at its own size: float32 [N, D]."""
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (teacher.mean, teacher.std))
-    shape, answers = (len(teacher.mean), teacher.size, teacher.size), []
+    answers = []
+    for photos in batches(teacher, paths):
+        answers.append(answer(teacher, photos))
+        if progress:
+            done = sum(map(len, answers))
+            progress(done, len(paths))
+    return torch.cat(answers)
+
+
+def ask_views(
+    teacher: Teacher,
+    paths: Sequence[Path],
+    read: Call,
+    views: Views,
+    *,
+    size: int,
+    epochs: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """What the teacher answers to the very views that a student of `size` pixels will see of the
+    photos 0, 1, ... in each epoch, and `read` makes of it: float16 [E, N, K]."""
+    answers, done = [], 0
+    for photos in batches(teacher, paths):
+        index = torch.arange(done, done + len(photos))
+        how = {"seed": seed, "scale": teacher.size / size}
+        seen = (augment(photos, index, views, epoch=epoch, **how) for epoch in range(epochs))
+        answers.append(torch.stack([read(answer(teacher, images)).half() for images in seen]))
+        done += len(photos)
+        if progress:
+            progress(done, len(paths))
+    return torch.cat(answers, dim=1)
+
+
+def batches(teacher: Teacher, paths: Sequence[Path]) -> Iterator[Tensor]:
+    """The photos as the teacher's squares, uint8 [B, C, S, S], few at a time."""
+    shape = len(teacher.mean), teacher.size, teacher.size
     for start in range(0, len(paths), BATCH):
         photos = []
         for path in paths[start : start + BATCH]:
             with Image.open(path) as image:
                 photos.append(fit_pixels(image, shape))
-        images = (torch.from_numpy(np.stack(photos)).float() / 255 - mean) / std
-        with autocast("cpu"):
-            answers.append(teacher.call(images).float())
-        if progress:
-            progress(min(start + BATCH, len(paths)), len(paths))
-    return torch.cat(answers)
+        yield torch.from_numpy(np.stack(photos))
+
+
+@torch.no_grad()
+def answer(teacher: Teacher, photos: Tensor) -> Tensor:
+    """What it says of uint8 [B, C, S, S]: float32 [B, D]."""
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (teacher.mean, teacher.std))
+    with autocast("cpu"):
+        return teacher.call((photos.float() / 255 - mean) / std).float()
+
+
+class OnStudentsImages(nn.Module):
+    """A teacher that is handed the student's images [B, 3, s, s]: enlarged to its own size and
+    normalised its own way. Its answers are about our classes, its stages keep their names."""
+
+    def __init__(self, teacher: Teacher, read: Call, data: Images) -> None:
+        super().__init__()
+        if teacher.net is None or len(teacher.mean) != 3:
+            raise SourceError(f"{teacher.name} has no stages to match: leave out --arm features")
+        theirs = {"data_mean": data.mean, "data_std": data.std}
+        self.net = OwnNormalisation(teacher.net, teacher.mean, teacher.std, **theirs)
+        self.size, self.read, self.call = teacher.size, read, of_module(self.net, teacher.stage)
+
+    def forward(self, images: Tensor) -> Tensor:
+        square = (self.size, self.size)
+        images = F.interpolate(images, square, mode="bilinear", align_corners=False)
+        return self.read(self.call(images).float())
+
+    def get_submodule(self, name: str) -> nn.Module:
+        return self.net.get_submodule(name)
