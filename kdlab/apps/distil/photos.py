@@ -169,9 +169,10 @@ def decode(
     both = [(a, b) for a, b in twins if files[a] and files[b] and files[a] != files[b]]
     if both:
         a, b = both[0]
+        many = "1 picture has" if len(both) == 1 else f"{len(both)} pictures have"
         raise PhotoError(
-            f"{len(both)} pictures have two labels, such as {a.parent.name}/{a.name} and "
-            f"{b.parent.name}/{b.name}: delete one of each"
+            f"{many} two labels, such as {a.parent.name}/{a.name} and {b.parent.name}/{b.name}: "
+            "delete one of each"
         )
     notes = [sentence(why, n=len(some), files=named(some)) for why, some in left_out.items()]
     if twins:
