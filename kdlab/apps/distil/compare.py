@@ -280,6 +280,9 @@ def compare(
     picked, before its run counts as done."""
     path, validation, test = folder / "runs.json", photos.validation, photos.test
 
+    def answers(net: nn.Module, data: Images) -> Tensor:
+        return predict(net, data, batch_size=BATCH)  # large photos: as much memory as training
+
     def keep(kind: str, run: dict) -> None:
         record[kind].append(run)
         write_json(path, record)
@@ -290,7 +293,7 @@ def compare(
             return
         try:
             net = train_arm(plan, photos, lessons, arm, settings, TUNING_SEED, make=make)
-            score = balanced_accuracy(predict(net, validation), validation.labels)
+            score = balanced_accuracy(answers(net, validation), validation.labels)
         except FloatingPointError:  # a rate that is too high is a bad trial, no more
             score = 0.0
         keep("trials", {"arm": arm, "number": number, **asdict(settings), "validation": score})
@@ -311,20 +314,20 @@ def compare(
 
         def look(student: nn.Module, done: int, total: int) -> None:
             if not curve or done == total or done >= curve[-1][0] + total / LOOKS:
-                score = balanced_accuracy(predict(student, validation), validation.labels)
+                score = balanced_accuracy(answers(student, validation), validation.labels)
                 curve.append([done, round(score, 2)])
 
         student = train_arm(plan, photos, lessons, arm, settings, seed, make=make, look=look)
         seconds = round(time.process_time() - start, 2)
-        about = judged(predict(student, test), test.labels)
+        about = judged(answers(student, test), test.labels)
         if (arm, seed) == EXPORTED:
             export(student)
         keep("runs", {"arm": arm, "seed": seed, "seconds": seconds, "curve": curve, **about})
 
     if OWN in plan.arms:
         net = train_arm(plan, photos, lessons, OWN_NET, tune(OWN_NET), seed=0)
-        lessons = replace(lessons, answers={**lessons.answers, "own": predict(net, photos.train)})
-        record["own teacher"] = judged(predict(net, test), test.labels)
+        lessons = replace(lessons, answers={**lessons.answers, "own": answers(net, photos.train)})
+        record["own teacher"] = judged(answers(net, test), test.labels)
     chosen = {arm: tune(arm) for arm in plan.arms}
     done = {(run["arm"], run["seed"]) for run in record["runs"]}
     for seed in range(plan.seeds):

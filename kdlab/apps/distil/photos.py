@@ -66,7 +66,7 @@ def read_photos(
         rows, notes = decode(files, raw, progress)
         paths = list(rows)
         labels = [files[path] for path in paths]
-        classes, uneven = usable_classes(labels)
+        classes, uneven = usable_classes(labels, [p.name for p in folder.iterdir() if p.is_dir()])
         order = split(labels, classes, hold_out, labels_share, seed)
         places = sum(order, [])
         final = np.lib.format.open_memmap(pixels, "w+", np.uint8, (len(places), 3, size, size))
@@ -170,8 +170,8 @@ def decode(
     if both:
         a, b = both[0]
         raise PhotoError(
-            f"{len(both)} pictures have two labels, such as {a.parent.name}/{a.name} and "
-            f"{b.parent.name}/{b.name}: delete one of each"
+            f"two labels on one picture, {len(both)} times: {a.parent.name}/{a.name} is "
+            f"{b.parent.name}/{b.name}; delete one of each"
         )
     notes = [sentence(why, n=len(some), files=named(some)) for why, some in left_out.items()]
     if twins:
@@ -185,9 +185,15 @@ def named(files: Sequence) -> str:
     return ", ".join(names) + (", ..." if len(files) > NAMED else "")
 
 
-def usable_classes(labels: Sequence[str | None]) -> tuple[list[str], list[Sentence]]:
-    """The classes with `FEWEST` photos or more, and a sentence for others and for unevenness."""
+def usable_classes(
+    labels: Sequence[str | None], folders: Sequence[str] = ()
+) -> tuple[list[str], list[Sentence]]:
+    """The classes with `FEWEST` photos or more, and a sentence for others, empty `folders` among
+    them, and for unevenness."""
     counts = Counter(label for label in labels if label is not None)
+    for name in folders:
+        if name != NO_LABEL and not name.startswith("."):
+            counts.setdefault(name, 0)
     classes = sorted(name for name, count in counts.items() if count >= FEWEST)
     if len(classes) < 2:
         found = ", ".join(f"{name} ({count})" for name, count in counts.most_common(5)) or "none"

@@ -88,7 +88,7 @@ def run_comparison(
         teacher, size=teacher_size, mean=teacher_mean, std=teacher_std, stage=teacher_stage
     )
     arms = (*STANDARD, *(requested(name) for name in dict.fromkeys(arm)))
-    stages = named_stages(method, student_stage, match_stage or teacher_stage)
+    stages = named_stages(method, student_stage, match_stage or asked.stage)
     plan = Plan(trained.name, seeds=seeds, updates=updates, arms=arms, method=method, stages=stages)
     if FEATURES in arms:
         rehearse(plan, asked, trained, size)
