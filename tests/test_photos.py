@@ -122,7 +122,7 @@ def test_uneven_classes_are_said(folder, tmp_path):
     (lambda root: root.mkdir(), "is empty"),
     (lambda root: fill(root, "cats", 30), r"two classes with 10 photos each .* cats \(30\)"),
     (lambda root: [fill(root, n, 4, 9 * k) for k, n in enumerate("abc")], r"a \(4\), b \(4\)"),
-    (lambda root: [fill(root, n, 12) for n in ("cats", "dogs")], "two labels on one picture, 12 times"),
+    (lambda root: [fill(root, n, 12) for n in ("cats", "dogs")], "on one picture, 12 times"),
     (lambda root: fill(root, "unlabelled", 30), "there are: none"),
 ])  # fmt: skip
 def test_what_can_not_be_learnt_from_is_one_sentence(tmp_path, make, message):
