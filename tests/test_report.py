@@ -95,7 +95,7 @@ def test_it_says_in_both_languages_what_the_runs_say(shipped):
         words = in_language(html, tag)
         for arm in STANDARD:
             mean, std = result.table.loc[arm, "accuracy"]
-            assert f"{mean:.1f} ± {std:.1f}" in words
+            assert f"{mean:.1f}&nbsp;±&nbsp;{std:.1f}" in words
         for gap in result.gaps.values():
             assert f"{gap.mean:+.1f}" in words and f"{gap.low:+.1f}" in words
         assert "1,234" in words and "mine.py:net" in words and "&#39;my photos&#39;" in words
