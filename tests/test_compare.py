@@ -8,19 +8,16 @@ import torch
 from PIL import Image
 
 from kdlab.apps.distil import compare as comparison
-from kdlab.apps.distil.compare import (
+from kdlab.apps.distil.arms import (
     REQUESTED,
     STANDARD,
-    Lessons,
     Plan,
     at_the_edge,
-    balanced_accuracy,
-    claim,
-    compare,
     pairs,
     past_the_edge,
     trials,
 )
+from kdlab.apps.distil.compare import Lessons, balanced_accuracy, claim, compare
 from kdlab.apps.distil.photos import read_photos
 from kdlab.apps.distil.verdict import gap_of, judge
 

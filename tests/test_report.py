@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from kdlab.apps.distil import report
-from kdlab.apps.distil.compare import STANDARD
+from kdlab.apps.distil.arms import STANDARD
 from kdlab.apps.distil.result import Result
 from kdlab.data import Images
 
