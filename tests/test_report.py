@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from kdlab.apps.distil import report
-from kdlab.apps.distil.arms import STANDARD
+from kdlab.apps.distil.arms import FEATURES, OWN, OWN_NET, STANDARD, TEACHER
 from kdlab.apps.distil.result import Result
 from kdlab.data import Images
 
@@ -142,6 +142,23 @@ def test_other_verdicts(tmp_path, strong, seeds, word):
 def test_settings_at_the_edge_of_what_was_tried_are_said(tmp_path):
     words = in_language(page(comparison(tmp_path, edge=["temperature"])), "en")
     assert "temperature T is the outermost that was tried" in words
+
+
+def test_what_was_asked_for_is_in_it(tmp_path):
+    strong = {**STRONG, OWN: 0.5, FEATURES: 0.8}
+    result = comparison(tmp_path, strong)
+    plan = result.record["about"]["plan"]
+    plan |= {"arms": list(strong), "method": "hint"}
+    plan["stages"] = {"student": ["stage2"], "teacher": ["layer3"]}
+    result.record["chosen"] |= {arm: result.record["chosen"][TEACHER] for arm in strong}
+    result.record["chosen"][OWN_NET] = result.record["chosen"][TEACHER]
+    result.record["trials"] += [{"arm": a, "validation": 1.0} for a in (OWN, FEATURES, OWN_NET)]
+    result.record["own teacher"] = {"accuracy": 77.7, "balanced": 77.7, "ece": 1.0}
+    words = in_language(page(result), "en")
+    assert len(result.gaps) == 4 and "hint: stage2 → layer3" in words and "77.7" in words
+    assert "the teacher's answers and features minus the teacher's answers" in words.replace(
+        "&#39;", "'"
+    )
 
 
 def test_many_classes_and_a_language_to_begin_with(tmp_path):

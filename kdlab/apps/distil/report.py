@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from kdlab.apps import style
-from kdlab.apps.distil.arms import ARMS, EXTRA, LABELS, LONGER, OWN, OWN_NET, TEACHER
+from kdlab.apps.distil.arms import ARMS, EXTRA, FEATURES, LABELS, LONGER, OWN, OWN_NET, TEACHER
 from kdlab.apps.distil.result import Result
 from kdlab.apps.distil.verdict import Gap, gap_of, right
 from kdlab.apps.distil.words import Sentence, arm_name, interval, pair_name, verdict_sentence, words
@@ -71,6 +71,8 @@ def render(result: Result, teacher: Tensor) -> str:
         notes=photos.notes,
         extra=EXTRA,
         TEACHER=TEACHER,
+        FEATURES=FEATURES,
+        OWN_NET=OWN_NET,
         LABELS=LABELS,
     )
 

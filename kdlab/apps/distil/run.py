@@ -20,6 +20,7 @@ from kdlab.apps.distil.result import Result
 from kdlab.apps.distil.stages import named_stages, rehearse
 from kdlab.apps.distil.students import Make, open_student
 from kdlab.apps.distil.teachers import OnStudentsImages, open_teacher
+from kdlab.apps.i18n import languages
 from kdlab.files import digest, write_json
 from kdlab.lab.results import stamp
 from kdlab.models import arithmetic
@@ -49,9 +50,10 @@ def run_comparison(
     """Read the photos, ask the teacher, run what is not there yet, report, and say what follows.
     Nothing is written but into `out`, which is new, empty, or holds this very comparison."""
     command = command_of(locals())
+    languages(language)  # what is wrong is told before anything is read
     tell = partial(speak, say, language)
     data, out = Path(data), Path(out).expanduser().resolve()
-    trained = open_student(student, size)  # what is wrong is told before anything is read
+    trained = open_student(student, size)
     asked = open_teacher(
         teacher, size=teacher_size, mean=teacher_mean, std=teacher_std, stage=teacher_stage
     )
