@@ -34,6 +34,11 @@ def small(classes):
     net.pool, net.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
     net.out = nn.Linear(4, classes)
     return net
+def turned_round():
+    net = make_two()
+    with torch.no_grad():
+        net[2].weight.neg_()
+    return net
 def make_two():
     net = nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(3, 2))
     with torch.no_grad():  # blue or red
@@ -92,6 +97,12 @@ def test_outputs_of_as_many_classes_are_taken_as_they_are(place):
 def test_a_teacher_near_chance_is_noticed(place):
     done = distil(place, "make_two", "--teacher-mean", "60,.5,.5")
     assert "that is near chance (50%): are its size, mean and std right" in done.output
+
+
+def test_classes_in_another_order_are_noticed(place):
+    assert "by other names; are its classes in the order" in distil(place, "turned_round").output
+    right = distil(place, "make_two", "--out", str(place / "right"))
+    assert "by other names" not in right.output and "near chance" not in right.output
 
 
 @pytest.mark.parametrize(("options", "message"), [

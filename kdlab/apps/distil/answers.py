@@ -18,7 +18,10 @@ from kdlab.apps.distil.progress import Tell, progress
 from kdlab.apps.distil.teachers import Teacher, ask, ask_views
 from kdlab.files import atomically, digest
 from kdlab.logit_cache import CachedLogits, checksums, name_views
+from kdlab.metrics import accuracy
 from kdlab.models import arithmetic
+
+SUSPICIOUS = 20  # points
 
 
 def kept_answers(
@@ -64,10 +67,15 @@ def asked_for_views(
 
 
 def judge_teacher(logits: Tensor, photos: Photos, tell: Tell) -> None:
-    """Say how often the teacher is right on validation, and where that is near chance."""
-    known = photos.validation
-    share = 100 * float((logits[known.index].argmax(1) == known.labels).double().mean())
+    """Say how often the teacher is right on validation, and where that is near chance or far below
+    what a linear probe of its answers reaches: then they are not what they are taken for."""
+    known, labels = photos.validation, photos.labelled.labels
+    share = accuracy(logits[known.index], known.labels)
     tell("teacher right", share=share)
     chance = 100 / len(known.classes)
     if share < 1.5 * chance:
         tell("near chance", chance=chance)
+    probe = fit_probe(logits[: len(labels)], labels, len(known.classes))
+    reached = accuracy(probe.logits(logits[known.index]), known.labels)
+    if reached > share + SUSPICIOUS:
+        tell("below probe", reached=reached)
