@@ -22,10 +22,13 @@ def time_left(start: float, done: float, total: float) -> Callable[[str], str]:
 
 
 def progress(tell: Tell, key: str) -> Callable[[int, int], None]:
-    start = time.perf_counter()
+    """What tells how far a task has come, at most once in `STEP` photos, and at its end."""
+    start, told = time.perf_counter(), 0
 
     def report(done: int, total: int) -> None:
-        if done == total or done % STEP == 0:
+        nonlocal told
+        if done == total or done >= told + STEP:
+            told = done
             tell(key, done=done, total=total, left=time_left(start, done, total))
 
     return report
