@@ -8,20 +8,18 @@ import torch
 from PIL import Image
 
 from kdlab.apps.distil import compare as comparison
-from kdlab.apps.distil.compare import (
+from kdlab.apps.distil.arms import (
     REQUESTED,
     STANDARD,
-    Lessons,
     Plan,
     at_the_edge,
-    balanced_accuracy,
-    claim,
-    compare,
     pairs,
     past_the_edge,
     trials,
 )
+from kdlab.apps.distil.compare import Lessons, balanced_accuracy, claim, compare
 from kdlab.apps.distil.photos import read_photos
+from kdlab.apps.distil.verdict import gap_of, judge
 
 PLAN = Plan("cnn3-8", seeds=2, trials=2, updates=4)
 
@@ -121,7 +119,7 @@ def test_the_test_photos_are_opened_by_the_chosen_settings_alone(
 ):
     asked, real = [], comparison.predict
     monkeypatch.setattr(
-        comparison, "predict", lambda net, data: asked.append(data.name) or real(net, data)
+        comparison, "predict", lambda net, data, **how: asked.append(data.name) or real(net, data)
     )
     carried_out(PLAN, photos, truth, tmp_path)
     names = [name.rpartition("/")[2] for name in asked]
@@ -180,3 +178,44 @@ def test_the_family_of_comparisons_is_declared():
     assert pairs(STANDARD) == [("teacher", "labels"), ("teacher", "labels, twice as long")]
     more = pairs([*STANDARD, *REQUESTED.values()])
     assert len(more) == 5 and ("teacher, features", "teacher") in more
+
+
+def verdict_about(photos, answers, folder):
+    plan = replace(PLAN, seeds=3, updates=12)
+    record = carried_out(plan, photos, Lessons({"given": answers}), folder)
+    labels = photos.test.labels.tolist()
+    gaps = {
+        over: gap_of(record["runs"], arm, over, labels, comparisons=2)
+        for arm, over in pairs(STANDARD)
+    }
+    return judge(gaps, plan.seeds, len(labels))
+
+
+def hard_photos(root, informative):
+    """Noise with a tint, or labels that nothing in the pixels tells."""
+    for k, name in enumerate(("blue", "red")):
+        (root / "photos" / name).mkdir(parents=True)
+        for n in range(60):
+            levels = np.random.default_rng([k, n]).integers(0, 250, (8, 8, 3))
+            levels[..., 2 - 2 * k] += 5 * informative
+            image = Image.fromarray(levels.astype(np.uint8))
+            image.save(root / "photos" / name / f"{n}.png")
+    return read_photos(root / "photos", 8, root / "pixels.npy")
+
+
+def test_labels_that_say_nothing_leave_it_undecided(tmp_path):
+    photos = hard_photos(tmp_path, informative=False)
+    noise = torch.randn(len(photos.train.labels), 2, generator=torch.Generator().manual_seed(0))
+    assert verdict_about(photos, noise, tmp_path / "out").word == "undecided"
+
+
+def test_a_teacher_that_says_what_the_labels_say_leaves_it_undecided(tmp_path):
+    photos = hard_photos(tmp_path, informative=True)
+    echo = 8.0 * torch.nn.functional.one_hot(photos.train.labels, 2)
+    verdict = verdict_about(photos, echo, tmp_path / "out")
+    assert verdict.word == "undecided" and verdict.values["control"] in STANDARD
+
+
+def test_a_teacher_without_information_is_never_shipped(photos, tmp_path):
+    noise = torch.randn(len(photos.train.labels), 2, generator=torch.Generator().manual_seed(0))
+    assert verdict_about(photos, noise, tmp_path).word != "ship"

@@ -7,16 +7,19 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 from PIL import Image
+from torch import nn
 from typer.testing import CliRunner
 
 from kdlab import export
 from kdlab.__main__ import app
-from kdlab.apps.distil import run
+from kdlab.apps.distil import distil as distil_in_python
+from kdlab.apps.distil import handover
 from kdlab.apps.distil.photos import read_photos
 from kdlab.apps.pixels import fit_pixels
 from kdlab.apps.serving import runtime
 from kdlab.apps.serving.service import Service, create_app
 from kdlab.data import normalise
+from kdlab.models import cnn3
 
 MINE = """
 import torch
@@ -30,6 +33,11 @@ def small(classes):
     net = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU())
     net.pool, net.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
     net.out = nn.Linear(4, classes)
+    return net
+def turned_round():
+    net = make_two()
+    with torch.no_grad():
+        net[2].weight.neg_()
     return net
 def make_two():
     net = nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(3, 2))
@@ -91,6 +99,12 @@ def test_a_teacher_near_chance_is_noticed(place):
     assert "that is near chance (50%): are its size, mean and std right" in done.output
 
 
+def test_classes_in_another_order_are_noticed(place):
+    assert "by other names; are its classes in the order" in distil(place, "turned_round").output
+    right = distil(place, "make_two", "--out", str(place / "right"))
+    assert "by other names" not in right.output and "near chance" not in right.output
+
+
 @pytest.mark.parametrize(("options", "message"), [
     (["--teacher-mean", "1,2"], "three numbers with commas are needed"),
     (["--data", "nowhere"], "nowhere is no folder"),
@@ -133,7 +147,7 @@ def test_the_student_is_a_file_that_the_service_answers_with_as_torch_does(place
         kept.append(net)
         return export.write_onnx(net, *about, **notes)
 
-    monkeypatch.setattr(run, "write_onnx", write)
+    monkeypatch.setattr(handover, "write_onnx", write)
     assert distil(place, "make_model", "--size", "24").exit_code == 0
     path = place / "runs" / "student.onnx"
     about = runtime.metadata(runtime.open_model(path))
@@ -174,3 +188,24 @@ def test_a_student_of_a_file_and_every_arm_on_request(place):
     assert "教师模型的回答加特征 减 教师模型的回答" in done.output and "结论：" in done.output
     again = distil(place, "make_model", *student, *arms, *stages)
     assert again.exit_code == 0 and "seed 0" not in again.output, again.output
+
+
+def test_the_form_in_python_takes_a_module_and_a_function(place):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(12, 5))
+    how = {"teacher_size": 16, "teacher_mean": (0.5,) * 3, "teacher_std": (0.25,) * 3}
+    how |= {"student": lambda classes: cnn3(8, classes), "seeds": 2, "updates": 2}
+    said = []
+    result = distil_in_python(
+        str(place / "photos"), net, place / "runs", **how, language="zh", say=said.append
+    )
+    assert result.verdict.word in ("ship", "undecided", "do not") and "结论：" in str(result)
+    assert list(result.table.index) == ["labels", "labels, twice as long", "teacher"]
+    gap = result.gaps["teacher", "labels"]
+    assert gap.low <= gap.mean <= gap.high and result.report.is_file() and result.student.is_file()
+    assert any("线性探针" in line for line in said)
+    before = result.report.read_text("utf-8")
+    distil_in_python(place / "photos", net, place / "runs", **how, language="zh", say=said.append)
+    assert result.report.read_text("utf-8") == before  # the very same comparison
+    with pytest.raises(ValueError, match="holds another comparison"):
+        distil_in_python(place / "photos", net, place / "runs", **how | {"size": 16}, say=print)

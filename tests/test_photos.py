@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from kdlab.apps.distil import photos as photo_folder
 from kdlab.apps.distil.photos import PhotoError, read_photos
 from kdlab.apps.pixels import fit_pixels
 
@@ -122,7 +124,7 @@ def test_uneven_classes_are_said(folder, tmp_path):
     (lambda root: root.mkdir(), "is empty"),
     (lambda root: fill(root, "cats", 30), r"two classes with 10 photos each .* cats \(30\)"),
     (lambda root: [fill(root, n, 4, 9 * k) for k, n in enumerate("abc")], r"a \(4\), b \(4\)"),
-    (lambda root: [fill(root, n, 12) for n in ("cats", "dogs")], "12 pictures have two labels"),
+    (lambda root: [fill(root, n, 12) for n in ("cats", "dogs")], "on one picture, 12 times"),
     (lambda root: fill(root, "unlabelled", 30), "there are: none"),
 ])  # fmt: skip
 def test_what_can_not_be_learnt_from_is_one_sentence(tmp_path, make, message):
@@ -136,3 +138,15 @@ def test_progress_counts_every_file(folder, tmp_path):
     steps = []
     read(folder, tmp_path, progress=lambda done, total: steps.append((done, total)))
     assert steps == [(k, 50) for k in range(1, 51)]
+
+
+def test_the_photos_may_be_more_than_memory(folder, tmp_path, monkeypatch):
+    """What numpy holds at once does not grow with the photos: their pixels lie on the disk."""
+    monkeypatch.setattr(photo_folder, "CHUNK", 4)
+    fill(folder, "cats", 150, 1000)
+    tracemalloc.start()
+    photos = read_photos(folder, 96, tmp_path / "out" / "pixels.npy")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    total = sum(part.images.numel() for part in (photos.train, photos.validation, photos.test))
+    assert peak < total / 2

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from kdlab.apps.distil import report
-from kdlab.apps.distil.compare import STANDARD
+from kdlab.apps.distil.arms import FEATURES, OWN, OWN_NET, STANDARD, TEACHER
 from kdlab.apps.distil.result import Result
 from kdlab.data import Images
 
@@ -95,7 +95,7 @@ def test_it_says_in_both_languages_what_the_runs_say(shipped):
         words = in_language(html, tag)
         for arm in STANDARD:
             mean, std = result.table.loc[arm, "accuracy"]
-            assert f"{mean:.1f} ± {std:.1f}" in words
+            assert f"{mean:.1f}&nbsp;±&nbsp;{std:.1f}" in words
         for gap in result.gaps.values():
             assert f"{gap.mean:+.1f}" in words and f"{gap.low:+.1f}" in words
         assert "1,234" in words and "mine.py:net" in words and "&#39;my photos&#39;" in words
@@ -142,6 +142,23 @@ def test_other_verdicts(tmp_path, strong, seeds, word):
 def test_settings_at_the_edge_of_what_was_tried_are_said(tmp_path):
     words = in_language(page(comparison(tmp_path, edge=["temperature"])), "en")
     assert "temperature T is the outermost that was tried" in words
+
+
+def test_what_was_asked_for_is_in_it(tmp_path):
+    strong = {**STRONG, OWN: 0.5, FEATURES: 0.8}
+    result = comparison(tmp_path, strong)
+    plan = result.record["about"]["plan"]
+    plan |= {"arms": list(strong), "method": "hint"}
+    plan["stages"] = {"student": ["stage2"], "teacher": ["layer3"]}
+    result.record["chosen"] |= {arm: result.record["chosen"][TEACHER] for arm in strong}
+    result.record["chosen"][OWN_NET] = result.record["chosen"][TEACHER]
+    result.record["trials"] += [{"arm": a, "validation": 1.0} for a in (OWN, FEATURES, OWN_NET)]
+    result.record["own teacher"] = {"accuracy": 77.7, "balanced": 77.7, "ece": 1.0}
+    words = in_language(page(result), "en")
+    assert len(result.gaps) == 4 and "hint: stage2 → layer3" in words and "77.7" in words
+    assert "the teacher's answers and features minus the teacher's answers" in words.replace(
+        "&#39;", "'"
+    )
 
 
 def test_many_classes_and_a_language_to_begin_with(tmp_path):

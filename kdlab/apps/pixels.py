@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageOps
 
-RULE = "upright, on white, the middle square, box filter, RGB or grey, uint8"  # of `fit_pixels`
+RULE = "upright, on white, middle square, averaged down or interpolated up, uint8"
 
 
 def fit_pixels(image: Image.Image, shape: Sequence[int]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The command that says whether distillation pays on your photographs."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -74,7 +75,9 @@ def distil(
         say=typer.echo,
     )
     files = {"report": result.report, "student": result.student, "runs": out / "runs.json"}
-    typer.echo(f"\n{result}\n{words('where', language, **{k: str(v) for k, v in files.items()})}")
+    typer.echo(
+        f"\n{result}\n{words('where', language, **{k: quote(str(v)) for k, v in files.items()})}"
+    )
 
 
 COMMANDS = {"use": [distil]}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jinja2
+import matplotlib
 import numpy as np
 import torch
 from markupsafe import Markup
@@ -15,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from kdlab.apps import style
-from kdlab.apps.distil.compare import ARMS, EXTRA, LABELS, LONGER, OWN, OWN_NET, TEACHER
+from kdlab.apps.distil.arms import ARMS, EXTRA, FEATURES, LABELS, LONGER, OWN, OWN_NET, TEACHER
 from kdlab.apps.distil.result import Result
 from kdlab.apps.distil.verdict import Gap, gap_of, right
 from kdlab.apps.distil.words import Sentence, arm_name, interval, pair_name, verdict_sentence, words
@@ -70,6 +71,8 @@ def render(result: Result, teacher: Tensor) -> str:
         notes=photos.notes,
         extra=EXTRA,
         TEACHER=TEACHER,
+        FEATURES=FEATURES,
+        OWN_NET=OWN_NET,
         LABELS=LABELS,
     )
 
@@ -110,7 +113,8 @@ def both(draw: Callable[[Result, str], Figure], result: Result) -> dict[str, str
     pictures = {}
     for code in LANGUAGES:
         memory = io.BytesIO()
-        draw(result, code).savefig(memory, format="svg")
+        with matplotlib.rc_context({"svg.hashsalt": "kdlab"}):  # the same bytes each time
+            draw(result, code).savefig(memory, format="svg", metadata={"Date": None})
         pictures[code] = data_uri(memory.getvalue(), "image/svg+xml")
     return pictures
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kdlab.apps.distil.compare import TEACHER, pairs
+from kdlab.apps.distil.arms import TEACHER, pairs
 from kdlab.apps.distil.photos import Photos
 from kdlab.apps.distil.verdict import Gap, Verdict, gap_of, judge
 from kdlab.apps.distil.words import arm_name, interval, pair_name, verdict_sentence, words

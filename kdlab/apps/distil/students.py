@@ -1,6 +1,8 @@
 """For the engineer: a student of any kind: fresh, for your classes and your size of photo."""
 
+import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +32,9 @@ def open_student(source: str | Make, size: int) -> Student:
     give one number a class for photos of this size."""
     code = ""
     if callable(source):
-        name, make = getattr(source, "__qualname__", repr(source)), source
+        name, make = getattr(source, "__qualname__", type(source).__name__), source
+        with suppress(OSError, TypeError):
+            code = inspect.getsource(source)
     else:
         name = source
         file, _, function = source.rpartition(":")

@@ -30,8 +30,8 @@ def pair_name(arm: str, over: str) -> Sentence:
     return sentence("minus", arm=arm_name(arm), over=arm_name(over))
 
 
-def interval(gap: Gap) -> Sentence:
-    return sentence("interval", gap=gap.mean, low=gap.low, high=gap.high)
+def interval(gap: Gap, key: str = "interval") -> Sentence:
+    return sentence(key, gap=gap.mean, low=gap.low, high=gap.high)
 
 
 def verdict_sentence(verdict: Verdict) -> Sentence:
