@@ -29,6 +29,15 @@ def make_model():
     return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(12, 7))
 def seven(classes):
     return small(7)
+class Odd(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.net = small(classes)
+    def forward(self, images):
+        # nothing that ONNX has
+        return self.net(images) + torch.linalg.eigvals(images[0, 0, :4, :4]).real.sum() * 0
+def odd(classes):
+    return Odd(classes)
 def small(classes):
     net = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU())
     net.pool, net.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
@@ -209,3 +218,11 @@ def test_the_form_in_python_takes_a_module_and_a_function(place):
     assert result.report.read_text("utf-8") == before  # the very same comparison
     with pytest.raises(ValueError, match="holds another comparison"):
         distil_in_python(place / "photos", net, place / "runs", **how | {"size": 16}, say=print)
+
+
+def test_a_student_that_can_not_be_onnx_is_compared_all_the_same(place):
+    done = distil(place, "make_model", "--student", f"{place}/mine.py:odd")
+    assert done.exit_code == 0 and "this student can't be written as ONNX" in done.output
+    assert "Verdict: " in done.output and "Student: " not in done.output
+    assert not (place / "runs" / "student.onnx").exists()
+    assert "serve --model" not in (place / "runs" / "report.html").read_text("utf-8")

@@ -75,9 +75,9 @@ def distil(
         say=typer.echo,
     )
     files = {"report": result.report, "student": result.student, "runs": out / "runs.json"}
-    typer.echo(
-        f"\n{result}\n{words('where', language, **{k: quote(str(v)) for k, v in files.items()})}"
-    )
+    names = {kind: quote(str(path)) for kind, path in files.items() if path.is_file()}
+    where = words("where" if "student" in names else "where without", language, **names)
+    typer.echo(f"\n{result}\n{where}")
 
 
 COMMANDS = {"use": [distil]}
