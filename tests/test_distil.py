@@ -194,7 +194,7 @@ def test_a_student_of_a_file_and_every_arm_on_request(place):
     assert len(tried) == 7 and {len(trials) for trials in tried.values()} <= {4, 5, 6}
     assert len({trial["weight"] for trial in tried["teacher, features"]}) >= 4
     assert len(record["about"]["family"]) == 5
-    assert "教师模型的回答加特征 减 教师模型的回答" in done.output and "结论：" in done.output
+    assert "教师模型的输出加特征 减 教师模型的输出" in done.output and "结论：" in done.output
     again = distil(place, "make_model", *student, *arms, *stages)
     assert again.exit_code == 0 and "seed 0" not in again.output, again.output
 
