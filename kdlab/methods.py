@@ -98,10 +98,12 @@ def method(name: str, *about, **options) -> Callable:
 class Combined(nn.Module):
     """``hard_weight * CE + soft_weight * T^2 KL + weight * term``; a weight of 0 drops its part."""
 
-    def __init__(self, base: Objective | None, term: Objective, weight: float) -> None:
+    def __init__(
+        self, base: Objective | None, term: Objective, weight: float, label_free: bool = False
+    ) -> None:
         super().__init__()
         self.base, self.term, self.weight = base, term, weight
-        self.label_free = False  # `fit` then takes images without a label
+        self.label_free = label_free  # `fit` then takes images without a label
         self.stages: Stages = getattr(term, "stages", {}) if weight else {}
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -150,18 +152,16 @@ def objective(
         term = OfStages(known.term, setting, known.project)
     else:
         term = partial(known.term, setting=setting)
-    combined = Combined(base, term, weight)
-    combined.label_free = known.label_free and not hard_weight
-    return combined
+    return Combined(base, term, weight, label_free=known.label_free and not hard_weight)
 
 
 # ---------------------------------------------------------------- logits
-@method("logit matching", "Ba & Caruana 2014")
+@method("logit matching", "Ba & Caruana 2014", label_free=True)
 def logit_matching(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.logit_matching_loss(logits, batch.teacher_logits)
 
 
-@method("hard distillation", "Touvron et al. 2021 (DeiT)", 0.5)
+@method("hard distillation", "Touvron et al. 2021 (DeiT)", 0.5, label_free=True)
 def hard_distillation(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.hard_distillation_loss(logits, batch.teacher_logits)
 
@@ -187,17 +187,17 @@ def dkd(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.decoupled_loss(logits, *known, temperature=setting.temperature)
 
 
-@method("DIST", "Huang et al. 2022", 2.0)
+@method("DIST", "Huang et al. 2022", 2.0, label_free=True)
 def dist(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.dist_loss(logits, batch.teacher_logits, setting.temperature)
 
 
-@method("logit standardisation", "Sun et al. 2024", 9.0)
+@method("logit standardisation", "Sun et al. 2024", 9.0, label_free=True)
 def logit_standardisation(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.standardised_loss(logits, batch.teacher_logits, setting.temperature)
 
 
-@method("Jensen-Shannon", "Cui et al. 2021 (SSLD)")
+@method("Jensen-Shannon", "Cui et al. 2021 (SSLD)", label_free=True)
 def jensen_shannon(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.jensen_shannon_loss(logits, batch.teacher_logits, setting.temperature)
 

@@ -13,8 +13,8 @@ from kdlab.apps.distil.arms import (
     STANDARD,
     Plan,
     at_the_edge,
+    further_trials,
     pairs,
-    past_the_edge,
     trials,
 )
 from kdlab.apps.distil.compare import Lessons, balanced_accuracy, claim, compare
@@ -54,7 +54,7 @@ def carried_out(plan, photos, truth, folder, **options):
 def test_every_arm_has_as_many_trials_and_runs(photos, truth, tmp_path):
     seen = []
     record = carried_out(PLAN, photos, truth, tmp_path, report=seen.append)
-    each = [arm for arm in STANDARD for _ in range(4)]  # of two the best is at an edge: two more
+    each = [arm for arm in STANDARD for _ in range(4)]  # two spread out, two around the best
     assert [t["arm"] for t in record["trials"]] == each
     assert [(r["seed"], r["arm"]) for r in record["runs"]] == [
         (s, a) for s in (0, 1) for a in STANDARD
@@ -147,16 +147,18 @@ def test_balanced_accuracy_weighs_classes_alike():
     assert balanced_accuracy(always_zero, labels) == 50.0
 
 
-def test_beyond_the_edge_every_arm_has_as_many_more():
+def test_every_arm_has_as_many_further_trials_beyond_the_edge_or_beside_the_best():
     tried = [
         {"lr": lr, "temperature": t, "weight": 1.0} for lr, t in ((0.1, 4), (0.2, 2), (0.4, 1))
     ]
     best = [{**trial, "validation": k} for k, trial in enumerate(tried)]  # the last: both ends
-    assert [s.lr for s in past_the_edge("labels", best)] == [0.8, 1.6]
-    more = past_the_edge("teacher", best)
+    assert [s.lr for s in further_trials("labels", best)] == [0.8, 1.6]
+    more = further_trials("teacher", best)
     assert [(s.lr, s.temperature) for s in more] == [(0.4, 0.5), (0.8, 1)]
     middle = [{**trial, "validation": trial["lr"] == 0.2} for trial in tried]
-    assert past_the_edge("teacher", middle) == [] == at_the_edge("teacher", middle)
+    beside = further_trials("teacher", middle)
+    assert [(s.lr, s.temperature) for s in beside] == [(0.14, 2), (0.28, 2)]
+    assert at_the_edge("teacher", middle) == []
     assert at_the_edge("teacher", best) == ["lr", "temperature"]
 
 

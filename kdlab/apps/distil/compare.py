@@ -1,9 +1,9 @@
 """For the engineer: the comparison itself: labels, labels for twice as long, the teacher's answers.
 
-Every arm is tuned alike: as many trials, judged on the validation photos, and as many more where
-its best lies at the edge of what it tried. Every arm has the same updates (one has twice as many),
-views and seeds. The test photos are opened once, by the chosen settings. Each run is kept as soon
-as it has ended, so that an interruption loses only what ran.
+Every arm is tuned alike: as many trials, judged on the validation photos, the last of them around
+the best of the others. Every arm has the same updates (one has twice as many), views and seeds. The
+test photos are opened once, by the chosen settings. Each run is kept as soon as it has ended, so
+that an interruption loses only what ran.
 """
 
 import json
@@ -26,7 +26,7 @@ from kdlab.apps.distil.arms import (
     Settings,
     at_the_edge,
     best_of,
-    past_the_edge,
+    further_trials,
     settings_of,
     trials,
 )
@@ -205,7 +205,7 @@ def compare(
         for number, settings in enumerate(trials(plan, arm)):
             attempt(arm, number, settings)
         first = [t for t in record["trials"] if t["arm"] == arm and t["number"] < plan.trials]
-        for number, settings in enumerate(past_the_edge(arm, first), plan.trials):
+        for number, settings in enumerate(further_trials(arm, first), plan.trials):
             attempt(arm, number, settings)
         tried = [t for t in record["trials"] if t["arm"] == arm]
         chosen = settings_of(best_of(tried))

@@ -37,7 +37,7 @@ def progress(tell: Tell, key: str) -> Callable[[int, int], None]:
 def teller(record: Mapping, plan: Plan, tell: Tell) -> Callable[[Mapping], None]:
     """What tells each run, and how long the others will take."""
     start, kept = time.perf_counter(), len(record["trials"]) + len(record["runs"])
-    each = plan.trials + EXTRA + plan.seeds  # at most
+    each = plan.trials + EXTRA + plan.seeds
     total = sum(ARMS[arm].times * each for arm in plan.arms) - kept
     done = 0
 
