@@ -14,7 +14,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from kdlab.apps.style import COLOURS, PIXELS, ROLES, figure, log_ticks, pixels_of, word
+from kdlab.apps.i18n import display_name
+from kdlab.apps.style import (
+    COLOURS,
+    PIXELS,
+    ROLES,
+    figure,
+    log_ticks,
+    pixels_of,
+    speaks,
+    word,
+)
 
 
 def image_grid(images: Sequence, labels: Sequence, *, columns: int = 10, title: str = "") -> Figure:
@@ -28,6 +38,7 @@ def image_grid(images: Sequence, labels: Sequence, *, columns: int = 10, title: 
         axis.set_axis_off()
     for axis, picture, label in zip(axes, images, labels, strict=False):
         axis.imshow(pixels_of(picture), **PIXELS)
+        label = display_name(label, speaks())
         axis.set_title(label, fontsize=12, loc="center", pad=3)
     return drawing
 
@@ -51,7 +62,9 @@ def paired_dots(
     for column, (arm, numbers, role) in enumerate(zip(values, table, roles, strict=False)):
         axis.scatter([column] * len(numbers), numbers, s=80, color=COLOURS[role], zorder=2)
         spread = numbers.std(ddof=1) if len(numbers) > 1 else 0
-        names.append(f"{arm}\n{numbers.mean():.{decimals}f} ± {spread:.{decimals}f}")
+        names.append(
+            f"{display_name(arm, speaks())}\n{numbers.mean():.{decimals}f} ± {spread:.{decimals}f}"
+        )
     axis.set_xticks(range(len(values)), names)
     axis.set(xlim=(-0.5, len(values) - 0.5), ylabel=ylabel)
     axis.set_xlabel(word("mean and deviation", seeds=table.shape[1]), fontsize=12)
@@ -112,7 +125,7 @@ def _intervals(axis: Axes, rows: Sequence[tuple], unit: str, name: str, width: f
         colour = COLOURS[ROLES.get(verdict, "label")]
         axis.plot([low, high], [n, n], color=colour, linewidth=width)
         axis.plot(mean, n, "o", color=colour, markersize=2.3 * width)
-    axis.set_yticks(range(len(rows)), [row[0] for row in rows])
+    axis.set_yticks(range(len(rows)), [display_name(row[0], speaks()) for row in rows])
     axis.set(ylim=(-0.6, len(rows) - 0.4), xlabel=unit)
     axis.set_title(name)
     axis.grid(axis="y", visible=False)

@@ -1,0 +1,51 @@
+"""What a kernel of the Chinese edition shows: names in tables and the lab's lines in Chinese.
+
+Keys, columns and records keep their names; a table is renamed when it is shown.
+"""
+
+from typing import TYPE_CHECKING
+
+from IPython import get_ipython
+
+from kdlab.apps.i18n import display_name, edition, wordbook
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def speak() -> None:
+    """In a kernel whose edition is Chinese, show tables and say the lab's lines in Chinese."""
+    shell = get_ipython()
+    if not shell or edition() != "zh":
+        return
+    import pandas as pd
+    from pandas.io.formats.style import Styler
+
+    from kdlab.lab import results
+
+    results.LINES.update(wordbook()["line"])
+    html, plain = (shell.display_formatter.formatters[f"text/{kind}"] for kind in ("html", "plain"))
+    html.for_type(pd.DataFrame, lambda table: renamed(table)._repr_html_())
+    html.for_type(Styler, styled)
+    plain.for_type(pd.DataFrame, lambda table, page, cycle: page.text(repr(renamed(table))))
+
+
+def shown(name: object) -> object:
+    """A name in Chinese; what is no word stays as it is."""
+    return display_name(name, "zh") if isinstance(name, str) else name
+
+
+def renamed(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A copy with Chinese names of rows and columns, and of cells that are such a name alone."""
+    known = wordbook()["name"]
+    cells = table.map(lambda cell: known.get(cell, cell) if isinstance(cell, str) else cell)
+    named = cells.rename(index=shown, columns=shown)
+    axes = ([shown(name) for name in axis.names] for axis in (named.index, named.columns))
+    return named.rename_axis(index=next(axes)).rename_axis(columns=next(axes))
+
+
+def styled(table: "pd.io.formats.style.Styler") -> str:
+    """The HTML of a styled table with Chinese names of rows and columns."""
+    for axis in (0, 1):
+        table.format_index(shown, axis=axis)
+    return table._repr_html_()
