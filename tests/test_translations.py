@@ -92,6 +92,7 @@ SAME = {
         "of {len(names)} arms the best is {max(names)}", "{max(names)} 最好，共 {len(names)} 组"
     ),
 }
+SAME["a full-width mark"] = SAME["turned"].replace("T²", "（T²）")
 OTHER = {
     "an argument": PROGRAM.replace("range(2)", "range(3)"),
     "a name": PROGRAM.replace("max(names)", "min(names)"),

@@ -52,10 +52,15 @@ def display_name(name: str, language: str | None = None) -> str:
     section `name`, or its parts' ("labels, 20 epochs"). Keys and records keep their names."""
     chinese = _in_chinese(name)
     if chinese == name:
-        chinese = "".join(_in_chinese(part) for part in re.split("(, |: )", name))
+        chinese = "".join(map(_in_chinese, re.split(r"(, |: | − |\(− |\(|\))", name)))
     if chinese != name:
         chinese = chinese.replace(", ", "，").replace(": ", "：")
     return text({"en": name, "zh": chinese}, language)
+
+
+def record_title(name: str, english: str, language: str | None = None) -> str:
+    """The title of a record, which itself has the English one."""
+    return text({"en": english, "zh": wordbook()["title"].get(name, english)}, language)
 
 
 def _in_chinese(part: str) -> str:

@@ -127,7 +127,7 @@ def _intervals(axis: Axes, rows: Sequence[tuple], unit: str, name: str, width: f
         axis.plot(mean, n, "o", color=colour, markersize=2.3 * width)
     axis.set_yticks(range(len(rows)), [display_name(row[0], speaks()) for row in rows])
     axis.set(ylim=(-0.6, len(rows) - 0.4), xlabel=unit)
-    axis.set_title(name)
+    axis.set_title(display_name(name, speaks()))
     axis.grid(axis="y", visible=False)
 
 
@@ -146,7 +146,15 @@ def load_curves(
     for name, points in curves.items():
         (rates, latencies), colour = np.array(sorted(points)).T, COLOURS[roles[name]]
         shown = latencies.clip(max=top)
-        axis.plot(rates, shown, "o-", label=name, color=colour, linewidth=2.5, markersize=7)
+        axis.plot(
+            rates,
+            shown,
+            "o-",
+            label=display_name(name, speaks()),
+            color=colour,
+            linewidth=2.5,
+            markersize=7,
+        )
         lost, edge = rates[latencies > top], shown[latencies > top]
         axis.plot(lost, edge, "x", color=colour, linewidth=2.5, markersize=12, markeredgewidth=3)
     axis.axhline(limit, linewidth=2, color=red)
@@ -205,7 +213,7 @@ def dashboard(
             _intervals(axis, rows, units[name], name, width=1.2 if many[name] else 2.5)
             if len(name) > 36:  # it begins above the rows' names
                 axis.set_title("")
-                axis.set_title(name, loc="right")
+                axis.set_title(display_name(name, speaks()), loc="right")
             axis.tick_params(axis="y", labelsize=12)
             axis.xaxis.label.set_size(12)
             if many[name]:
