@@ -8,9 +8,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from kdlab.apps.classroom import runner, translations
-from kdlab.apps.i18n import LANGUAGES, translate
+from kdlab.apps.i18n import LANGUAGES, display_name, translate, wordbook
 from kdlab.files import NOTEBOOKS
+from kdlab.lab import results
 
+HAN = translations.HAN
 CHINESE = sorted((NOTEBOOKS / "zh").glob("*.ipynb"))
 each_chapter = pytest.mark.parametrize("path", CHINESE, ids=lambda path: path.stem)
 BLOCK = re.compile("```.*?```", re.DOTALL)
@@ -203,6 +205,70 @@ def test_the_numbers_are_those_of_the_english_edition(path):
     for name, cell in english.items():
         if "timed" not in cell.metadata.get("tags", ()):
             assert printed_numbers(cell) == printed_numbers(chinese[name]), name
+
+
+SPEAKING = {"00", "05", "06", "08", "A1"}  # chapters that have reached 95%
+IDENTIFIER = re.compile(
+    r"`[^`]*`|\S*[\d_/\[\](){}=][^\s\u3000-\uffef]*"
+)  # also numbers, lists, paths
+
+
+@pytest.mark.parametrize("path", [p for p in CHINESE if p.stem[:2] in SPEAKING])
+def test_printed_lines_are_chinese(path):
+    """Of those that say something: a line of identifiers and numbers alone does not."""
+    cells = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+    texts = "\n".join(o.get("text", "") for c in cells for o in c.outputs).splitlines()
+    said = [t for t in texts if re.search(r"[^\W\d_]{2}", IDENTIFIER.sub("", t)) or HAN.search(t)]
+    english = [text for text in said if not HAN.search(text)]
+    assert len(english) <= 0.05 * len(said), english
+
+
+@each_chapter
+def test_figures_speak_chinese(path):
+    if path.stem[:2] in SPEAKING | {"03"}:
+        english, chinese = ({p for c in e.cells for p in pictures(c)} for e in editions_of(path))
+        assert not english & chinese
+
+
+def pictures(cell):
+    """The figures among a cell's outputs."""
+    return [
+        o.data["image/png"] for o in cell.get("outputs", ()) if "image/png" in o.get("data", {})
+    ]
+
+
+def test_every_name_line_hint_and_title_has_its_chinese():
+    book = wordbook()
+    assert set(book["line"]) == set(results.LINES)
+    assert set(book["title"]) >= set(results.names())
+    names = [name for name in results.names() if not name.endswith("tuning")]
+    arms = {run["arm"] for name in names for run in results.read(name)["runs"]}
+    plain = re.compile(r"[A-Z]\w*|T=\d+ a=[\d.]+|cifar10\S+|mnist\S+|kdlab|\+ Jensen-Shannon")
+    left = [arm for arm in arms if display_name(arm, "zh") == arm and not plain.fullmatch(arm)]
+    assert left == []
+
+
+@pytest.mark.parametrize(("name", "chinese"), [
+    ("labels, 20 epochs", "只用标签，20 轮"),
+    ("CNN: teacher of 1000 labels", "CNN：教师模型学过 1000 个标签"),
+    ("leaderboard (− soft targets)", "leaderboard (− 软目标)"),
+    ("cifar10-cnn7-16", "cifar10-cnn7-16"),
+])  # fmt: skip
+def test_a_name_is_shown_in_the_language_of_the_edition(name, chinese):
+    assert display_name(name, "zh") == chinese and display_name(name, "en") == name
+
+
+def test_tables_of_a_chinese_kernel_have_chinese_heads(tmp_path):
+    table = "import pandas as pd\nfrom kdlab.apps.chapters import figures\n"
+    table += "t = pd.DataFrame({'mean': [1.5]}, index=pd.Index(['labels'], name='arm'))\nt"
+    folder = tmp_path / "notebooks" / "zh"
+    folder.mkdir(parents=True)
+    nbformat.write(one_cell(table + "\nassert list(t) == ['mean']\nt"), folder / "01_two.ipynb")
+    notebook, chapter = runner.run_notebook(folder / "01_two.ipynb")
+    assert chapter.error is None
+    shown = notebook.cells[0].outputs[0].data
+    for word in ("均值", "只用标签", "实验组"):
+        assert word in shown["text/html"] and word in shown["text/plain"]
 
 
 def test_an_english_text_that_changed_alone_makes_its_chinese_stale(tmp_path, monkeypatch):
