@@ -37,9 +37,12 @@ def shown(name: object) -> object:
 
 def renamed(table: "pd.DataFrame") -> "pd.DataFrame":
     """A copy with Chinese names of rows and columns, and of cells that are such a name alone."""
-    known = wordbook()["name"]
-    cells = table.map(lambda cell: known.get(cell, cell) if isinstance(cell, str) else cell)
-    named = cells.rename(index=shown, columns=shown)
+    known, named = wordbook()["name"], table.rename(index=shown, columns=shown)
+    for n, kind in enumerate(table.dtypes):
+        if kind in ("object", "str"):
+            column = table.iloc[:, n]
+            words = [known.get(cell, cell) if isinstance(cell, str) else cell for cell in column]
+            named.isetitem(n, type(column)(words, index=named.index, dtype=kind))
     axes = ([shown(name) for name in axis.names] for axis in (named.index, named.columns))
     return named.rename_axis(index=next(axes)).rename_axis(columns=next(axes))
 
