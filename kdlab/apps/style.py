@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from functools import cache
 
@@ -39,6 +40,8 @@ def apply(language: str | None = None) -> None:
     sns.set_theme(context="notebook", style="whitegrid", font_scale=1.2)
     if speaks(language) == "zh":
         matplotlib.rcParams["font.family"] = ["DejaVu Sans", chinese_font()]
+    elif languages(language)[0] == "zh":
+        warnings.warn(translate("figure.no font", "zh"), stacklevel=2)
     sns.set_style({"axes.edgecolor": "0.3", "grid.color": "0.88"})
     sns.set_palette(list(COLOURS.values()))
     matplotlib.rcParams.update({"axes.titlelocation": "left", "axes.titlesize": "medium"})
