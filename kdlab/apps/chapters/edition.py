@@ -24,10 +24,9 @@ def speak() -> None:
     from kdlab.lab import results
 
     results.LINES.update(wordbook()["line"])
-    html, plain = (shell.display_formatter.formatters[f"text/{kind}"] for kind in ("html", "plain"))
+    html = shell.display_formatter.formatters["text/html"]  # plain text stays that of the program
     html.for_type(pd.DataFrame, lambda table: renamed(table)._repr_html_())
     html.for_type(Styler, styled)
-    plain.for_type(pd.DataFrame, lambda table, page, cycle: page.text(repr(renamed(table))))
 
 
 def shown(name: object) -> object:
