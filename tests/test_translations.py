@@ -185,15 +185,15 @@ def test_the_language_is_that_of_the_folder(tmp_path):
     assert [chapter.name for _, chapter in runs] == ["01_two", "zh/01_two"]
 
 
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?![\d.]*\s*(?:s|ms|µs|seconds|秒|毫秒)\b)")  # of no time
+
+
 def printed_numbers(cell):
-    """The numbers of a cell's printed lines and tables, without those of times."""
-    texts = [
-        output.get("text", "") or output.get("data", {}).get("text/plain", "")
-        for output in cell.outputs
-    ]
-    return sorted(
-        re.findall(r"\d+(?:\.\d+)?(?![\d.]*\s*(?:s|ms|µs|seconds|秒|毫秒)\b)", "\n".join(texts))
-    )  # runs end in any order
+    """The numbers of a cell's printed lines, as runs end in any order, and those of its tables,
+    each once: a wide one repeats its rows' names."""
+    lines = "\n".join(output.get("text", "") for output in cell.outputs)
+    tables = "\n".join(o.get("data", {}).get("text/plain", "") for o in cell.outputs)
+    return sorted(NUMBER.findall(lines)), set(NUMBER.findall(tables))
 
 
 @each_chapter
