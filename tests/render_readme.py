@@ -7,17 +7,19 @@ tests/test_readme.py fails where a block is no longer what the records say.
 
 import re
 import statistics
+from pathlib import Path
 
 import nbformat
 import render_picture
 
 from kdlab import metrics, teachers
 from kdlab.apps.classroom.runner import find
-from kdlab.apps.i18n import translate, wordbook
+from kdlab.apps.i18n import display_name, record_title, translate, wordbook
 from kdlab.files import NOTEBOOKS, ROOT
 from kdlab.lab import catalogue, results, stats
 
-PAGES = {"README.md": "en", "README.zh.md": "zh", "RESULTS.md": "en", "data/README.md": "en"}
+PAGES = {"README.md": "en", "README.zh.md": "zh", "RESULTS.md": "en", "RESULTS.zh.md": "zh"}
+PAGES["data/README.md"] = "en"
 HEADLINES = {  # the key of its title -> record, control, arm, metric
     "few errors": ("trio", "labels", "distilled", "errors"),
     "few labels": (
@@ -30,10 +32,10 @@ HEADLINES = {  # the key of its title -> record, control, arm, metric
     "no teacher": ("leaderboard", "labels", "labels, twice as long", "accuracy"),
     "attacked": ("robust", "adversarial training", "soft targets", "robust"),
 }
-METRICS = {  # of records that are about another one than accuracy, or errors on MNIST
-    "bench": ("seconds", "seconds", 1),
-    "robust": ("robust", "accuracy under PGD-20 in %", 2),
-    "verification": ("tar", "TAR at FAR 1% in %", 2),
+METRICS = {  # of records that are about another one than accuracy, or errors on MNIST: its digits
+    "bench": ("seconds", 1),
+    "robust": ("robust", 2),
+    "verification": ("tar", 2),
 }
 
 
@@ -41,19 +43,26 @@ def chapters(language: str) -> str:
     """The chapter map: titles, promises and times from the notebooks."""
     lines = [translate("readme.chapters", language)]
     for path in find():
-        cells = nbformat.read(path, as_version=4).cells
-        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         marks = (r"# \w+ · (.+)$", "> (.+)$", r".*\*\*Time:\*\* (.+)")
-        title, promise, time = (re.search(f"(?m)^{mark}", text)[1] for mark in marks)
+        title, promise, time = (re.search(f"(?m)^{mark}", prose(path))[1] for mark in marks)
         number, link = path.name[:2], f"notebooks/{path.name}"
         if language == "en":
             lines.append(f"| {number} | [{title}]({link}) | {promise} | {time} |")
             continue
-        if (NOTEBOOKS / language / path.name).is_file():
-            link = f"notebooks/{language}/{path.name}"
+        if (own := NOTEBOOKS / language / path.name).is_file():
+            link, promise = (
+                f"notebooks/{language}/{path.name}",
+                re.search("(?m)^> (.+)$", prose(own))[1],
+            )
         time = re.sub("[a-z]+", lambda word: translate(f"readme.{word[0]}", language), time)
-        lines.append(f"| {number} | [{title.split(' · ')[-1]}]({link}) | {time} |")
+        lines.append(f"| {number} | [{title.split(' · ')[-1]}]({link}) | {promise} | {time} |")
     return "\n".join(lines)
+
+
+def prose(path: Path) -> str:
+    """A notebook's Markdown."""
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
 def headlines(language: str) -> str:
@@ -65,17 +74,17 @@ def headlines(language: str) -> str:
         found = {a: spread(stats.values(runs, a, metric), digits) for a in (control, arm)}
         cells = [f"{known.get(a, {}).get(language, a)}: {said}" for a, said in found.items()]
         seeds = f"{len(stats.values(runs, arm, metric))}{results.same_views(record) * '*'}"
-        gap = interval(name, control, arm, metric, digits)
+        gap = interval(name, control, arm, metric, digits, language)
         if language == "zh":
             cells = [cell.replace(": ", "：") for cell in cells]
-            for en, zh in ((" (", "（"), (" to ", " 到 "), (")", "）"), (", noise", "，噪声")):
-                gap = gap.replace(en, zh)
         title = translate(f"readme.{key}", language)
         lines.append(f"| {title} | {cells[0]} | {cells[1]} | {gap} | {seeds} |")
     return "\n".join(lines)
 
 
-def interval(name: str, control: str, arm: str, metric: str, digits: int, of: str = "") -> str:
+def interval(
+    name: str, control: str, arm: str, metric: str, digits: int, language: str, of: str = ""
+) -> str:
     """The paired difference, its 95% interval, and whether it is noise; empty without pairs.
 
     `of` is the metric of the control where it is another one (before and after).
@@ -83,8 +92,9 @@ def interval(name: str, control: str, arm: str, metric: str, digits: int, of: st
     found = results.compare(name, arm, control, metric, of=of)
     if not (gap := found.gap):
         return ""
-    told = f"{gap.mean:+.{digits}f} ({gap.low:+.{digits}f} to {gap.high:+.{digits}f})"
-    return told + ", noise" * (found.verdict == "noise")
+    mean, low, high = (f"{x:+.{digits}f}" for x in gap[:3])
+    key = "results.noise" if found.verdict == "noise" else "results.interval"
+    return translate(key, language, mean=mean, low=low, high=high)
 
 
 def spread(numbers: list[float], digits: int) -> str:
@@ -101,8 +111,7 @@ def in_order() -> list[str]:
 
 def results_table(language: str) -> str:
     """One row an arm of each record, against its control."""
-    columns = "experiment", "control", "arm", "difference, paired (95% interval)", "seeds"
-    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    lines = [translate("results.head", language)]
     for name in in_order():
         declared = name in (*catalogue.EXPERIMENTS, "bench")
         if not declared or name.endswith("-tuning"):  # one chose something, and concludes nothing
@@ -110,21 +119,26 @@ def results_table(language: str) -> str:
         record = results.read(name)
         runs = record["runs"]
         if any("unseen" in run for run in runs):
-            lines += unseen(record)
+            lines += unseen(record, language)
             continue
-        metric, unit, digits = METRICS.get(name, ("accuracy", "accuracy in %", 2))
+        metric, digits = METRICS.get(name, ("accuracy", 2))
         if name not in METRICS and "mnist" in str(record["settings"]):
-            metric, unit, digits = "errors", "test errors", 1
-        title = f"{record['title']} ({unit})"
+            metric, digits = "errors", 1
+        title = record_title(name, record["title"], language)
+        title += translate(f"results.{metric}", language)
         for control, arm in compared(name, runs, metric):
             base, mine = (stats.values(runs, a, metric) for a in (control, arm))
-            gap = interval(name, control, arm, metric, digits)
-            lines.append(
-                f"| {title} | {control}: {spread(base, digits)} "
-                f"| {arm}: {spread(mine, digits)} | {gap} | {len(mine)} |"
-            )
+            gap = interval(name, control, arm, metric, digits, language)
+            sides = (named(control, base, digits, language), named(arm, mine, digits, language))
+            lines.append(f"| {title} | {' | '.join(sides)} | {gap} | {len(mine)} |")
             title = ""  # a title stands in the first of its rows
     return "\n".join(lines)
+
+
+def named(arm: str, numbers: list[float], digits: int, language: str) -> str:
+    """An arm with its mean and standard deviation."""
+    colon = translate("results.colon", language)
+    return f"{display_name(arm, language)}{colon}{spread(numbers, digits)}"
 
 
 def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
@@ -162,25 +176,27 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
     return [(control, arm) for arm in others]
 
 
-def unseen(record: dict) -> list[str]:
+def unseen(record: dict, language: str) -> list[str]:
     """Rows of the digits that a student never saw: wrong before and after the shift."""
     lines, runs, metrics = [], record["runs"], ("unseen errors", "unseen errors shifted")
+    title = record_title(record["name"], record["title"], language)
     for arm in dict.fromkeys(run["arm"] for run in runs):
         before, after = (stats.values(runs, arm, metric) for metric in metrics)
-        gap = interval(record["name"], arm, arm, metrics[1], 1, of=metrics[0])
-        total = stats.values(runs, arm, "unseen")[0]
+        gap = interval(record["name"], arm, arm, metrics[1], 1, language, of=metrics[0])
+        total = f"{stats.values(runs, arm, 'unseen')[0]:,}"
+        first = title + translate("results.unseen", language, total=total)
+        shifted = translate("results.shifted", language, errors=spread(after, 1))
         lines.append(
-            f"| {record['title']} (errors on the {total:,} unseen test images) "
-            f"| {arm}: {spread(before, 1)} "
-            f"| with the shift: {spread(after, 1)} | {gap} | {len(after)} |"
+            f"| {first} | {named(arm, before, 1, language)} | {shifted} | {gap} | {len(after)} |"
         )
     return lines
 
 
 def provenance(language: str) -> str:
     """Where each record came from."""
+    lines = wordbook()["line"] if language == "zh" else results.LINES
     return "\n".join(
-        f"- `{name}.json`: {results.provenance(name).replace(' 1 seeds ', ' 1 seed ')}"
+        f"- `{name}.json`: {results.provenance(name, lines).replace(' 1 seeds ', ' 1 seed ')}"
         for name in in_order()
     )
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from kdlab import metrics
 from kdlab.apps.chapters import exercises
+from kdlab.apps.i18n import wordbook
 from kdlab.files import NOTEBOOKS
 
 
@@ -80,6 +81,13 @@ def test_each_mistake_gets_its_own_hint(name, hint, wrong, capsys):
     with pytest.raises(AssertionError, match=f"^{re.escape(f'{name}: {hint}')}$"):
         CHECKS[name](wrong)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("name", "hint", "wrong"), MISTAKES)
+def test_each_hint_has_its_chinese(name, hint, wrong, monkeypatch):
+    monkeypatch.setenv("KDLAB_LANGUAGE", "zh")
+    with pytest.raises(AssertionError, match=f"^{name}：.*{re.escape(wordbook()['hint'][hint])}$"):
+        CHECKS[name](wrong)
 
 
 @pytest.mark.parametrize(("name", "wrong", "told"), FURTHER)

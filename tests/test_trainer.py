@@ -224,7 +224,8 @@ def test_statistics_as_a_page_and_a_plot(by, language, at):
 def test_without_a_chinese_font_a_plot_speaks_english(monkeypatch):
     monkeypatch.setattr(style, "chinese_font", lambda: None)
     table = progress.readiness_table("kind")
-    made = figures.progress_bars(table, ["概念"] * len(table), "zh")
+    with pytest.warns(UserWarning, match="中文字体"):
+        made = figures.progress_bars(table, ["概念"] * len(table), "zh")
     words = [text.get_text() for text in made.axes[0].get_yticklabels()]
     assert words == list(table.index) and not HAN.search(made.get_suptitle())
 

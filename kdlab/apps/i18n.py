@@ -4,6 +4,7 @@ A language is "en", "zh" or "both", everywhere; None is that of the edition. No 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from kdlab.files import EMBEDDED
 
 LANGUAGES = ("en", "zh")
+NUMBER = re.compile(r"\d[\d.,]*k?")
 
 
 def edition() -> str:
@@ -42,6 +44,30 @@ def translate(key: str, language: str | None = None, **values: object) -> str:
     section, _, name = key.partition(".")
     node = wordbook()[section][name]
     return text({code: node[code].format(**values) for code in languages(language)}, language)
+
+
+@cache
+def display_name(name: str, language: str | None = None) -> str:
+    """The name of an arm, a class or a column as a reader knows it, for display alone: that of
+    section `name`, or its parts' ("labels, 20 epochs"). Keys and records keep their names."""
+    chinese = _in_chinese(name)
+    if chinese == name:
+        chinese = "".join(map(_in_chinese, re.split(r"(, |: | − |\(− |\(|\))", name)))
+    if chinese != name:
+        chinese = chinese.replace(", ", "，").replace(": ", "：")
+    return text({"en": name, "zh": chinese}, language)
+
+
+def record_title(name: str, english: str, language: str | None = None) -> str:
+    """The title of a record, which itself has the English one."""
+    return text({"en": english, "zh": wordbook()["title"].get(name, english)}, language)
+
+
+def _in_chinese(part: str) -> str:
+    """A name that section `name` has, with {n} for each number of it; others stay."""
+    numbers = iter(NUMBER.findall(part))
+    chinese = wordbook()["name"].get(NUMBER.sub("{n}", part), part)
+    return re.sub("{n}", lambda _: next(numbers), chinese)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from functools import cache
 
@@ -39,6 +40,8 @@ def apply(language: str | None = None) -> None:
     sns.set_theme(context="notebook", style="whitegrid", font_scale=1.2)
     if speaks(language) == "zh":
         matplotlib.rcParams["font.family"] = ["DejaVu Sans", chinese_font()]
+    elif languages(language)[0] == "zh":
+        warnings.warn(translate("figure.no font", "zh"), stacklevel=2)
     sns.set_style({"axes.edgecolor": "0.3", "grid.color": "0.88"})
     sns.set_palette(list(COLOURS.values()))
     matplotlib.rcParams.update({"axes.titlelocation": "left", "axes.titlesize": "medium"})
@@ -54,10 +57,12 @@ class Picture(Figure):
         return out.getvalue(), {"alt": next((" ".join(t.split()) for t in titles if t), "figure")}
 
 
-def figure(width: float, height: float, title: str = "", language: str | None = None) -> Figure:
+def figure(
+    width: float, height: float, title: str = "", language: str | None = None, dpi: int = 100
+) -> Figure:
     """An empty figure in the course's style; `title` states the finding."""
     apply(language)
-    picture = Picture(figsize=(width, height), dpi=100, layout="constrained")
+    picture = Picture(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(picture)  # a heat map asks how wide its labels are
     if title:
         picture.suptitle(title, x=0.01, ha="left", fontweight="bold")

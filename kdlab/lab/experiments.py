@@ -349,10 +349,8 @@ def cache_ahead(jobs: Iterable[tuple[Config, int]], device: str) -> None:
 
 def print_run(result: Mapping) -> None:
     """One line for a finished run."""
-    outcome = result.get("diverged") or f"{result['errors']} errors ({result['accuracy']:.2f}%)"
-    print(
-        f"{result['arm']}, seed {result['seed']}: {outcome}, {result['seconds']:.0f} s", flush=True
-    )
+    outcome = result.get("diverged") or results.LINES["errors"].format(**result)
+    print(results.LINES["run"].format(**result, outcome=outcome), flush=True)
 
 
 def run(

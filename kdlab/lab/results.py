@@ -29,6 +29,15 @@ from kdlab.lab.stats import (
 
 VIEWS_BY_SEED = "2026-11-25"  # a record of a day before has the same random views in every run
 Records = Callable[[str], dict]  # where a function finds a record by its name: `read`, or another
+LINES = {  # what a line says; an application may put another language in its place
+    "seeds": "{n} seeds",
+    "same views": " (the same random views in each)",
+    "commit": "commit {commit}",
+    "earlier": "; seeds {which}: ",
+    "run": "{arm}, seed {seed}: {outcome}, {seconds:.0f} s",
+    "errors": "{errors} errors ({accuracy:.2f}%)",
+    "missing": "no record {name!r}: make it with `{command}`",
+}
 
 
 def names() -> list[str]:
@@ -46,7 +55,7 @@ def read(name: str) -> dict:
     """A record. FileNotFoundError or, for a damaged one, ValueError says how to make it."""
     path = results_dir() / f"{name}.json"
     if not path.is_file():
-        raise FileNotFoundError(f"no record {name!r}: make it with `{command(name)}`")
+        raise FileNotFoundError(LINES["missing"].format(name=name, command=command(name)))
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -93,15 +102,16 @@ def commit() -> str:
         return "unknown"
 
 
-def provenance(name: str) -> str:
+def provenance(name: str, lines: Mapping[str, str] = LINES) -> str:
     """One line under a recorded table: command, machine, seeds, date, commit."""
     r = read(name)
-    seeds = f"{len({run['seed'] for run in r['runs']})} seeds"
-    seeds += " (the same random views in each)" * same_views(r)
-    line = f"`{r['command']}` · {chip(r)} · {seeds} · {r['date']} · commit {r['commit']}"
+    seeds = lines["seeds"].format(n=len({run["seed"] for run in r["runs"]}))
+    seeds += lines["same views"] * same_views(r)
+    end = f"{r['date']} · {lines['commit'].format(**r)}"
+    line = f"`{r['command']}` · {chip(r)} · {seeds} · {end}"
     for part in r.get("earlier", ()):
-        which = ", ".join(map(str, part["seeds"]))
-        line += f"; seeds {which}: {chip(part)} · {part['date']} · commit {part['commit']}"
+        line += lines["earlier"].format(which=", ".join(map(str, part["seeds"])))
+        line += f"{chip(part)} · {part['date']} · {lines['commit'].format(**part)}"
     return line
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from kdlab.apps.chapters import decision_guide
 from kdlab.apps.chapters.decision_guide import rulebook
-from kdlab.apps.i18n import LANGUAGES, languages, text, translate
+from kdlab.apps.i18n import LANGUAGES, languages, record_title, text, translate
 from kdlab.apps.markdown import Page
 from kdlab.files import BUILD, EMBEDDED, NOTEBOOKS, write_text
 from kdlab.lab import results, stats
@@ -73,7 +73,7 @@ def catalogue() -> pd.DataFrame:
     for name in results.names():
         record = results.read(name)
         runs = pd.DataFrame(results.runs_of(record))
-        row = {"record": name, "what": record["title"]}
+        row = {"record": name, "what": record_title(name, record["title"])}
         row |= {"arms": runs["arm"].nunique(), "seeds": runs["seed"].nunique()}
         row["judged on"] = ", ".join(sorted(judged_on(record))) or "–"
         row["machine"] = results.chip(record)

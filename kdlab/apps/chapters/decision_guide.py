@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import yaml
 
-from kdlab.apps.i18n import text, translate
+from kdlab.apps.i18n import display_name, text, translate
 from kdlab.apps.markdown import Page
 from kdlab.files import EMBEDDED
 from kdlab.lab.results import Records, best_setting, command, compare, read
@@ -42,7 +42,7 @@ def number(comparison: Comparison, language: str | None = None) -> str:
 
 def line(comparison: Comparison, language: str | None = None) -> str:
     """One line: record, arms, difference with its interval, seeds, verdict."""
-    arm, over, gap = comparison.arm, comparison.over, comparison.gap
+    arm, over, gap = *arms(comparison, language), comparison.gap
     key = "missing" if gap is None else "once" if gap.pairs < 2 else "line"
     return translate(
         f"guide.{key}",
@@ -55,24 +55,33 @@ def line(comparison: Comparison, language: str | None = None) -> str:
     )
 
 
+def arms(comparison: Comparison, language: str | None = None) -> list[str]:
+    """The names of the arm and its control, as a reader knows them."""
+    return [display_name(arm, language) for arm in (comparison.arm, comparison.over)]
+
+
 def short(comparison: Comparison, language: str | None = None, over: bool = True) -> str:
     """The arms (without `over`: the first) and their difference, and whether that is noise."""
-    arms = f"{comparison.arm} − {comparison.over}: " if over else f"{comparison.arm}: "
-    arms = "" if comparison.arm == comparison.over else arms
+    arm, control = arms(comparison, language)
+    key = "" if arm == control else "guide.pair" if over else "guide.arm"
+    named = translate(key, language, arm=arm, over=control) if key else ""
     noise = translate("guide.noise", language) if comparison.verdict == "noise" else ""
-    return f"{arms}{number(comparison, language)}{noise}"
+    return f"{named}{number(comparison, language)}{noise}"
 
 
 def ranking(among: Sequence[Comparison], language: str | None = None) -> str:
     """Which of several candidates beat their control beyond noise, best first, and who did not."""
-    record, over, known = among[0].record, among[0].over, [e for e in among if e.gap]
+    record, over = among[0].record, arms(among[0], language)[1]
+    known = [e for e in among if e.gap]
     if not known:
         return f"`{record}`: {translate('verdict.missing', language)}"
     known.sort(key=lambda e: -e.sign * e.gap.mean)
     sentences = translate("guide.candidates", language, record=record, n=len(known), over=over)
     for verdict in ("better", "noise", "worse"):
-        arms = [f"{e.arm} {number(e, language)}" for e in known if e.verdict == verdict]
-        listed = translate("guide.semicolon", language).join(arms)
+        said = [
+            f"{arms(e, language)[0]} {number(e, language)}" for e in known if e.verdict == verdict
+        ]
+        listed = translate("guide.semicolon", language).join(said)
         listed = listed or translate("guide.nobody", language)
         name = translate(f"verdict.{verdict}", language)
         sentences += translate("guide.group", language, verdict=name, arms=listed)

@@ -14,7 +14,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
-from kdlab.apps.style import COLOURS, PIXELS, ROLES, figure, log_ticks, pixels_of, word
+from kdlab.apps.i18n import display_name
+from kdlab.apps.style import (
+    COLOURS,
+    PIXELS,
+    ROLES,
+    figure,
+    log_ticks,
+    pixels_of,
+    speaks,
+    word,
+)
 
 
 def image_grid(images: Sequence, labels: Sequence, *, columns: int = 10, title: str = "") -> Figure:
@@ -28,6 +38,7 @@ def image_grid(images: Sequence, labels: Sequence, *, columns: int = 10, title: 
         axis.set_axis_off()
     for axis, picture, label in zip(axes, images, labels, strict=False):
         axis.imshow(pixels_of(picture), **PIXELS)
+        label = display_name(label, speaks())
         axis.set_title(label, fontsize=12, loc="center", pad=3)
     return drawing
 
@@ -51,7 +62,9 @@ def paired_dots(
     for column, (arm, numbers, role) in enumerate(zip(values, table, roles, strict=False)):
         axis.scatter([column] * len(numbers), numbers, s=80, color=COLOURS[role], zorder=2)
         spread = numbers.std(ddof=1) if len(numbers) > 1 else 0
-        names.append(f"{arm}\n{numbers.mean():.{decimals}f} ± {spread:.{decimals}f}")
+        names.append(
+            f"{display_name(arm, speaks())}\n{numbers.mean():.{decimals}f} ± {spread:.{decimals}f}"
+        )
     axis.set_xticks(range(len(values)), names)
     axis.set(xlim=(-0.5, len(values) - 0.5), ylabel=ylabel)
     axis.set_xlabel(word("mean and deviation", seeds=table.shape[1]), fontsize=12)
@@ -112,9 +125,9 @@ def _intervals(axis: Axes, rows: Sequence[tuple], unit: str, name: str, width: f
         colour = COLOURS[ROLES.get(verdict, "label")]
         axis.plot([low, high], [n, n], color=colour, linewidth=width)
         axis.plot(mean, n, "o", color=colour, markersize=2.3 * width)
-    axis.set_yticks(range(len(rows)), [row[0] for row in rows])
+    axis.set_yticks(range(len(rows)), [display_name(row[0], speaks()) for row in rows])
     axis.set(ylim=(-0.6, len(rows) - 0.4), xlabel=unit)
-    axis.set_title(name)
+    axis.set_title(display_name(name, speaks()))
     axis.grid(axis="y", visible=False)
 
 
@@ -133,7 +146,15 @@ def load_curves(
     for name, points in curves.items():
         (rates, latencies), colour = np.array(sorted(points)).T, COLOURS[roles[name]]
         shown = latencies.clip(max=top)
-        axis.plot(rates, shown, "o-", label=name, color=colour, linewidth=2.5, markersize=7)
+        axis.plot(
+            rates,
+            shown,
+            "o-",
+            label=display_name(name, speaks()),
+            color=colour,
+            linewidth=2.5,
+            markersize=7,
+        )
         lost, edge = rates[latencies > top], shown[latencies > top]
         axis.plot(lost, edge, "x", color=colour, linewidth=2.5, markersize=12, markeredgewidth=3)
     axis.axhline(limit, linewidth=2, color=red)
@@ -181,7 +202,8 @@ def dashboard(
         columns[shortest].append(name)
         filled[shortest] += heights[name]
     columns = [column for column in columns if column]
-    drawing = figure(6.4 * len(columns), 0.5 * max(filled) + 0.6, title)
+    height = 0.57 * max(filled) + 0.6
+    drawing = figure(6.4 * len(columns), height, title, dpi=80)  # the largest of the course
     parts = np.ravel(drawing.subfigures(1, len(columns)))
     for part, column, height in zip(parts, columns, filled, strict=False):
         blank = max(filled) - height
@@ -192,7 +214,7 @@ def dashboard(
             _intervals(axis, rows, units[name], name, width=1.2 if many[name] else 2.5)
             if len(name) > 36:  # it begins above the rows' names
                 axis.set_title("")
-                axis.set_title(name, loc="right")
+                axis.set_title(display_name(name, speaks()), loc="right")
             axis.tick_params(axis="y", labelsize=12)
             axis.xaxis.label.set_size(12)
             if many[name]:

@@ -252,10 +252,10 @@ def _clean_output(output: NotebookNode, alt: str, language: str) -> NotebookNode
 
 
 def fewer_colours(png: bytes) -> bytes:
-    """The same picture in few colours: 96 are enough for a drawing, a photograph gets 256."""
+    """The same picture in few colours: 48 or 96 do for a drawing, a photograph gets 256."""
     out = io.BytesIO()
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    for colours in (96, 256):
+    for colours in (48, 96, 256):
         fewer = picture.quantize(colours, method=Image.Quantize.MEDIANCUT)
         change = ImageChops.difference(fewer.convert("RGB"), picture)
         if max(ImageStat.Stat(change).mean) < 0.3:  # of 255

@@ -2,7 +2,8 @@
 
 Both editions are notebooks of their own, executed each by itself. Cell ids are the same, Markdown
 is written in each language, and code is the same program: comments may differ, and so may strings
-where the Chinese edition's has Chinese characters (titles, labels, what is printed).
+where the Chinese edition's has Chinese characters or full-width marks (titles, labels, what is
+printed).
 """
 
 import ast
@@ -21,6 +22,7 @@ from kdlab.files import EMBEDDED
 
 SEALS = EMBEDDED / "interview" / "translations.json"  # by tests/seal_translations.py
 HAN = re.compile("[\u4e00-\u9fff]")
+CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")  # its full-width marks, too
 
 
 def seal(text: Mapping[str, str]) -> str:
@@ -79,7 +81,7 @@ def same_program(english: str, chinese: str) -> bool:
         return False
     for one, other in zip(*nodes, strict=True):
         if isinstance(one, ast.Constant) and isinstance(other, ast.Constant):
-            if one.value != other.value and not HAN.search(str(other.value)):
+            if one.value != other.value and not CHINESE.search(str(other.value)):
                 return False
         elif _shape(one) != _shape(other):
             return False
@@ -146,7 +148,7 @@ def pairs(english: str, chinese: str) -> dict[str, str] | None:
         if len(ours) != len(theirs):
             return None
         words |= zip(ours, theirs, strict=True)
-    return {piece: word for piece, word in words.items() if HAN.search(word)}
+    return {piece: word for piece, word in words.items() if CHINESE.search(word)}
 
 
 def synchronised(

@@ -7,6 +7,8 @@ from functools import wraps
 import torch
 from torch import Tensor
 
+from kdlab.apps.i18n import text, translate, wordbook
+
 Solved = tuple[object, dict[str, object]]  # a case's right answer; what mistakes say, by their hint
 
 
@@ -24,11 +26,11 @@ def exercise(cases: Sequence[tuple], **options) -> Callable:
             try:
                 answers = [plain(yours(*map(deepcopy, case), **options)) for case in cases]
             except NotImplementedError:
-                print(f"{name}: not done yet.")
+                print(translate("exercise.not done", name=name))
                 return
             if hint := complaint(cases, answers, [solve(*case, **options) for case in cases]):
-                raise AssertionError(f"{name}: {hint}")
-            print(f"All checks of {name} passed.")
+                raise AssertionError(translate("exercise.hint", name=name, hint=hint))
+            print(translate("exercise.passed", name=name))
 
         return check
 
@@ -42,20 +44,19 @@ def complaint(cases: Sequence[tuple], answers: list, solved: Sequence[Solved]) -
         if not isinstance(got, Tensor) or not isinstance(want, Tensor):
             continue
         if got.shape != want.shape:
-            return f"the result must have shape {list(want.shape)}, yours has {list(got.shape)}"
+            return translate("exercise.shape", want=list(want.shape), got=list(got.shape))
         if got.isnan().any():
-            overflow = "the exp of a large logit overflows (softmax does not)"
-            return f"NaN; {overflow}, and 0 log 0 must count as 0 (torch.xlogy)"
+            return translate("exercise.nan")
     wrong = [n for n, got in enumerate(answers) if not alike(got, wanted[n])]
     if not wrong:
         return ""
     for hint in solved[0][1]:
         if all(alike(got, plain(by[hint])) for got, (_, by) in zip(answers, solved, strict=True)):
-            return hint
+            return text({"en": hint, "zh": wordbook()["hint"].get(hint, hint)})
     case, got, want = (values[wrong[0]] for values in (cases, answers, wanted))
     if isinstance(want, Tensor):
-        return f"expected {want}, yours gives {got}"
-    return f"{', '.join(map(str, case))} wants {want!r}, yours says {got!r}"
+        return translate("exercise.expected", want=want, got=got)
+    return translate("exercise.said", case=", ".join(map(str, case)), want=want, got=got)
 
 
 def plain(answer: object) -> Tensor | str | None:

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from kdlab import losses
-from kdlab.apps.i18n import LANGUAGES, languages, translate, wordbook
+from kdlab.apps.i18n import LANGUAGES, display_name, languages, translate, wordbook
 from kdlab.apps.markdown import MIME
 from kdlab.apps.style import COLOURS, PIXELS, paired_bars, pixels_of, speaks
 
@@ -74,7 +74,8 @@ def image_choice(labels: Tensor, classes: Sequence[str]) -> Control:
 
 def named(word: str, before: str = "") -> dict[str, str]:
     """A word of the data in each language, as it is where `data/words.yaml` does not have it."""
-    return {code: before + wordbook()["panel"].get(word, {}).get(code, word) for code in LANGUAGES}
+    own = wordbook()["panel"].get(word, {})
+    return {code: before + own.get(code, display_name(word, code)) for code in LANGUAGES}
 
 
 # ---------------------------------------------------------------- the static twins

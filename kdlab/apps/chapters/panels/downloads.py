@@ -6,7 +6,8 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from kdlab.apps.chapters.panels import base
-from kdlab.apps.style import COLOURS, figure, log_ticks, name_rows, word
+from kdlab.apps.i18n import display_name
+from kdlab.apps.style import COLOURS, figure, log_ticks, name_rows, speaks, word
 
 
 def download_state(
@@ -45,7 +46,7 @@ def download_figure(states: Sequence[Mapping], *, title: str = "") -> Figure:
         axis.barh(names, widths, color=colours, left=1e-4, linewidth=0)
         axis.axvline(state["patience"], color=COLOURS["accent"], linewidth=2.5)
         log_ticks(axis, (1e-3, 1, 1e3))
-        name_rows(axis, names)
+        name_rows(axis, [display_name(name, speaks()) for name in names])
         axis.set(xlim=(1e-4, 1e4), xlabel=word("seconds"))
         in_time = word("in time", count=state["count"], models=state["models"])
         axis.set_title(f"{state['bandwidth']:.3g} Mbit/s\n{in_time}")
