@@ -29,7 +29,7 @@ STATE = "document.querySelector('.kdlab-panel').state"
 DONE = f"() => {STATE}?.done"
 LAST = f"""name => {{  // of a student that has learnt
     const looks = {STATE}.students[name][0];
-    return looks.at(-1)?.step === 1000 && looks.at(-1);
+    return looks.at(-1)?.step === {live_student.STEPS} && looks.at(-1);
 }}"""
 PANEL = live_student.live_student_panel
 

@@ -144,7 +144,7 @@ function frame(state, { say, data }, width, horizontal) {
 
 /** While they learn. */
 function curves(state, stage, width) {
-  const ticks = [0, 250, 500, 750, STEPS].map((step) => [step, String(step)]);
+  const ticks = [0, 200, 400, STEPS].map((step) => [step, String(step)]);
   const title = stage.say("steps");
   const { x, y, picture } = frame(state, stage, width, { domain: [0, STEPS], ticks, title });
   for (const [name, [looks]] of Object.entries(state.students)) {

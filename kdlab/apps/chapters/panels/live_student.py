@@ -23,8 +23,8 @@ from kdlab.apps.chapters.panels import base
 from kdlab.apps.style import COLOURS, figure
 
 SHARED = "live-student"  # data/live-student.json, made by tests/pack_live_student.py
-DIGITS, HIDDEN, BATCH, RATE, STEPS = 10, 64, 32, 0.03, 1000
-LOOKS = (50, 100, 200, 400, 700, STEPS)  # steps after which the student is measured
+DIGITS, HIDDEN, BATCH, RATE, STEPS = 10, 64, 32, 0.03, 600
+LOOKS = (50, 100, 200, 400, STEPS)  # steps after which the student is measured
 START, ORDER, LABELLED, SHUFFLE = range(4)  # what chance decides
 TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 20.0)
 LABELS = (5, 10, 20, 50, 100, 200)  # a digit

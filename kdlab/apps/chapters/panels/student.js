@@ -5,8 +5,8 @@
  * Image i of either set shows the digit i % 10.
  */
 const [DIGITS, HIDDEN, BATCH, RATE] = [10, 64, 32, 0.03];
-export const STEPS = 1000;
-const LOOKS = new Set([50, 100, 200, 400, 700, STEPS]); // steps after which the student is measured
+export const STEPS = 600;
+const LOOKS = new Set([50, 100, 200, 400, STEPS]); // steps after which the student is measured
 const START = 0, ORDER = 1, LABELLED = 2, SHUFFLE = 3; // what chance decides
 
 // ---- chance: the same numbers in Python
