@@ -6,7 +6,7 @@
  * computes and draws everything anew: some hundred elements, a millisecond or two. The same code
  * runs as an anywidget and, with `host.js`, in a page without a kernel.
  *
- * Numbers that come with time: `prepare` gets `refresh`, too, and `seen(data, isSeen)` hears when
+ * Numbers that come with time: `prepare` gets `redraw`, too, and `seen(data, isSeen)` hears when
  * the panel comes into sight and leaves it.
  */
 import { element, rich } from "./draw.js";
@@ -26,7 +26,7 @@ export function panel({ prepare = (data) => data, compute, draw, seen = () => {}
 
 function mount(model, el, { prepare, compute, draw, seen }) {
   const { data: given, controls: wanted, words, colours } = model.get("bundle");
-  const data = prepare(given, refresh);
+  const data = prepare(given, redraw);
   const say = (key) => words[model.get("language")][key] ?? key;
   const id = `kdlab-${++panels}-${Math.random().toString(36).slice(2)}`;
   const controls = wanted.map((control, n) => KINDS[control.kind](model, control, `${id}-${n}`));
@@ -45,12 +45,16 @@ function mount(model, el, { prepare, compute, draw, seen }) {
   let width = 0; // asking for it would lay the page out; 0 as well in a slide not shown yet
   function refresh() {
     const language = model.get("language");
-    const values = Object.fromEntries(wanted.map(({ name }) => [name, model.get(name)]));
-    const state = compute(data, values);
-    root.state = state; // what a test reads
     controls.forEach((control) => control.show(say, language));
     languages.show();
     root.lang = language === "zh" ? "zh-Hans" : "en";
+    redraw();
+  }
+  function redraw() {
+    const language = model.get("language");
+    const values = Object.fromEntries(wanted.map(({ name }) => [name, model.get(name)]));
+    const state = compute(data, values);
+    root.state = state; // what a test reads
     if (words.en.line) {
       const parts = fill(say("line"), named(state, say)).split(" · ");
       numbers.replaceChildren(...parts.map((part) => element("span", {}, ...rich(part))));

@@ -1,23 +1,24 @@
 /** A student that learns while one looks, beside its twin that has labels only. */
 import { panel } from "./base.js";
-import { curve, dot, element, isNarrow, plot, rich } from "./draw.js";
+import { curve, dot, element, isNarrow, path, plot, rich } from "./draw.js";
 import { fill, sum } from "./numbers.js";
 import { STEPS, decode, race } from "./student.js";
 import STUDENT from "./student.js" with { type: "text" };
 
 const ROLES = { soft: "distilled", labels: "student", shuffled: "other", first: "other" };
-const [COLUMNS, GAP, SLICE] = [25, 32, 8]; // of tiles; pixels; milliseconds of a frame
+const [COLUMNS, ROWS] = [25, 4]; // of test images
+const [GAP, SLICE] = [32, 8]; // pixels; milliseconds of a frame
 const PALE = 0.65; // share of the colour behind a tile
 
-function prepare({ shared, seeds, quantiles }, refresh) {
-  const data = { shared, seeds, quantiles, known: new Map(), running: "", isSeen: false, refresh };
+function prepare({ shared, seeds, quantiles }, redraw) {
+  const data = { shared, seeds, quantiles, known: new Map(), running: "", isSeen: false, redraw };
   let due = 0;
   data.images = decode(shared);
   data.trainer = trainer(data, (key, look) => {
     data.known.get(key).push(look);
     due ||= requestAnimationFrame(() => {
       due = 0;
-      refresh();
+      redraw();
     });
   });
   return data;
@@ -26,7 +27,7 @@ function prepare({ shared, seeds, quantiles }, refresh) {
 function seen(data, isSeen) {
   if (isSeen === data.isSeen) return;
   data.isSeen = isSeen;
-  if (isSeen) data.refresh();
+  if (isSeen) data.redraw();
   else teach(data, []);
 }
 
@@ -37,9 +38,9 @@ function compute(data, values) {
   const names = [...new Set(["soft", "labels", targets])];
   const jobs = seeds.map((seed) => names.map((name) => jobOf({ ...values, seed }, name)));
   const looks = (job) => data.known.get(JSON.stringify(job)) ?? [];
-  const isDone = (job) => looks(job).at(-1)?.step === STEPS;
+  const isDone = (job) => looks(job).at(-1)?.step === STEPS && (many || looks(job).length > 1);
   const missing = jobs.map((pair) => pair.filter((job) => !isDone(job))).find((p) => p.length);
-  if (data.isSeen) teach(data, missing ?? []);
+  if (data.isSeen) teach(data, missing ?? [], many);
   const students = names.map((name, n) => [name, jobs.map((pair) => looks(pair[n]))]);
   return { ...values, digit, seeds, students: Object.fromEntries(students), done: !missing };
 }
@@ -50,13 +51,13 @@ function jobOf({ digit, labels, temperature, seed }, targets) {
   return targets === "first" ? { digit, targets, seed } : { digit, temperature, targets, seed };
 }
 
-/** Let these learn side by side and no others. */
-function teach(data, jobs) {
+/** Let these learn side by side and no others; `quiet`ly, only what comes out is measured. */
+function teach(data, jobs, quiet) {
   const keys = jobs.map((job) => JSON.stringify(job));
   if (keys.join() === data.running) return;
   data.running = keys.join();
   keys.forEach((key) => data.known.set(key, []));
-  data.trainer(jobs, keys);
+  data.trainer(jobs.map((job) => ({ ...job, quiet })), keys);
 }
 
 /** A function that ends what it began before and begins a race of new jobs. */
@@ -104,18 +105,71 @@ function slices(images, hear) {
 
 // ---- the picture
 
+/** Everything anew where a control has moved; else what has been learnt meanwhile alone. */
 function draw(state, stage) {
-  const { figure, numbers, width } = stage;
-  const half = isNarrow(width) ? width : Math.floor((width - GAP) * 0.48);
-  const other = isNarrow(width) ? width : width - half - GAP;
-  const cards = Object.keys(state.students).map((name) => card(name, state, stage, other));
-  const left = state.many ? dots(state, stage, half) : curves(state, stage, half);
-  figure.replaceChildren(element("div", {}, left), element("div", {}, ...cards));
-  numbers.className = "kdlab-numbers kdlab-said";
-  numbers.setAttribute("role", "status");
-  numbers.setAttribute("aria-busy", String(!state.done && !state.many));
+  const { figure, numbers, width, data, language } = stage;
+  const { students, done, ...values } = state;
+  const made = JSON.stringify([values, width, language]);
+  if (data.made !== made || state.many) {
+    data.made = made;
+    data.parts = build(state, stage);
+    figure.replaceChildren(...data.parts.columns);
+    numbers.className = "kdlab-numbers kdlab-said";
+    numbers.setAttribute("role", "status");
+  }
+  for (const name of Object.keys(students)) paint(name, state, stage);
+  data.parts.picture.setAttribute("aria-label", Object.keys(students).map((name) =>
+    plain(result(name, state, stage))).join("; "));
+  numbers.setAttribute("aria-busy", String(!done && !state.many));
   const said = words(state, stage);
   if (said.length) numbers.replaceChildren(...said.map((text) => element("span", {}, ...rich(text))));
+}
+
+const plain = (text) => text.replace(/<\/?b>/g, "");
+
+/** The axes, and for each student its curves and its card. */
+function build(state, stage) {
+  const { width, say } = stage;
+  const half = isNarrow(width) ? width : Math.floor((width - GAP) * 0.48);
+  const other = isNarrow(width) ? width : width - half - GAP;
+  const { x, y, picture } = frame(state, stage, half);
+  picture.setAttribute("role", "img");
+  const students = {};
+  for (const name of Object.keys(state.students)) {
+    const role = ROLES[name];
+    const lines = { before: curve([], { role, dashes: "2 5" }), after: curve([], { role }) };
+    const end = dot(x(0), y(0), role);
+    end.setAttribute("visibility", "hidden");
+    if (state.many) picture.append(...dots(state.students[name], role, state, stage, { x, y }));
+    else picture.append(...(state.digit < 0 ? [] : [lines.before]), lines.after, end);
+    const words = element("span");
+    const swatch = element("i", { style: `--colour: var(--${role})` });
+    const canvas = state.many ? "" : tiles(state, stage, other);
+    const head = element("p", {}, swatch, words);
+    const card = element("div", { class: "kdlab-student" }, head, canvas);
+    students[name] = { lines, end, words, canvas, card };
+  }
+  const cards = Object.values(students).map(({ card }) => card);
+  const columns = [element("div", {}, picture), element("div", {}, ...cards)];
+  return { x, y, picture, columns, students };
+}
+
+/** What a student has learnt until now. */
+function paint(name, state, stage) {
+  const { x, y, students } = stage.data.parts;
+  const { lines, end, words, canvas } = students[name];
+  const text = result(name, state, stage);
+  words.replaceChildren(...rich(text));
+  const looks = state.students[name][0];
+  if (state.many || !looks.length) return;
+  const points = (when) => looks.map((look) => [x(look.step), y(score(state, look, stage, when))]);
+  for (const [when, line] of Object.entries(lines)) line.setAttribute("d", path(points(when)));
+  const [cx, cy] = points("after").at(-1);
+  for (const [key, value] of Object.entries({ cx, cy, visibility: "visible" })) {
+    end.setAttribute(key, value);
+  }
+  canvas.setAttribute("aria-label", plain(text));
+  colour(canvas, looks.at(-1).right, name, state, stage);
 }
 
 /** Test images recognised: of the digit left out, or in % of all. */
@@ -125,15 +179,21 @@ function score({ digit }, look, { data }, when = "after") {
 
 const share = (recognised, { images }) => (100 * sum(recognised)) / images.test.count;
 
-function frame(state, { say, data }, width, horizontal) {
+/** Axes: recognised images against steps or, of many, against seeds. */
+function frame(state, { say, data }, width) {
   const low = state.digit < 0 ? 50 : 0;
   const of = data.images.test.count / 10; // images of a digit
   const title = say(low ? "accuracy" : state.many ? "repaired" : "recognised");
+  const ticks = state.many ? [1, 5, 10, 15, 20] : [0, 200, 400, STEPS];
   const levels = [0, 25, 50, 75, 100].filter((level) => level >= low);
   return plot({
     width,
     height: 270,
-    horizontal,
+    horizontal: {
+      domain: state.many ? [0, state.seeds.length + 1] : [0, STEPS],
+      ticks: ticks.map((tick) => [tick, String(tick)]),
+      title: say(state.many ? "pairs" : "steps"),
+    },
     vertical: {
       domain: [low, 100],
       ticks: levels.map((level) => [level, String(level)]),
@@ -142,51 +202,14 @@ function frame(state, { say, data }, width, horizontal) {
   });
 }
 
-/** While they learn. */
-function curves(state, stage, width) {
-  const ticks = [0, 200, 400, STEPS].map((step) => [step, String(step)]);
-  const title = stage.say("steps");
-  const { x, y, picture } = frame(state, stage, width, { domain: [0, STEPS], ticks, title });
-  for (const [name, [looks]] of Object.entries(state.students)) {
-    const line = (when) => looks.map((look) => [x(look.step), y(score(state, look, stage, when))]);
-    const role = ROLES[name];
-    if (state.digit >= 0) picture.append(curve(line("before"), { role, dashes: "2 5" }));
-    picture.append(curve(line("after"), { role }));
-    if (looks.length) picture.append(dot(...line("after").at(-1), role));
-  }
-  return labelled(picture, state, stage);
-}
-
 /** What came out for each seed. */
-function dots(state, stage, width) {
-  const ticks = [1, 5, 10, 15, 20].map((seed) => [seed, String(seed)]);
-  const horizontal = { domain: [0, state.seeds.length + 1], ticks, title: stage.say("pairs") };
-  const { x, y, picture } = frame(state, stage, width, horizontal);
-  for (const [name, each] of Object.entries(state.students)) {
-    const ends = each.map((looks, n) => [n + 1, looks.at(-1)]);
-    for (const [seed, last] of ends.filter(([, last]) => last?.step === STEPS)) {
-      picture.append(dot(x(seed), y(score(state, last, stage)), ROLES[name]));
-    }
-  }
-  return labelled(picture, state, stage);
+function dots(each, role, state, stage, { x, y }) {
+  const ends = each.map((looks, n) => [n + 1, looks.at(-1)]);
+  const known = ends.filter(([, last]) => last?.step === STEPS);
+  return known.map(([seed, last]) => dot(x(seed), y(score(state, last, stage)), role));
 }
 
-function labelled(picture, state, stage) {
-  const names = Object.keys(state.students);
-  picture.setAttribute("role", "img");
-  picture.setAttribute("aria-label", names.map((name) => result(name, state, stage)).join("; "));
-  return picture;
-}
-
-/** A student's name, what it recognises (the mean of several seeds), and its test images. */
-function card(name, state, stage, width) {
-  const swatch = element("i", { style: `--colour: var(--${ROLES[name]})` });
-  const head = element("p", {}, swatch, ...rich(result(name, state, stage)));
-  const last = state.students[name].at(-1).at(-1) ?? state.students[name][0].at(-1);
-  const pictures = last && !state.many ? [tiles(last.right, name, state, stage, width)] : [];
-  return element("div", { class: "kdlab-student" }, head, ...pictures);
-}
-
+/** A student's name and what it recognises, the mean of several seeds. */
 function result(name, state, stage) {
   const { say, data } = stage;
   const looks = state.students[name].map((each) => each.at(-1)).filter(Boolean);
@@ -206,35 +229,44 @@ function nameOf(name, { temperature }, say) {
   return fill(say(name === "labels" ? "labels only" : name), { T: temperature });
 }
 
-/** The digit's test images (or the first hundred), on the student's colour where recognised. */
-function tiles(right, name, state, stage, width) {
-  const { images, shared } = stage.data;
-  const { start, at, ink } = images.test;
-  const { side } = shared;
-  const cell = side + 1;
-  const size = { width: COLUMNS * cell, height: Math.ceil(right.length / COLUMNS) * cell };
-  const label = result(name, state, stage).replace(/<\/?b>/g, "");
-  const zoom = Object.keys(state.students).length > 2 ? 1.5 : 1.8;
+/** A place for the digit's test images, or the first hundred. */
+function tiles({ students }, { data }, width) {
+  const cell = data.shared.side + 1;
+  const size = { width: COLUMNS * cell, height: ROWS * cell };
+  const zoom = Object.keys(students).length > 2 ? 1.5 : 1.8;
   const style = `width: ${Math.min(width, zoom * size.width)}px`;
-  const canvas = element("canvas", { ...size, style, role: "img", "aria-label": label });
-  const picture = new ImageData(size.width, size.height);
-  const hex = stage.colours[ROLES[name]].match(/\w\w/g).map((two) => parseInt(two, 16));
-  const colour = hex.map((value) => 255 - PALE * (255 - value));
+  return element("canvas", { ...size, style, role: "img" });
+}
+
+/** The images, on the student's colour where it recognises them. */
+function colour(canvas, right, name, state, stage) {
+  const { side, levels } = stage.data.shared;
+  const { start, at, ink } = stage.data.images.test;
+  const [cell, row] = [side + 1, canvas.width];
+  const picture = new ImageData(row, canvas.height);
+  const pixels = new Uint32Array(picture.data.buffer);
+  const shades = Array.from({ length: levels + 1 }, (_, level) => level / levels);
+  const full = stage.colours[ROLES[name]].match(/\w\w/g).map((two) => parseInt(two, 16));
+  const paper = full.map((value) => 255 - PALE * (255 - value));
+  const recognised = shades.map((ink) => rgba(...paper.map((value) => value * (1 - ink)), 255));
+  const missed = shades.map((ink) => rgba(128, 128, 128, 255 * ink));
   right.forEach((hit, n) => {
-    const corner = Math.floor(n / COLUMNS) * cell * size.width + (n % COLUMNS) * cell;
-    const i = state.digit < 0 ? n : 10 * n + state.digit;
-    const place = (pixel) => 4 * (corner + Math.floor(pixel / side) * size.width + (pixel % side));
-    for (let pixel = 0; hit && pixel < side * side; pixel++) {
-      picture.data.set([...colour, 255], place(pixel));
+    const corner = Math.floor(n / COLUMNS) * cell * row + (n % COLUMNS) * cell;
+    const [i, shade] = [state.digit < 0 ? n : 10 * n + state.digit, hit ? recognised : missed];
+    for (let y = 0; y < side; y++) {
+      pixels.fill(shade[0], corner + y * row, corner + y * row + side);
     }
     for (let e = start[i]; e < start[i + 1]; e++) {
-      if (!ink[e]) continue;
-      const darker = colour.map((value) => value * (1 - ink[e]));
-      picture.data.set(hit ? [...darker, 255] : [128, 128, 128, 255 * ink[e]], place(at[e]));
+      const place = corner + Math.floor(at[e] / side) * row + (at[e] % side);
+      if (ink[e]) pixels[place] = shade[Math.round(levels * ink[e])];
     }
   });
   canvas.getContext("2d").putImageData(picture, 0, 0);
-  return canvas;
+}
+
+/** A pixel as a number, its bytes from the lowest. */
+function rgba(...bytes) {
+  return new Uint32Array(Uint8ClampedArray.from(bytes).buffer)[0];
 }
 
 // ---- what must be said beside it; nothing until all have learnt

@@ -186,7 +186,8 @@ export function adam({ weights, gradients, mean, square, steps }, rate, count) {
 // ---- an experiment
 
 /**
- * Trains a student; yields after each step null or what `measure` gives.
+ * Trains a student; yields after each step null or what `measure` gives, of a `quiet` job at the
+ * end alone.
  *
  * job: { seed, digit, labels, temperature, targets }. No image of `digit` is seen (-1: all are).
  * targets "labels": so many labelled images a digit. Else, without a label, the teacher's answers
@@ -216,7 +217,8 @@ export function* train(data, job) {
     }
     net.steps = step;
     adam(net, RATE * (1 - (step - 1) / STEPS), BATCH);
-    yield LOOKS.has(step) ? { step, ...measure(net, data, digit, step === STEPS) } : null;
+    const isLook = job.quiet ? step === STEPS : LOOKS.has(step);
+    yield isLook ? { step, ...measure(net, data, digit, step === STEPS) } : null;
   }
 }
 
@@ -274,20 +276,12 @@ function measure(net, data, digit, last) {
  * The images are those for training, the digit's among them; no label is used.
  */
 export function shiftOf(net, data, digit) {
-  const odds = (z) => {
-    const q = soften(z, 1, new Float64Array(DIGITS));
-    let others = 0;
-    for (let k = 0; k < DIGITS; k++) if (k !== digit) others += q[k];
-    return q[digit] / others;
-  };
-  const share = (odds, factor) => 1 / (1 + 1 / (factor * odds));
-  const [ours, theirs] = [[], []];
-  for (let i = 0; i < data.train.count; i++) {
-    ours.push(odds(forward(net, data.train, i)));
-    theirs.push(odds(data.logits.subarray(DIGITS * i, DIGITS * (i + 1))));
-  }
-  const mass = (all, factor) => all.reduce((sum, each) => sum + share(each, factor), 0);
-  const wanted = mass(theirs, 1);
+  const rows = Array.from({ length: data.train.count }, (_, i) => i);
+  const ours = rows.map((i) => oddsOf(digit, forward(net, data.train, i)));
+  const wanted = (data.mass ??= [])[digit] ??= mass(
+    rows.map((i) => oddsOf(digit, data.logits.subarray(DIGITS * i, DIGITS * (i + 1)))),
+    1,
+  );
   let [low, high] = [-50, 50];
   for (let n = 0; n < 40; n++) {
     const middle = (low + high) / 2;
@@ -295,6 +289,20 @@ export function shiftOf(net, data, digit) {
     else high = middle;
   }
   return (low + high) / 2;
+}
+
+/** p / (1 - p) of a digit. */
+function oddsOf(digit, z) {
+  let others = 0;
+  for (let k = 0; k < DIGITS; k++) if (k !== digit) others += Math.exp(z[k] - z[digit]);
+  return 1 / others;
+}
+
+/** The sum of the probabilities whose odds are these, times a factor. */
+function mass(odds, factor) {
+  let sum = 0;
+  for (const each of odds) sum += 1 / (1 + 1 / (factor * each));
+  return sum;
 }
 
 // ---- several at once
