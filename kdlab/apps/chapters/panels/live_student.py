@@ -255,11 +255,14 @@ def live_student_panel() -> base.Panel:
     def options(values: Sequence, form: str = "{}") -> list[tuple]:
         return [(value, base.named(form.format(value))) for value in values]
 
+    none = (-1, base.named("live_student.none"))
     return base.Panel(
         "live_student",
         live_student_state,
         controls={
-            "digit": base.choice([*options(range(DIGITS)), (-1, base.named("none"))], value=3),
+            "digit": base.choice(
+                [*options(range(DIGITS)), (-1, base.named("live_student.none"))], value=3
+            ),
             "labels": base.choice(options(LABELS), ordered=True, value=LABELS[-1]),
             "temperature": base.choice(options(TEMPERATURES, "{:g}"), ordered=True, value=4.0),
             "targets": base.choice(options(TARGETS, "live_student.answers {}")),
