@@ -144,7 +144,7 @@ function build(state, stage) {
     else picture.append(...(state.digit < 0 ? [] : [lines.before]), lines.after, end);
     const words = element("span");
     const swatch = element("i", { style: `--colour: var(--${role})` });
-    const canvas = state.many ? "" : tiles(state, stage, other);
+    const canvas = state.many ? "" : tiles(nameOf(name, state, say), state, stage, other);
     const head = element("p", {}, swatch, words);
     const card = element("div", { class: "kdlab-student" }, head, canvas);
     students[name] = { lines, end, words, canvas, card };
@@ -213,7 +213,8 @@ function dots(each, role, state, stage, { x, y }) {
 function result(name, state, stage) {
   const { say, data } = stage;
   const looks = state.students[name].map((each) => each.at(-1)).filter(Boolean);
-  const mean = (number) => (looks.length ? sum(looks.map(number)) / looks.length : NaN);
+  if (!looks.length) return nameOf(name, state, say);
+  const mean = (number) => sum(looks.map(number)) / looks.length;
   const digits = state.many ? ".1f" : ".0f";
   return fill(say(state.digit < 0 ? "found all" : "found digit").replaceAll(":digits", `:${digits}`), {
     name: nameOf(name, state, say),
@@ -230,12 +231,12 @@ function nameOf(name, { temperature }, say) {
 }
 
 /** A place for the digit's test images, or the first hundred. */
-function tiles({ students }, { data }, width) {
+function tiles(name, { students }, { data }, width) {
   const cell = data.shared.side + 1;
   const size = { width: COLUMNS * cell, height: ROWS * cell };
-  const zoom = Object.keys(students).length > 2 ? 1.5 : 1.8;
+  const zoom = Object.keys(students).length > 2 ? 1.3 : 1.8;
   const style = `width: ${Math.min(width, zoom * size.width)}px`;
-  return element("canvas", { ...size, style, role: "img" });
+  return element("canvas", { ...size, style, role: "img", "aria-label": name });
 }
 
 /** The images, on the student's colour where it recognises them. */

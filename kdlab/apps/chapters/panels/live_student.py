@@ -260,9 +260,7 @@ def live_student_panel() -> base.Panel:
         "live_student",
         live_student_state,
         controls={
-            "digit": base.choice(
-                [*options(range(DIGITS)), (-1, base.named("live_student.none"))], value=3
-            ),
+            "digit": base.choice([*options(range(DIGITS)), none], value=3),
             "labels": base.choice(options(LABELS), ordered=True, value=LABELS[-1]),
             "temperature": base.choice(options(TEMPERATURES, "{:g}"), ordered=True, value=4.0),
             "targets": base.choice(options(TARGETS, "live_student.answers {}")),
