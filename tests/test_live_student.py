@@ -25,6 +25,8 @@ MOST_BYTES = 250_000
 SCRIPT = base.bare(base.script("student"))
 NODE = shutil.which("node")
 TEMPERATURES = (0.5, 1.0, 4.0, 20.0)
+POLICY = '<meta http-equiv="Content-Security-Policy" content="worker-src \'none\'">'
+WITHOUT_WORKERS = HEAD.replace("<title>", f"{POLICY}<title>")  # it counts in the head alone
 STATE = "document.querySelector('.kdlab-panel').state"
 DONE = f"() => {STATE}?.done"
 LAST = f"""name => {{  // of a student that has learnt
@@ -252,6 +254,7 @@ def test_the_output_names_what_is_shared():
 
 def test_both_learn_and_the_words_lead_to_what_needs_no_resemblance(show):  # noqa: F811
     page = opened(show)
+    assert len(page.workers) == 1
     soft, labels = (page.evaluate(LAST, name)["after"][3] for name in ("soft", "labels"))
     said = page.get_by_role("status")
     assert f"takes labels only from 0 to {labels}; soft targets reach {soft}" in said.inner_text()
@@ -330,10 +333,10 @@ def test_out_of_sight_it_rests(show):  # noqa: F811
 
 def test_where_a_page_forbids_workers_it_trains_in_slices(browse, tmp_path):
     file = tmp_path / "page.html"
-    policy = '<meta http-equiv="Content-Security-Policy" content="worker-src \'none\'">'
-    file.write_text(HEAD + policy + base.standalone(bundle(PANEL())), encoding="utf-8")
+    file.write_text(WITHOUT_WORKERS + base.standalone(bundle(PANEL())), encoding="utf-8")
     page = browse(file.as_uri(), (file.as_uri(),), console=())
     page.wait_for_function(DONE)
+    assert page.workers == []
     soft, labels = (page.evaluate(LAST, name)["after"][3] for name in ("soft", "labels"))
     assert soft > labels
     assert page.get_by_role("status").get_attribute("aria-busy") == "false"

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_live_student import DONE, PANEL, STATE, bundle
+from test_live_student import DONE, PANEL, STATE, WITHOUT_WORKERS, bundle
 from test_panels_browser import HEAD
 
 from kdlab.apps.chapters.panels import base
@@ -25,7 +25,6 @@ from kdlab.lab import stats
 
 ROUNDS = 10  # of each change
 BUSY = [sys.executable, "-c", "n = 0\nwhile True: n += 1"]
-FORBIDDEN = '<meta http-equiv="Content-Security-Policy" content="worker-src \'none\'">'
 CHANGE = """([kind, n]) => new Promise(told => {  // a control moves; seconds until all have learnt
     const panel = document.querySelector('.kdlab-panel'), frames = [];
     const [digit, labels, temperature, targets] =
@@ -65,8 +64,8 @@ PLACES = {  # a control -> its places, each new when it is reached; at first, a 
 def page(browse, tmp_path):
     """The panel in a page, all having learnt."""
     file = tmp_path / "page.html"
-    policy = FORBIDDEN if os.environ.get("KDLAB_LIVE") == "slices" else ""
-    file.write_text(HEAD + policy + base.standalone(bundle(PANEL())), encoding="utf-8")
+    head = WITHOUT_WORKERS if os.environ.get("KDLAB_LIVE") == "slices" else HEAD
+    file.write_text(head + base.standalone(bundle(PANEL())), encoding="utf-8")
     page = browse(file.as_uri(), (file.as_uri(),), console=(), offline=True)
     page.wait_for_function(DONE)
     page.set_default_timeout(600_000)
