@@ -128,6 +128,24 @@ def test_a_panel_is_alive_and_whole(opened, name):
     assert page.evaluate(FAULTS) == page.troubles == []
 
 
+@pytest.mark.parametrize("name", ["index", "chapters/01_principle"])
+def test_a_student_learns_in_the_page(opened, name):
+    page = opened(f"zh/{name}")
+    panel = page.locator(".kdlab-panel:has(button:text('种子'))")
+    panel.scroll_into_view_if_needed()
+    page.wait_for_function("panel => panel.state.done", arg=panel.element_handle())
+    assert "不靠" not in panel.inner_text() and "打乱错误类别" in panel.inner_text()
+    panel.locator("select").nth(1).select_option(index=1)
+    panel.get_by_text("不靠相似性").wait_for()
+    assert page.evaluate(FAULTS) == page.troubles == []
+
+
+def test_what_it_learns_from_lies_in_the_book_once(book):
+    (file,) = book.rglob("live-student.js")
+    start = file.read_text("utf-8")[400:500]
+    assert [page for page in book.rglob("*.html") if start in page.read_text("utf-8")] == []
+
+
 def test_the_switch_leads_to_the_same_place(opened):
     page = opened("en/chapters/02_objective")
     page.goto(page.url + "#t-squared-law")

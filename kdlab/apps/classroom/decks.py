@@ -74,9 +74,10 @@ def displayed(output: NotebookNode, code: str, how: Mapping, language: str) -> s
     return f'<pre class="output">{escape(data["text/plain"])}</pre>'  # a Series, say
 
 
-def live_panel(bundle: Mapping, language: str) -> str:
-    """A panel of a notebook, from its `MIME` data, as HTML that speaks this language."""
-    return standalone(bundle | {"values": bundle["values"] | {"language": language}})
+def live_panel(bundle: Mapping, language: str, folder: str = "") -> str:
+    """A panel of a notebook, from its `MIME` data, as HTML that speaks this language; what it
+    shares with other pages lies in `folder`, or else within."""
+    return standalone(bundle | {"values": bundle["values"] | {"language": language}}, folder)
 
 
 def html_table(html: str, rows: slice = slice(None), columns: Collection[str] = ()) -> str:

@@ -5,6 +5,9 @@
  * the Python function of the panel gives them, and `draw(state, stage)`, their picture. A change
  * computes and draws everything anew: some hundred elements, a millisecond or two. The same code
  * runs as an anywidget and, with `host.js`, in a page without a kernel.
+ *
+ * Numbers that come with time: `prepare` gets `redraw`, too, and `seen(data, isSeen)` hears when
+ * the panel comes into sight and leaves it.
  */
 import { element, rich } from "./draw.js";
 import { fill, format } from "./numbers.js";
@@ -17,13 +20,13 @@ const resting = new WeakMap(); // model -> timer
 let panels = 0;
 
 /** The anywidget of a panel; `prepare(data)` is called once, before all else. */
-export function panel({ prepare = (data) => data, compute, draw }) {
-  return { render: ({ model, el }) => mount(model, el, { prepare, compute, draw }) };
+export function panel({ prepare = (data) => data, compute, draw, seen = () => {} }) {
+  return { render: ({ model, el }) => mount(model, el, { prepare, compute, draw, seen }) };
 }
 
-function mount(model, el, { prepare, compute, draw }) {
+function mount(model, el, { prepare, compute, draw, seen }) {
   const { data: given, controls: wanted, words, colours } = model.get("bundle");
-  const data = prepare(given);
+  const data = prepare(given, redraw);
   const say = (key) => words[model.get("language")][key] ?? key;
   const id = `kdlab-${++panels}-${Math.random().toString(36).slice(2)}`;
   const controls = wanted.map((control, n) => KINDS[control.kind](model, control, `${id}-${n}`));
@@ -42,18 +45,22 @@ function mount(model, el, { prepare, compute, draw }) {
   let width = 0; // asking for it would lay the page out; 0 as well in a slide not shown yet
   function refresh() {
     const language = model.get("language");
-    const values = Object.fromEntries(wanted.map(({ name }) => [name, model.get(name)]));
-    const state = compute(data, values);
-    root.state = state; // what a test reads
     controls.forEach((control) => control.show(say, language));
     languages.show();
     root.lang = language === "zh" ? "zh-Hans" : "en";
+    redraw();
+  }
+  function redraw() {
+    const language = model.get("language");
+    const values = Object.fromEntries(wanted.map(({ name }) => [name, model.get(name)]));
+    const state = compute(data, values);
+    root.state = state; // what a test reads
     if (words.en.line) {
       const parts = fill(say("line"), named(state, say)).split(" · ");
       numbers.replaceChildren(...parts.map((part) => element("span", {}, ...rich(part))));
       figure.setAttribute("aria-label", parts.join(", ").replace(/<\/?b>/g, ""));
     }
-    if (width) draw(state, { figure, width, say, data, language });
+    if (width) draw(state, { figure, numbers, width, say, data, language, colours });
   }
 
   const names = [...wanted.map(({ name }) => name), "language"];
@@ -69,8 +76,12 @@ function mount(model, el, { prepare, compute, draw }) {
     refresh();
   });
   observer.observe(figure);
+  const watcher = new IntersectionObserver((all) => seen(data, all.at(-1).isIntersecting));
+  watcher.observe(root);
   return () => {
     observer.disconnect();
+    watcher.disconnect();
+    seen(data, false);
     names.forEach((name) => model.off(`change:${name}`, refresh));
     root.remove();
   };
@@ -84,7 +95,7 @@ function named(state, say) {
 
 // ---- controls: each has its `box` and `show(say, language)`, which puts the model's value on it
 
-const KINDS = { slider, choice, switch: checkbox };
+const KINDS = { slider, choice, switch: checkbox, button };
 const QUIET = { "data-lm-suppress-shortcuts": "true" }; // on the input itself: JupyterLab's keys
 
 /** The picture follows at once; Python is told when the hand rests. */
@@ -154,6 +165,14 @@ function checkbox(model, { name }, id) {
     input.checked = model.get(name);
   }
   return { box: element("div", { class: "kdlab-control kdlab-check" }, input, label), show };
+}
+
+/** Each press makes the number larger by one. */
+function button(model, { name }, id) {
+  const pressed = element("button", { id, type: "button", ...QUIET });
+  pressed.addEventListener("click", () => change(model, name, model.get(name) + 1));
+  const show = (say) => (pressed.textContent = fill(say(name), { number: model.get(name) }));
+  return { box: element("div", { class: "kdlab-control" }, pressed), show };
 }
 
 function languageSwitch(model) {

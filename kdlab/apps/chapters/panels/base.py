@@ -25,10 +25,13 @@ from kdlab import losses
 from kdlab.apps.i18n import LANGUAGES, display_name, languages, translate, wordbook
 from kdlab.apps.markdown import MIME
 from kdlab.apps.style import COLOURS, PIXELS, paired_bars, pixels_of, speaks
+from kdlab.files import EMBEDDED
 
 HERE = Path(__file__).parent
 QUALITIES = (80, 70, 60, 50, 40, 30, 20)  # of a picture that would be too long without loss
 LOW, HIGH = 0.25, 50.0  # temperatures within the sliders' reach
+IMPORTED = re.compile(r'^import .* from "\./(\w+)\.js";$', re.MULTILINE)
+AS_TEXT = re.compile(r'^import (\w+) from "\./(\w+)\.js" with \{ type: "text" \};$', re.MULTILINE)
 Control = traitlets.TraitType  # whose metadata say how the script shows it
 
 # ---------------------------------------------------------------- controls
@@ -52,14 +55,21 @@ def slider(
     return trait.tag(snap=False, control={"kind": "slider", **control})
 
 
-def choice(options: Sequence[tuple[object, Mapping[str, str]]], ordered: bool = False) -> Control:
-    """One of some values, each with its words; a slider where they are `ordered`."""
-    trait = traitlets.Enum([value for value, _ in options], options[0][0])
+def choice(
+    options: Sequence[tuple[object, Mapping[str, str]]], ordered: bool = False, value: object = None
+) -> Control:
+    """One of some values, each with its words, the first or `value`; a slider where `ordered`."""
+    trait = traitlets.Enum([v for v, _ in options], options[0][0] if value is None else value)
     return trait.tag(control={"kind": "choice", "options": options, "ordered": ordered})
 
 
 def switch(value: bool) -> Control:
     return traitlets.Bool(value).tag(control={"kind": "switch"})
+
+
+def button(value: int) -> Control:
+    """A number that a press makes larger by one."""
+    return traitlets.Int(value).tag(control={"kind": "button"})
 
 
 def temperature_slider(value: float = 4.0) -> Control:
@@ -116,7 +126,8 @@ class Panel(anywidget.AnyWidget):
 
     Controls are attributes by their names (`panel.temperature = 4`), and `language` is "en" or
     "zh". `name` is that of the script and of the panel's words (`words` has more of them),
-    `compute(**positions)` the state, `data` what the script gets.
+    `compute(**positions)` the state, `data` what the script gets. `shared` names a file of data/
+    that it gets, too, as `data.shared`: a kernel sends it, the output names it alone.
     """
 
     _esm = traitlets.Unicode().tag(sync=True)
@@ -130,9 +141,10 @@ class Panel(anywidget.AnyWidget):
         compute: Callable[..., dict],
         controls: Mapping[str, Control],
         words: Mapping[str, Mapping[str, str]] | None = None,
+        shared: str = "",
         **data: object,
     ) -> None:
-        self.controls, self.compute = controls, compute
+        self.controls, self.compute, self.shared = controls, compute, shared
         self.add_traits(**{name: trait.tag(sync=True) for name, trait in controls.items()})
         bundle = {
             "panel": name,
@@ -141,6 +153,9 @@ class Panel(anywidget.AnyWidget):
             "words": words_of(name, words or {}),
             "colours": COLOURS,
         }
+        self.alone = bundle | ({"shared": shared} if shared else {})
+        if shared:
+            bundle = bundle | {"data": data | {"shared": read_shared(shared)}}
         super().__init__(_esm=module(name), bundle=bundle, language=languages()[0])
 
     @property
@@ -154,7 +169,7 @@ class Panel(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **options) -> tuple[dict, dict]:
         shown, metadata = super()._repr_mimebundle_(**options)
-        alive = self.bundle | {"values": self.values | {"language": self.language}}
+        alive = self.alone | {"values": self.values | {"language": self.language}}
         return shown | {MIME: alive, "text/plain": translate("panel.plain", "en")}, metadata
 
 
@@ -166,22 +181,52 @@ def words_of(panel: str, more: Mapping[str, Mapping[str, str]]) -> dict[str, dic
 
 
 def module(name: str) -> str:
-    """A panel's script after those that all import, as one text: a Blob has no neighbours."""
-    files = (HERE / f"{script}.js" for script in ("numbers", "draw", "base", name))
-    source = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    """A panel's script after those that it imports, as one text: a Blob has no neighbours.
+
+    What it imports as text (`with { type: "text" }`), for a Worker, is a string in it.
+    """
+    own = script(name)
+    files = dict.fromkeys(["numbers", "draw", "base", *IMPORTED.findall(own), name])
+    source = "\n".join(map(script, files))
+    source = AS_TEXT.sub(lambda m: f"const {m[1]} = {json.dumps(bare(script(m[2])))};", source)
+    return bare(source)
+
+
+def script(name: str) -> str:
+    return (HERE / f"{name}.js").read_text(encoding="utf-8")
+
+
+def bare(source: str) -> str:
+    """A script without its imports and exports, but for the default one."""
     return re.sub(r"^import .*\n|^export (?!default)", "", source, flags=re.MULTILINE)
 
 
-def standalone(bundle: Mapping[str, object]) -> str:
-    """A panel alive in a page without a kernel, from its `MIME` data; nothing is requested."""
+def standalone(bundle: Mapping[str, object], folder: str = "") -> str:
+    """A panel alive in a page without a kernel, from its `MIME` data; nothing is requested but what
+    it shares with other pages, where that lies in a `folder` as `shared_script`."""
+    shared = bundle.get("shared")
+    if shared and not folder:
+        bundle = bundle | {"data": bundle["data"] | {"shared": read_shared(shared)}}
     data = json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     source = module(bundle["panel"]).replace("</", "<\\/")
     style, host = ((HERE / file).read_text(encoding="utf-8") for file in ("panel.css", "host.js"))
+    linked = f'<script src="{folder}/{shared}.js"></script>' if shared and folder else ""
     return (
-        f"<div><style>{style}</style><p>{translate('panel.script')}</p>"
+        f"<div><style>{style}</style><p>{translate('panel.script')}</p>{linked}"
         f'<script type="application/json">{data}</script>'
         f'<script type="text/plain">{source}</script><script>{host}</script></div>'
     )
+
+
+def read_shared(name: str) -> dict:
+    """What panels share as `name`."""
+    return json.loads((EMBEDDED / f"{name}.json").read_text("utf-8"))
+
+
+def shared_script(name: str) -> str:
+    """The same as a script: a page from file:// may load this, but no JSON."""
+    data = json.dumps(read_shared(name), separators=(",", ":"))
+    return f'(globalThis.kdlabShared ??= {{}})["{name}"] = {data};\n'
 
 
 # ---------------------------------------------------------------- data

@@ -169,8 +169,13 @@ export function plot({ width, height, horizontal, vertical }) {
   return { x, y, picture: drawing(width, height, bottomAxis(axis), ...levels, frame, above) };
 }
 
+/** The way through these points. */
+export function path(points) {
+  return points.map(([x, y], n) => `${n ? "L" : "M"}${x.toFixed(1)},${y.toFixed(1)}`).join("");
+}
+
 export function curve(points, { role, width = 2.5, dashes = "none" }) {
-  const d = points.map(([x, y], n) => `${n ? "L" : "M"}${x.toFixed(1)},${y.toFixed(1)}`).join("");
+  const d = path(points);
   const look = { stroke: `var(--${role})`, "stroke-width": width, "stroke-dasharray": dashes };
   return svg("path", { class: "curve", d, ...look });
 }

@@ -28,6 +28,7 @@
   const place = document.currentScript.parentElement;
   const text = (type) => place.querySelector(`script[type="${type}"]`).textContent;
   const { values, ...bundle } = JSON.parse(text("application/json"));
+  if (bundle.shared) bundle.data.shared ??= globalThis.kdlabShared[bundle.shared];
   // from file:// a module loads from a Blob, but not from the file beside the page
   const module = new Blob([text("text/plain")], { type: "text/javascript" });
   const address = URL.createObjectURL(module);

@@ -12,6 +12,8 @@ from subprocess import PIPE, STDOUT, Popen
 import nbformat
 
 from kdlab.apps.chapters import cheat_sheet
+from kdlab.apps.chapters.panels.base import shared_script
+from kdlab.apps.chapters.panels.live_student import SHARED
 from kdlab.apps.classroom.book.chapters import chapter
 from kdlab.apps.classroom.book.links import relink
 from kdlab.apps.classroom.book.pages import pages, source_page
@@ -130,3 +132,4 @@ def run_sphinx(work: Path) -> None:
         for file in site.rglob(pattern):
             file.unlink()
     shutil.copy(HERE / "templates" / "first.html", site / "index.html")
+    write_text(site / f"{SHARED}.js", shared_script(SHARED))  # once, for all pages

@@ -53,7 +53,7 @@ def prepare(cell: NotebookNode, stem: str, language: str) -> None:
         for kind in data.keys() & {"text/html", "text/markdown"}:
             data[kind] = relink(data[kind], stem)
         if MIME in data:
-            data["text/html"] = live_panel(data.pop(MIME), language)
+            data["text/html"] = live_panel(data.pop(MIME), language, folder="../..")
         if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
             cell.metadata["mystnb"] = {"image": {"alt": re.sub("[$`]", "", alt)}}
 

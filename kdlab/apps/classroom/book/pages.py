@@ -14,11 +14,13 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import TextLexer, get_lexer_for_filename
 
 from kdlab.apps.chapters import cheat_sheet
+from kdlab.apps.chapters.panels import live_student_panel
 from kdlab.apps.classroom.book import tables
 from kdlab.apps.classroom.book.links import definition, line_of, mark
+from kdlab.apps.classroom.decks import live_panel
 from kdlab.apps.i18n import LANGUAGES, translate
 from kdlab.apps.interview import bank
-from kdlab.apps.markdown import as_html
+from kdlab.apps.markdown import MIME, as_html
 from kdlab.files import NOTEBOOKS, ROOT
 from kdlab.lab import results
 from kdlab.methods import METHODS
@@ -35,7 +37,8 @@ def pages(language: str, chapters: list[str]) -> Iterator[tuple[str, str]]:
     items = sorted(bank.items().values(), key=lambda item: (item["chapter"], item["place"]))
     methods = [method_page(name, language) for name in method_texts()]
     counts = {"chapters": chapters, "bank": items, "methods": methods, "records": names}
-    yield "index", template.home(chapters, {key: len(parts) for key, parts in counts.items()})
+    counts = {key: len(parts) for key, parts in counts.items()}
+    yield "index", template.home(chapters, counts, first_panel(language))
     banks = {int(name[:2]): name for name in bank.chapters()}
     yield "bank/index", template.bank_index(banks, items)
     for chapter, name in banks.items():
@@ -50,6 +53,12 @@ def pages(language: str, chapters: list[str]) -> Iterator[tuple[str, str]]:
     yield "guide/glossary", template.glossary(cheat_sheet.glossary(language).markdown)
     guide = NOTEBOOKS / f"for_lecturers{'.zh' if language == 'zh' else ''}.md"
     yield "guide/lecturers", re.sub(r"^\[.*\(for_lec.*\n", "", guide.read_text("utf-8"), flags=re.M)
+
+
+def first_panel(language: str) -> str:
+    """The student that learns on the first page, as HTML."""
+    shown, _ = live_student_panel()._repr_mimebundle_()
+    return live_panel(shown[MIME], language, folder="..")
 
 
 @cache
