@@ -57,8 +57,8 @@ def find_items(
     """Items of these chapters, levels and tags (empty: of any), basic ones first.
 
     Each of the `words` must stand in the item, in either language. A question that has them all
-    comes first, then a follow-up or another wording that has, then a body. Otherwise the chapters take turns within a level. ValueError, naming what there
-    is, when nothing is left.
+    comes first, then a follow-up or another wording that has, then a body. Otherwise the chapters
+    take turns within a level. ValueError, naming what there is, when nothing is left.
     """
     terms = words.casefold().split()
     filters = {"chapter": chapters, "level": levels, "tags": topics}
