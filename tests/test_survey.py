@@ -15,6 +15,7 @@ VALUES = {
     "kind": {"interview", "issue", "forum", "quiz"},
     "field": {"images", "language", "both"},
 }
+RATED = {"before", "now", "item", "cited"}
 RATINGS = ("full", "part", "none")  # how far the item answers the question
 
 
@@ -26,7 +27,7 @@ def survey(half: str) -> list[dict]:
 @pytest.mark.parametrize("half", HALVES)
 def test_each_question_is_one_line_with_its_source_and_date(half):
     for entry in survey(half):
-        assert entry.keys() >= FORM and entry.keys() <= FORM | {"before", "now", "item", "cited"}, entry
+        assert FORM <= entry.keys() <= FORM | RATED, entry
         assert all(entry[field] in known for field, known in VALUES.items()), entry
         assert "\n" not in entry["asked"] and 6 <= len(entry["asked"]) <= 160, entry
         assert urlsplit(entry["source"]).netloc, entry
