@@ -122,8 +122,13 @@ CIFAR_VIEWS = Views(shift=4, flip=True)
 MNIST_JITTER = Views(shift=2, padding="constant")
 
 
-def augment(images: Tensor, index: Tensor, views: Views, *, epoch: int, seed: int) -> Tensor:
+def augment(
+    images: Tensor, index: Tensor, views: Views, *, epoch: int, seed: int, scale: float = 1.0
+) -> Tensor:
     """One random view of each image: a pure function of (seed, epoch, index).
+
+    With a `scale` the images are so many times as large as those whose views they show, as a
+    teacher may see them: the same view to the nearest pixel.
 
     An image gets the same view in whatever batch, order, subset or device it comes, so a teacher's
     answers to the views of an epoch can be computed once and looked up later. Flips alternate (as
@@ -142,7 +147,7 @@ def augment(images: Tensor, index: Tensor, views: Views, *, epoch: int, seed: in
         raise ValueError(f"index must be {wanted}, not {index.dtype} {list(index.shape)}")
     if views.padding not in ("reflect", "constant"):
         raise ValueError(f"padding must be 'reflect' or 'constant', not {views.padding!r}")
-    if not 0 <= views.shift < min(images.shape[2:]):
+    if not 0 <= views.shift * scale < min(images.shape[2:]):
         raise ValueError(f"shift must be at least 0 and smaller than the image, not {views.shift}")
     if views.flip:
         coin = _draws(seed, 2**64 - 1, index)  # a stream of its own, which no epoch uses
@@ -151,9 +156,12 @@ def augment(images: Tensor, index: Tensor, views: Views, *, epoch: int, seed: in
     if views.shift:
         side = 2 * views.shift + 1
         draws = _draws(seed, epoch, index) % side**2
+        padded = views._replace(shift=round(views.shift * scale))
         height, width = images.shape[2:]
-        windows = _pad(images, views).unfold(2, height, 1).unfold(3, width, 1)
-        rows, columns = draws // side, draws % side  # [N, C, side, side, H, W] -> [N, C, H, W]
+        windows = _pad(images, padded).unfold(2, height, 1).unfold(3, width, 1)
+        steps = (torch.arange(side, device=index.device) * (2 * padded.shift / (side - 1))).round()
+        rows, columns = (steps.long()[d] for d in (draws // side, draws % side))
+        # [N, C, side, side, H, W] -> [N, C, H, W]
         images = windows[torch.arange(len(index), device=index.device), :, rows, columns]
     return images
 

@@ -147,7 +147,7 @@ def asked_once(logits: Tensor, data: Images) -> CachedLogits:
     """
     order = data.index.argsort()
     key = {"data": f"{data.name} -", "views": ANY_VIEW, "period": "1"}
-    pixels = checksums(data.images[order])
+    pixels = checksums(data.images)[order]  # not of a copy: the photos may be more than memory
     return CachedLogits(logits[order].half()[None], data.index[order], pixels, key)
 
 

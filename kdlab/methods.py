@@ -79,6 +79,7 @@ class Method:
     paper_weight: float = 1.0  # for the reader and the pages; a run has its own
     stages: Sequence[str] = ()  # of the course's nets; for others see `objective`
     project: bool = False  # the student's features, by layers of their own, to the teacher's width
+    label_free: bool = False  # its term looks at no label
 
 
 METHODS: dict[str, Method] = {}
@@ -97,9 +98,12 @@ def method(name: str, *about, **options) -> Callable:
 class Combined(nn.Module):
     """``hard_weight * CE + soft_weight * T^2 KL + weight * term``; a weight of 0 drops its part."""
 
-    def __init__(self, base: Objective | None, term: Objective, weight: float) -> None:
+    def __init__(
+        self, base: Objective | None, term: Objective, weight: float, label_free: bool = False
+    ) -> None:
         super().__init__()
         self.base, self.term, self.weight = base, term, weight
+        self.label_free = label_free  # `fit` then takes images without a label
         self.stages: Stages = getattr(term, "stages", {}) if weight else {}
 
     def forward(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -148,16 +152,16 @@ def objective(
         term = OfStages(known.term, setting, known.project)
     else:
         term = partial(known.term, setting=setting)
-    return Combined(base, term, weight)
+    return Combined(base, term, weight, label_free=known.label_free and not hard_weight)
 
 
 # ---------------------------------------------------------------- logits
-@method("logit matching", "Ba & Caruana 2014")
+@method("logit matching", "Ba & Caruana 2014", label_free=True)
 def logit_matching(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.logit_matching_loss(logits, batch.teacher_logits)
 
 
-@method("hard distillation", "Touvron et al. 2021 (DeiT)", 0.5)
+@method("hard distillation", "Touvron et al. 2021 (DeiT)", 0.5, label_free=True)
 def hard_distillation(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.hard_distillation_loss(logits, batch.teacher_logits)
 
@@ -183,17 +187,17 @@ def dkd(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.decoupled_loss(logits, *known, temperature=setting.temperature)
 
 
-@method("DIST", "Huang et al. 2022", 2.0)
+@method("DIST", "Huang et al. 2022", 2.0, label_free=True)
 def dist(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.dist_loss(logits, batch.teacher_logits, setting.temperature)
 
 
-@method("logit standardisation", "Sun et al. 2024", 9.0)
+@method("logit standardisation", "Sun et al. 2024", 9.0, label_free=True)
 def logit_standardisation(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.standardised_loss(logits, batch.teacher_logits, setting.temperature)
 
 
-@method("Jensen-Shannon", "Cui et al. 2021 (SSLD)")
+@method("Jensen-Shannon", "Cui et al. 2021 (SSLD)", label_free=True)
 def jensen_shannon(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.jensen_shannon_loss(logits, batch.teacher_logits, setting.temperature)
 
@@ -237,35 +241,48 @@ def projectors(setting: Setting) -> list[nn.Module]:
     ]
 
 
-@method("hint", "Romero et al. 2015 (FitNets)", 100.0, stages=["stage2"], project=True)
+@method(
+    "hint",
+    "Romero et al. 2015 (FitNets)",
+    100.0,
+    stages=["stage2"],
+    project=True,
+    label_free=True,
+)
 def hint(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     (ours,), (theirs,) = matched(batch, setting)
     return losses.hint_loss(ours, theirs)
 
 
-@method("attention transfer", "Zagoruyko & Komodakis 2017", 1000.0, ["stage1", "stage2", "stage3"])
+@method(
+    "attention transfer",
+    "Zagoruyko & Komodakis 2017",
+    1000.0,
+    stages=["stage1", "stage2", "stage3"],
+    label_free=True,
+)
 def attention_transfer(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return sum(map(losses.attention_transfer_loss, *matched(batch, setting)))
 
 
-@method("FSP", "Yim et al. 2017", 50.0, stages=["stage2", "stage3"], project=True)
+@method("FSP", "Yim et al. 2017", 50.0, stages=["stage2", "stage3"], project=True, label_free=True)
 def fsp(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     return losses.fsp_loss(*matched(batch, setting))
 
 
-@method("similarity preserving", "Tung & Mori 2019", 3000.0, stages=["stage3"])
+@method("similarity preserving", "Tung & Mori 2019", 3000.0, stages=["stage3"], label_free=True)
 def similarity_preserving(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     (ours,), (theirs,) = matched(batch, setting)
     return losses.similarity_preserving_loss(ours, theirs)
 
 
-@method("RKD", "Park et al. 2019", stages=[EMBEDDING])
+@method("RKD", "Park et al. 2019", stages=[EMBEDDING], label_free=True)
 def rkd(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     (ours,), (theirs,) = matched(batch, setting)
     return 25 * losses.rkd_distance_loss(ours, theirs) + 50 * losses.rkd_angle_loss(ours, theirs)
 
 
-@method("PKT", "Passalis & Tefas 2018", 30000.0, stages=[EMBEDDING])
+@method("PKT", "Passalis & Tefas 2018", 30000.0, stages=[EMBEDDING], label_free=True)
 def pkt(logits: Tensor, batch: Batch, setting: Setting) -> Tensor:
     (ours,), (theirs,) = matched(batch, setting)
     return losses.pkt_loss(ours, theirs)

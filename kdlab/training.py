@@ -45,7 +45,7 @@ def fit(
 ) -> list[dict]:
     """Train `student` in place and return its history, one dict an epoch; `report` gets each.
 
-    `teacher` is a frozen net, asked in each step, or its cached `Answers` (several: `Batch` holds
+    `teacher` is a frozen net, asked in each step, or its `CachedLogits` (several: `Batch` holds
     them stacked); either way it answers for the very views that the student sees (Beyer et al.
     2022). An objective that matches features names them in its `stages` and needs the net.
     A label of -1 is none: images without one serve objectives that are `label_free`.

@@ -1,5 +1,10 @@
 """What several test files do alike."""
 
+from datetime import datetime, timedelta, timezone
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)  # of the clock that a test sets
+DAY = timedelta(days=1)
+
 DAMAGE = {  # what can have happened to the bytes of a file
     "empty": lambda raw: b"",
     "half": lambda raw: raw[: len(raw) // 2],

@@ -20,7 +20,12 @@ from kdlab.lab import catalogue, results, stats
 PAGES = {"README.md": "en", "README.zh.md": "zh", "RESULTS.md": "en", "data/README.md": "en"}
 HEADLINES = {  # the key of its title -> record, control, arm, metric
     "few errors": ("trio", "labels", "distilled", "errors"),
-    "few labels": ("ssld", "labels", "own teacher, all images", "accuracy"),
+    "few labels": (
+        "few-labels",
+        "1000 labels: labels",
+        "1000 labels: teacher, all images",
+        "accuracy",
+    ),
     "tuned": ("leaderboard", "labels", "soft targets", "accuracy"),
     "no teacher": ("leaderboard", "labels", "labels, twice as long", "accuracy"),
     "attacked": ("robust", "adversarial training", "soft targets", "robust"),
@@ -131,6 +136,8 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
         steps = "1000 labels", "teacher of 1000 labels", "label-free"
         pairs = zip(steps, steps[1:], strict=False)
         return [(f"{kind}: {a}", f"{kind}: {b}") for a, b in pairs for kind in catalogue.FEW]
+    if name == "few-labels":
+        return [(over, arm) for family in catalogue.FEW_FAMILIES for arm, over in family]
     if name == "learning-rate":
         return [(f"labels, lr {lr}", f"soft targets, lr {lr}") for lr in ("0.1", "0.2", "0.4")]
     if name == "patience":

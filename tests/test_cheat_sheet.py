@@ -82,6 +82,11 @@ def test_the_glossary_has_every_term():
     assert {path.stem[:2] for path in find()} <= told  # every chapter, the appendix, too
 
 
+def test_the_dashboard_has_each_kind_of_a_record_not_the_first_alone():
+    few = {e.arm.split(": ")[0] for e in cheat_sheet.differences()["few-labels"]}
+    assert few == {"100 labels", "300 labels", "1000 labels"}
+
+
 def test_every_record_is_in_the_catalogue_and_the_dashboard():
     names = {path.stem for path in results.results_dir().glob("*.json")}
     found = cheat_sheet.catalogue()

@@ -407,3 +407,14 @@ def test_the_real_download_has_the_committed_images(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
     monkeypatch.setattr(files, "EMBEDDED", tmp_path / "none")
     assert torch.equal(load("cifar10-10k").images, known.images)
+
+
+def test_a_larger_image_is_shown_in_the_same_view():
+    small = torch.randint(0, 256, (50, 3, 8, 8)).byte()
+    large = small.repeat_interleave(3, 2).repeat_interleave(3, 3)
+    views, index = Views(shift=2, flip=True, padding="constant"), torch.arange(50)
+    for epoch in range(3):
+        how = {"epoch": epoch, "seed": 1}
+        seen = augment(small, index, views, **how)
+        enlarged = augment(large, index, views, **how, scale=3.0)
+        assert torch.equal(enlarged[:, :, 1::3, 1::3], seen)

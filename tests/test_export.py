@@ -14,9 +14,10 @@ from kdlab.apps.serving import export, runtime
 from kdlab.apps.serving.shadow import Agreement
 from kdlab.data import normalise
 from kdlab.dataset_files import SOURCES
+from kdlab.export import write_onnx
 from kdlab.lab.experiments import STUDENTS
 from kdlab.losses import soften
-from kdlab.models import MODELS, build
+from kdlab.models import MODELS, build, cnn3
 from kdlab.teachers import card
 
 
@@ -48,6 +49,20 @@ def test_every_registered_model_says_the_same_in_onnx(name, tmp_path):
         with torch.no_grad():
             wanted = net(normalise(pixels, SOURCES[data])).numpy()
         np.testing.assert_allclose(runtime.infer(session, pixels.numpy()), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize(("shape", "classes"), [((3, 48, 48), 2), ((1, 28, 40), 200)])
+def test_any_shape_and_any_number_of_classes(shape, classes, tmp_path):
+    torch.manual_seed(0)
+    net = cnn3(8, classes, channels=shape[0]).eval()
+    names = tuple(f"种类 {k}" for k in range(classes))
+    about = SimpleNamespace(mean=(0.4,) * shape[0], std=(0.2,) * shape[0], classes=names)
+    session = runtime.open_model(write_onnx(net, about, shape, tmp_path / "net.onnx", name="n"))
+    pixels = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
+    with torch.no_grad():
+        wanted = net(normalise(pixels, about)).numpy()
+    np.testing.assert_allclose(runtime.infer(session, pixels.numpy()), wanted, atol=1e-4)
+    assert runtime.metadata(session)["classes"] == list(names)
 
 
 def test_the_file_says_what_it_is_and_takes_pixels(exported):

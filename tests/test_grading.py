@@ -10,12 +10,12 @@ import time
 import pytest
 import torch
 from nbformat.v4 import new_code_cell
-from test_notebooks import read, tagged
 
 from kdlab.apps.chapters import exercises
 from kdlab.apps.classroom import grading, handouts, runner
 from kdlab.apps.classroom.sandbox import limited
 from kdlab.files import ROOT
+from notebooks import read, tagged
 
 (CHAPTER,) = runner.find(["02"])
 GUIDE = ROOT / "data" / "guide.yaml"

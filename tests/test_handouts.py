@@ -9,10 +9,10 @@ import re
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from test_notebooks import of_kind, read, relative_links, resolves
 
 from kdlab.apps.classroom import grading, handouts, runner
 from kdlab.apps.interview import bank
+from notebooks import of_kind, read, relative_links, resolves
 
 CHAPTERS = runner.find()
 WITH_EXERCISES = [path for path in CHAPTERS if grading.exercises(path)]

@@ -37,6 +37,11 @@ def test_the_licence_names_every_vendored_package_and_the_images():
     assert "CIFAR-10 pictures have no stated licence" in LICENSE
 
 
+def test_the_licence_names_folders_that_exist():
+    folders = re.findall(r"(?:kdlab|tests)/[\w/]+", LICENSE)
+    assert len(folders) >= 3 and all((ROOT / folder).is_dir() for folder in folders), folders
+
+
 def test_the_data_readme_names_pictures_and_scripts_that_exist():
     text = (ROOT / "data/README.md").read_text("utf-8")
     names = re.findall(r"`(results/[\w.-]+\.png)`", text)

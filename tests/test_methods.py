@@ -283,3 +283,22 @@ def test_stages_come_in_pairs():
         goal_of("RKD", net(), stages=ours)
     with pytest.raises(ValueError, match="'DKD' matches 0 stages"):
         goal_of("DKD", net(), stages=both("stage1"))
+
+
+FREE = sorted(name for name in METHODS if METHODS[name].label_free)
+
+
+@pytest.mark.parametrize("method", FREE)
+def test_what_needs_no_label_takes_images_without_one_and_learns_the_same(method):
+    losses, unlabelled = [], DATA.labels.clone()
+    unlabelled[::2] = -1
+    for labels in (DATA.labels, unlabelled):
+        student, data = net("cnn3-16", 0), replace(DATA, labels=labels)
+        how = {"soft_weight": 1.0, "hard_weight": 0.0, "weight": METHODS[method].paper_weight}
+        torch.manual_seed(0)  # of a projector
+        goal = objective(method, student=student, teacher=net(), data=data, **how)
+        losses.append(fit(student, data, goal, teacher=net(), epochs=1)[-1]["loss"])
+    assert losses[0] == losses[1]
+    labelled = objective(method, student=student, teacher=net(), data=DATA, hard_weight=1.0)
+    with pytest.raises(ValueError, match="labels"):
+        fit(student, replace(DATA, labels=unlabelled), labelled, teacher=net(), epochs=1)

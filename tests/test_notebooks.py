@@ -36,7 +36,6 @@ import json
 import re
 import statistics
 from itertools import groupby
-from urllib.parse import unquote
 
 import nbformat
 import pytest
@@ -44,6 +43,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from kdlab.apps.classroom import handouts, runner
 from kdlab.files import EMBEDDED, NOTEBOOKS, ROOT
+from notebooks import number_of, of_kind, read, relative_links, resolves, tagged, tags, texts
 
 CHAPTERS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SEED = "## The seed's question"
@@ -55,33 +55,6 @@ MACHINE = re.compile(
     r"(?<![\w:/.])/(?:home|root|Users|work|tmp|opt|usr|mnt|var|private)/\w"
     r"|\b[A-Z]:\\\w|\b0x[0-9a-fA-F]{6,}"
 )
-
-
-def number_of(path):
-    return path.stem.split("_")[0]
-
-
-def read(path):
-    return nbformat.read(path, as_version=4)
-
-
-def tags(cell):
-    return cell.metadata.get("tags", [])
-
-
-def of_kind(notebook, kind):
-    return [cell for cell in notebook.cells if cell.cell_type == kind]
-
-
-def tagged(notebook, tag):
-    return [i for i, cell in enumerate(notebook.cells) if tag in tags(cell)]
-
-
-def texts(cell):
-    """Everything a cell's outputs say in words."""
-    for output in cell.get("outputs", []):
-        yield from (output.get("text", ""), output.get("evalue", ""), *output.get("traceback", []))
-        yield from (v for k, v in output.get("data", {}).items() if k.startswith("text/"))
 
 
 def drawn(cell):
@@ -295,26 +268,6 @@ def links(notebook, number):
     yield from (f"dead link {x}" for x in found if not resolves(x, NOTEBOOKS / "here.ipynb"))
 
 
-def relative_links(text):
-    """Where links and pictures lead, in Markdown and in HTML; none to an address or in the page."""
-    targets = re.findall(r"\]\(<?([^)>\s]+)>?[^)]*\)", text)
-    targets += re.findall(r"(?:href|src)=[\"']([^\"']+)", text)
-    return [x for x in targets if not re.match(r"[a-z]+:|//|#", x)]
-
-
-def resolves(link, source):
-    """A file that exists; after `.ipynb#` a cell id (also `cell-id=...`), a tag or a heading."""
-    path, _, anchor = unquote(link).partition("#")
-    target = source.parent / path
-    if target.suffix != ".ipynb" or not anchor or not target.exists():
-        return target.exists()
-    notebook = read(target)
-    found = {name for cell in notebook.cells for name in (cell.get("id"), *tags(cell))}
-    for cell in of_kind(notebook, "markdown"):
-        found.update(h.replace(" ", "-") for h in re.findall(r"(?m)^#+ +(.*?)\s*$", cell.source))
-    return anchor.removeprefix("cell-id=") in found
-
-
 START = (title, objectives, times, optional, setup, summary)
 EVERYWHERE = (cells, executed, errors, figures, portable, links)
 APPENDIX = (claims, references)
@@ -329,7 +282,7 @@ def rules(path):
 
 
 def test_chapters_are_numbered_from_zero_and_appendices_from_one():
-    assert list(map(number_of, CHAPTERS)) == [*(f"{n:02}" for n in range(10)), "A1"]
+    assert list(map(number_of, CHAPTERS)) == [*(f"{n:02}" for n in range(10)), "A1", "A2"]
 
 
 @pytest.mark.parametrize(

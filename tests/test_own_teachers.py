@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from kdlab.apps.distil.teachers import TeacherError, ask, open_teacher
+from kdlab.apps.distil.sources import SourceError
+from kdlab.apps.distil.teachers import ask, open_teacher
 from kdlab.data import load, select
 from kdlab.metrics import predict
 from kdlab.teachers import load_teacher
@@ -148,6 +149,6 @@ def test_another_way_to_ask_has_another_digest(mine):
 ])  # fmt: skip
 def test_what_can_not_be_asked_is_one_sentence(mine, source, options, message):
     mine.with_name("mine.py.onnx").write_bytes(b"no model")
-    with pytest.raises(TeacherError, match=message) as caught:
+    with pytest.raises(SourceError, match=message) as caught:
         open_teacher(source.format(mine=mine), **options)
     assert "\n" not in str(caught.value)

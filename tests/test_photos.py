@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from kdlab.apps.distil import photos as photo_folder
 from kdlab.apps.distil.photos import PhotoError, read_photos
 from kdlab.apps.pixels import fit_pixels
 
@@ -38,6 +40,10 @@ def folder(tmp_path):
 
 def read(root, tmp_path, **options):
     return read_photos(root, 8, tmp_path / "out" / "pixels.npy", **options)
+
+
+def words(photos):
+    return "\n".join(note(language="en") for note in photos.notes)
 
 
 def test_parts_are_disjoint_stratified_and_as_large_as_asked(folder, tmp_path):
@@ -100,7 +106,7 @@ def test_what_can_not_be_read_is_left_out_and_named(folder, tmp_path):
     (folder / "nothing").mkdir()
     photos = read(folder, tmp_path)
     assert len(photos.paths) == 50 and photos.test.classes == ("cats", "狗 dogs")
-    notes = "\n".join(photos.notes)
+    notes = words(photos)
     assert "1 left out, cut short or damaged: cut.jpg" in notes
     assert "2 left out, no images: empty.png, notes.txt" in notes
     assert "1 left out, too many pixels: bomb.png" in notes
@@ -110,7 +116,7 @@ def test_what_can_not_be_read_is_left_out_and_named(folder, tmp_path):
 
 def test_uneven_classes_are_said(folder, tmp_path):
     fill(folder, "cats", 60, 500)
-    assert "4 times the photos of the smallest" in "\n".join(read(folder, tmp_path).notes)
+    assert "4 times the photos of the smallest" in words(read(folder, tmp_path))
 
 
 @pytest.mark.parametrize(("make", "message"), [
@@ -118,7 +124,7 @@ def test_uneven_classes_are_said(folder, tmp_path):
     (lambda root: root.mkdir(), "is empty"),
     (lambda root: fill(root, "cats", 30), r"two classes with 10 photos each .* cats \(30\)"),
     (lambda root: [fill(root, n, 4, 9 * k) for k, n in enumerate("abc")], r"a \(4\), b \(4\)"),
-    (lambda root: [fill(root, n, 12) for n in ("cats", "dogs")], "12 pictures have two labels"),
+    (lambda root: [fill(root, n, 12) for n in ("cats", "dogs")], "on one picture, 12 times"),
     (lambda root: fill(root, "unlabelled", 30), "there are: none"),
 ])  # fmt: skip
 def test_what_can_not_be_learnt_from_is_one_sentence(tmp_path, make, message):
@@ -132,3 +138,15 @@ def test_progress_counts_every_file(folder, tmp_path):
     steps = []
     read(folder, tmp_path, progress=lambda done, total: steps.append((done, total)))
     assert steps == [(k, 50) for k in range(1, 51)]
+
+
+def test_the_photos_may_be_more_than_memory(folder, tmp_path, monkeypatch):
+    """What numpy holds at once does not grow with the photos: their pixels lie on the disk."""
+    monkeypatch.setattr(photo_folder, "CHUNK", 4)
+    fill(folder, "cats", 150, 1000)
+    tracemalloc.start()
+    photos = read_photos(folder, 96, tmp_path / "out" / "pixels.npy")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    total = sum(part.images.numel() for part in (photos.train, photos.validation, photos.test))
+    assert peak < total / 2

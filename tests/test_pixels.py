@@ -65,3 +65,12 @@ def test_a_cut_file_raises():
     corner(size=(400, 400)).save(whole, "JPEG")
     with pytest.raises(OSError):
         fit_pixels(Image.open(io.BytesIO(whole.getvalue()[:600])), (3, 8, 8))
+
+
+def test_a_small_image_is_interpolated_and_a_large_one_averaged():
+    ramp = np.arange(0, 256, 32, dtype=np.uint8).repeat(8).reshape(8, 8).T  # rises to the right
+    enlarged = fit_pixels(Image.fromarray(ramp), (1, 24, 24))[0, 0].astype(int)
+    assert (np.diff(enlarged[2:-2]) > 0).all(), "blocks of equal pixels"
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
+    averaged = fit_pixels(Image.fromarray(noise), (1, 4, 4))[0]
+    assert np.abs(averaged - noise.reshape(4, 4, 4, 4).mean(axis=(1, 3))).max() <= 1

@@ -4,17 +4,16 @@ import sqlite3
 import subprocess
 import sys
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 
 import platformdirs
 import pytest
+from helpers import DAY, NOON
 
 from kdlab.apps.interview import progress
 from kdlab.files import ROOT, environment
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-DAY = timedelta(days=1)
 pytestmark = pytest.mark.usefixtures("file")
 
 

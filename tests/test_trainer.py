@@ -8,7 +8,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from test_progress import DAY, NOON
+from helpers import DAY, NOON
 from typer.testing import CliRunner
 
 from kdlab.__main__ import app

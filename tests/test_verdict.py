@@ -1,11 +1,12 @@
 """The verdict: an interval over seeds and photos, and what it allows to say."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from kdlab.apps.distil.verdict import Gap, decide, gap_of, photos_needed
+from kdlab.apps.distil.verdict import Gap, decide, gap_of, judge, photos_needed, seeds_needed
 
 LABELS = [0, 1] * 100
 ARMS = "teacher", "labels"
@@ -65,3 +66,43 @@ def test_how_many_photos_would_decide():
     assert decide([gap]) == "undecided"
     assert photos_needed(Gap(0.1, -1, 1, 1.0, 40.0), seeds=3) is None
     assert math.isinf(Gap(1, 0, 2, math.inf, 1).half_width(1, 100))
+
+
+GAPS = {  # of a control -> a gap
+    "ahead": Gap(5.0, 2.0, 8.0, 1.0, 30.0, 2),
+    "behind": Gap(-5.0, -8.0, -2.0, 1.0, 30.0, 2),
+    "open": Gap(2.0, -1.0, 5.0, 0.1, 40.0, 2),
+    "noisy": Gap(2.0, -1.0, 5.0, 2.5, 1.0, 2),
+    "none": Gap(0.0, -1.0, 1.0, 0.1, 10.0, 2),
+}
+
+
+@pytest.mark.parametrize(("names", "word", "sentence", "keys"), [
+    (["ahead"], "ship", "ship", {"least", "control"}),
+    (["ahead", "behind"], "do not", "do not", {"points", "control"}),
+    (["ahead", "open"], "undecided", "photos", {"gap", "low", "high", "control", "photos"}),
+    (["noisy"], "undecided", "seeds", {"gap", "low", "high", "control", "seeds"}),
+    (["none"], "undecided", "alike", {"gap", "low", "high", "control"}),
+])  # fmt: skip
+def test_the_sentence_says_what_would_decide(names, word, sentence, keys):
+    verdict = judge({name: GAPS[name] for name in names}, seeds=3, photos=200)
+    assert (verdict.word, verdict.sentence, set(verdict.values)) == (word, sentence, keys)
+    assert verdict.values["control"] == names[-1]
+
+
+def test_the_numbers_that_would_decide_do():
+    photos = judge({"c": GAPS["open"]}, seeds=3, photos=200).values["photos"]
+    assert GAPS["open"].half_width(3, photos) < 2 <= GAPS["open"].half_width(3, photos // 2)
+    seeds = seeds_needed(GAPS["noisy"], 200)
+    assert GAPS["noisy"].half_width(seeds, 200) < 2 <= GAPS["noisy"].half_width(seeds // 2, 200)
+    one = replace(GAPS["ahead"], seeds_std=math.inf)
+    assert judge({"c": one}, seeds=1, photos=9).sentence == "one seed"
+
+
+def test_a_class_alone_and_more_comparisons_widen_the_interval():
+    both = runs("a", [0.8] * 3) + runs("b", [0.7] * 3, seed=1)
+    whole = gap_of(both, "a", "b", LABELS)
+    wider = gap_of(both, "a", "b", LABELS, comparisons=10)
+    assert wider.low < whole.low and wider.high > whole.high and wider.mean == whole.mean
+    kinds = [gap_of(both, "a", "b", LABELS, kind=k) for k in (0, 1)]
+    assert sum(gap.mean for gap in kinds) / 2 == pytest.approx(whole.mean)

@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 from helpers import drag
-from test_decks import PLANNED
 
 from kdlab.apps.classroom import decks, lectures
 from kdlab.apps.classroom.runner import find
 from kdlab.apps.i18n import LANGUAGES
 
+PLANNED = [path.stem for path in sorted(lectures.PLANS.glob("*.yaml"))]
 FAULTS = """() => {  // what reaches out of the slide or is covered by what stands below it
     const slide = Reveal.getCurrentSlide();
     const body = slide.querySelector('.body').getBoundingClientRect();

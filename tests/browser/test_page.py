@@ -1,10 +1,14 @@
 """The page in headless Chromium: ten drawn digits, temperature, photo, keyboard, screen sizes."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from kdlab.apps.serving import export, load_test
+from kdlab.export import write_onnx
+from kdlab.models import cnn3
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra's Playwright")
 
@@ -132,3 +136,22 @@ def test_it_fits_the_screen_and_speaks_two_languages(page):
     assert page.evaluate("document.documentElement.lang") == "zh"
     buttons = "[...document.querySelectorAll('button')].filter(b => b.offsetParent)"
     assert page.evaluate(f"{buttons}.filter(b => b.offsetHeight < 40).map(b => b.id)") == []
+
+
+def test_somebodys_own_student_is_asked_about_a_photo(browse, tmp_path):
+    """A file as `kdlab distil` writes it: other classes, another size, no digit and no teacher."""
+    about = SimpleNamespace(mean=(0.5,) * 3, std=(0.25,) * 3, classes=("小猫", "big dog"))
+    notes = {"name": "runs-student", "role": "distilled", "data": "photos/train"}
+    path = write_onnx(cnn3(8, 2), about, (3, 48, 48), tmp_path / "student.onnx", **notes)
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (200, 150), (200, 80, 30)).save(photo)
+    with load_test.serving(models=[path]) as (url, _):
+        page = browse(url, (url,), console=("error",))
+        page.wait_for_selector("body[data-ready='photos/train']")
+        assert not page.locator("#show-draw").is_visible()
+        assert not page.locator("#teacher").is_visible() and not page.locator("#ten").is_visible()
+        page.set_input_files("#file", photo)
+        page.wait_for_selector("#distilled[data-label]:not([data-label=''])")
+        assert page.locator("#distilled li").all_inner_texts()[0].startswith("小猫")
+        assert page.locator("#distilled").get_attribute("data-label") in about.classes
+        assert page.troubles == []

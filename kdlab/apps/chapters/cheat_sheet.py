@@ -56,7 +56,10 @@ def differences(records: Records = results.read) -> dict[str, list[Comparison]]:
         undertuned = name.startswith("leaderboard-undertuned")  # chapter 06 shows what is wrong
         if name == "deploy" or undertuned or judged_on(record) == {"validation"}:
             continue
-        metric, pairs, of = metric_of(record), stats.families(record)[0], ""
+        metric, of = metric_of(record), ""
+        first, *others = stats.families(record)
+        of_kinds = ": " in first[0][0]  # then each kind has a family of its own
+        pairs = sum(others, first) if of_kinds else first
         if metric == "unseen errors shifted":
             pairs, of = [(run["arm"], run["arm"]) for run in record["runs"]], "unseen errors"
         every = (compare(name, *p, metric, of=of, records=records) for p in dict.fromkeys(pairs))

@@ -1,64 +1,126 @@
 """For the engineer: the comparison itself: labels, labels for twice as long, the teacher's answers.
 
-Every arm is tuned alike: as many trials, judged on the validation photos. Every arm has the same
-updates (the second twice as many), views and seeds. The test photos are opened once, by the chosen
-settings. Each run is kept as soon as it has ended, so that an interruption loses only what ran.
+Every arm is tuned alike: as many trials, judged on the validation photos, the last of them around
+the best of the others. Every arm has the same updates (one has twice as many), views and seeds. The
+test photos are opened once, by the chosen settings. Each run is kept as soon as it has ended, so
+that an interruption loses only what ran.
 """
 
 import json
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from kdlab.apps.distil.arms import (
+    ARMS,
+    EXPORTED,
+    OWN,
+    OWN_NET,
+    Arm,
+    Plan,
+    Settings,
+    at_the_edge,
+    best_of,
+    further_trials,
+    settings_of,
+    trials,
+)
 from kdlab.apps.distil.photos import Photos
-from kdlab.data import CIFAR_VIEWS, Images, Views
+from kdlab.data import Images
 from kdlab.files import write_json
-from kdlab.lab.search import latin_hypercube
-from kdlab.logit_cache import asked_once
-from kdlab.methods import distil, labels_only
-from kdlab.metrics import predict
+from kdlab.logit_cache import CachedLogits, asked_once
+from kdlab.methods import METHODS, Objective, distil, labels_only, objective
+from kdlab.metrics import expected_calibration_error, predict
 from kdlab.models import build
 from kdlab.training import Optimizer, fit
 
-ARMS = ("labels", "labels, twice as long", "teacher")
-BATCH = 128
-RATES, TEMPERATURES = (0.03, 0.6), (1.0, 8.0)  # drawn evenly in the logarithm
+BATCH, TUNING_SEED = 128, 100
+LOOKS = 15  # at the validation photos in a run, for its learning curve
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is run. `updates` are those of "labels" and "teacher"."""
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """What the arms learn from besides labels, about the training photos."""
 
-    student: str
-    seeds: int = 3
-    trials: int = 4
-    updates: int = 400
-    views: Views = field(default=CIFAR_VIEWS)
+    answers: Mapping[str, Tensor]  # of each `Arm.teacher`, logits [N, K]; asked once
+    views: Callable[[int, int], CachedLogits] | None = None  # (epochs, seed) -> of these views
+    net: nn.Module | None = None  # takes the student's images; for features
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What is chosen for an arm."""
-
-    lr: float
-    temperature: float = 1.0
+# ---------------------------------------------------------------- one student
 
 
-def trials(plan: Plan, arm: str) -> list[Settings]:
-    """The settings that an arm tries, spread over their ranges; as many for each arm."""
-    places = latin_hypercube(plan.trials, 2)
+def train_arm(
+    plan: Plan,
+    photos: Photos,
+    lessons: Lessons,
+    arm: str,
+    settings: Settings,
+    seed: int,
+    *,
+    make: Callable[[int], nn.Module] | None = None,
+    look: Callable[[nn.Module, int, int], None] | None = None,
+) -> nn.Module:
+    """One student of one arm. `make` gives a fresh one of so many classes (the plan's, by its name,
+    if left out); `look` gets it after each epoch with the updates done and those that there are."""
+    how = ARMS[arm]
+    data = photos.train if how.teacher else photos.labelled
+    steps = math.ceil(len(data.labels) / BATCH)
+    epochs = max(1, round(how.times * plan.updates / steps))
+    torch.manual_seed(seed)
+    kinds = len(data.classes)
+    student = make(kinds) if make and not how.net else build(how.net or plan.student, kinds)
+    fit(
+        student,
+        data,
+        goal(plan, how, settings, student, lessons, data),
+        epochs=epochs,
+        teacher=source(how, lessons, data, epochs, seed),
+        views=plan.views,
+        view_seed=seed,
+        seed=seed,
+        batch_size=BATCH,
+        optimizer=Optimizer(lr=settings.lr),
+        report=look and (lambda row: look(student, row["epoch"] * steps, epochs * steps)),
+    )
+    return student
 
-    def at(place: float, low: float, high: float) -> float:
-        return float(f"{low * (high / low) ** place:.2g}")
 
-    return [
-        Settings(at(lr, *RATES), at(t, *TEMPERATURES) if arm == "teacher" else 1.0)
-        for lr, t in places
-    ]
+def goal(
+    plan: Plan, how: Arm, settings: Settings, student: nn.Module, lessons: Lessons, data: Images
+) -> Objective:
+    """What an arm minimises."""
+    if not how.teacher:
+        return labels_only
+    if not how.features:
+        return distil(settings.temperature)
+    return objective(
+        plan.method,
+        student=student,
+        teacher=lessons.net,
+        data=data,
+        temperature=settings.temperature,
+        soft_weight=1.0,
+        hard_weight=0.0,
+        weight=settings.weight * METHODS[plan.method].paper_weight,
+        stages=plan.stages or None,
+    )
+
+
+def source(
+    how: Arm, lessons: Lessons, data: Images, epochs: int, seed: int
+) -> nn.Module | CachedLogits | None:
+    """The teacher of an arm, as `fit` takes it."""
+    if how.features:
+        return lessons.net
+    if how.views:
+        return lessons.views(epochs, seed)
+    return asked_once(lessons.answers[how.teacher], data) if how.teacher else None
 
 
 def balanced_accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -67,29 +129,18 @@ def balanced_accuracy(logits: Tensor, labels: Tensor) -> float:
     return 100 * float(torch.stack([right[labels == c].mean() for c in labels.unique()]).mean())
 
 
-def train_arm(
-    plan: Plan, photos: Photos, teacher_logits: Tensor, arm: str, settings: Settings, seed: int
-) -> nn.Module:
-    """One student of one arm. `teacher_logits` [N, K] are about the training photos."""
-    taught = arm == "teacher"
-    data = photos.train if taught else photos.labelled
-    updates = plan.updates * (2 if arm == "labels, twice as long" else 1)
-    epochs = max(1, round(updates / math.ceil(len(data.labels) / BATCH)))
-    torch.manual_seed(seed)
-    student = build(plan.student, len(data.classes))
-    fit(
-        student,
-        data,
-        distil(settings.temperature) if taught else labels_only,
-        epochs=epochs,
-        teacher=asked_once(teacher_logits, data) if taught else None,
-        views=plan.views,
-        view_seed=seed,
-        seed=seed,
-        batch_size=BATCH,
-        optimizer=Optimizer(lr=settings.lr),
-    )
-    return student
+def judged(logits: Tensor, labels: Tensor) -> dict:
+    """What is kept of answers about test photos: how good they are, and the class that was said."""
+    said = logits.argmax(dim=1)
+    return {
+        "accuracy": 100 * float((said == labels).double().mean()),
+        "balanced": balanced_accuracy(logits, labels),
+        "ece": expected_calibration_error(logits, labels),
+        "said": said.tolist(),
+    }
+
+
+# ---------------------------------------------------------------- the whole
 
 
 def claim(folder: Path, about: dict) -> dict:
@@ -119,50 +170,72 @@ def claim(folder: Path, about: dict) -> dict:
 def compare(
     plan: Plan,
     photos: Photos,
-    teacher_logits: Tensor,
+    lessons: Lessons,
     folder: Path,
     record: dict,
+    *,
+    make: Callable[[int], nn.Module] | None = None,
     report: Callable[[dict], None] = lambda run: None,
+    export: Callable[[nn.Module], object] = lambda student: None,
 ) -> dict:
     """Carry the plan out and keep every run in `folder`/runs.json; what is in the `record` that
-    `claim` gave is not run again. `teacher_logits` [N, K] are about the training photos."""
-    path = folder / "runs.json"
+    `claim` gave is not run again. `export` gets the teacher's student of seed 0, which nobody has
+    picked, before its run counts as done."""
+    path, validation, test = folder / "runs.json", photos.validation, photos.test
+
+    def answers(net: nn.Module, data: Images) -> Tensor:
+        return predict(net, data, batch_size=BATCH)  # large photos: as much memory as training
 
     def keep(kind: str, run: dict) -> None:
         record[kind].append(run)
         write_json(path, record)
         report(run)
 
-    for arm in ARMS:
-        done = {run["number"] for run in record["trials"] if run["arm"] == arm}
+    def attempt(arm: str, number: int, settings: Settings) -> None:
+        if any(t["arm"] == arm and t["number"] == number for t in record["trials"]):
+            return
+        try:
+            net = train_arm(plan, photos, lessons, arm, settings, TUNING_SEED, make=make)
+            score = balanced_accuracy(answers(net, validation), validation.labels)
+        except FloatingPointError:  # a rate that is too high is a bad trial, no more
+            score = 0.0
+        keep("trials", {"arm": arm, "number": number, **asdict(settings), "validation": score})
+
+    def tune(arm: str) -> Settings:
         for number, settings in enumerate(trials(plan, arm)):
-            if number not in done:
-                student = train_arm(plan, photos, teacher_logits, arm, settings, seed=100)
-                score = balanced_accuracy(
-                    predict(student, photos.validation), photos.validation.labels
-                )
-                keep(
-                    "trials",
-                    {"arm": arm, "number": number, **asdict(settings), "validation": score},
-                )
-        best = max((t for t in record["trials"] if t["arm"] == arm), key=lambda t: t["validation"])
-        record["chosen"][arm] = {"lr": best["lr"], "temperature": best["temperature"]}
+            attempt(arm, number, settings)
+        first = [t for t in record["trials"] if t["arm"] == arm and t["number"] < plan.trials]
+        for number, settings in enumerate(further_trials(arm, first), plan.trials):
+            attempt(arm, number, settings)
+        tried = [t for t in record["trials"] if t["arm"] == arm]
+        chosen = settings_of(best_of(tried))
+        record["chosen"][arm] = {**asdict(chosen), "edge": at_the_edge(arm, tried)}
+        return chosen
+
+    def run(arm: str, settings: Settings, seed: int) -> None:
+        curve, start = [], time.process_time()
+
+        def look(student: nn.Module, done: int, total: int) -> None:
+            if not curve or done == total or done >= curve[-1][0] + total / LOOKS:
+                score = balanced_accuracy(answers(student, validation), validation.labels)
+                curve.append([done, round(score, 2)])
+
+        student = train_arm(plan, photos, lessons, arm, settings, seed, make=make, look=look)
+        seconds = round(time.process_time() - start, 2)
+        about = judged(answers(student, test), test.labels)
+        if (arm, seed) == EXPORTED:
+            export(student)
+        keep("runs", {"arm": arm, "seed": seed, "seconds": seconds, "curve": curve, **about})
+
+    if OWN in plan.arms:
+        net = train_arm(plan, photos, lessons, OWN_NET, tune(OWN_NET), seed=0)
+        lessons = replace(lessons, answers={**lessons.answers, "own": answers(net, photos.train)})
+        record["own teacher"] = judged(answers(net, test), test.labels)
+    chosen = {arm: tune(arm) for arm in plan.arms}
     done = {(run["arm"], run["seed"]) for run in record["runs"]}
     for seed in range(plan.seeds):
-        for arm in ARMS:
+        for arm in plan.arms:
             if (arm, seed) not in done:
-                settings = Settings(**record["chosen"][arm])
-                student = train_arm(plan, photos, teacher_logits, arm, settings, seed)
-                keep("runs", {"arm": arm, "seed": seed, **judged(student, photos.test)})
+                run(arm, chosen[arm], seed)
+    write_json(path, record)
     return record
-
-
-def judged(student: nn.Module, test: Images) -> dict:
-    """What a run keeps of the test photos: whether each is right, and the class that was said."""
-    logits = predict(student, test)
-    said = logits.argmax(dim=1)
-    return {
-        "accuracy": 100 * float((said == test.labels).double().mean()),
-        "balanced": balanced_accuracy(logits, test.labels),
-        "said": said.tolist(),
-    }

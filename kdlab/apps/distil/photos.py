@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from kdlab.apps.distil.words import Sentence, sentence
 from kdlab.apps.pixels import fit_pixels
 from kdlab.data import UNLABELLED, Images
 from kdlab.files import digest
@@ -22,7 +23,7 @@ from kdlab.files import digest
 NO_LABEL = "unlabelled"  # the folder of photos without one
 FEWEST = 10  # photos of a class: fewer can't be split into training, validation and test
 NAMED = 3  # files that one sentence names
-CHUNK = 1000  # photos in memory at once
+CHUNK = 100  # photos in memory at once
 
 
 class PhotoError(ValueError):
@@ -38,7 +39,7 @@ class Photos:
     validation: Images  # labelled: settings are chosen on it
     test: Images  # labelled: opened once
     paths: tuple[Path, ...]  # of every image, by its index
-    notes: tuple[str, ...]  # what was left out or is uneven, a sentence each
+    notes: tuple[Sentence, ...]  # what was left out or is uneven, a sentence each
 
 
 def read_photos(
@@ -65,7 +66,7 @@ def read_photos(
         rows, notes = decode(files, raw, progress)
         paths = list(rows)
         labels = [files[path] for path in paths]
-        classes, uneven = usable_classes(labels)
+        classes, uneven = usable_classes(labels, [p.name for p in folder.iterdir() if p.is_dir()])
         order = split(labels, classes, hold_out, labels_share, seed)
         places = sum(order, [])
         final = np.lib.format.open_memmap(pixels, "w+", np.uint8, (len(places), 3, size, size))
@@ -136,7 +137,7 @@ def labels_of(folder: Path) -> dict[Path, str | None]:
 
 def decode(
     files: dict[Path, str | None], raw: np.ndarray, progress: Callable[[int, int], None] | None
-) -> tuple[dict[Path, int], list[str]]:
+) -> tuple[dict[Path, int], list[Sentence]]:
     """Write the photos that can be read into `raw` [N, 3, size, size], a row a file: the row of
     each picture, of those that are there twice the first; and a sentence for what was left out."""
 
@@ -150,7 +151,7 @@ def decode(
         except Image.UnidentifiedImageError:
             return "", "no images"
         except Exception:  # a decoder meets anything in a damaged file
-            return "", "cut short or damaged"
+            return "", "damaged"
         return digest(raw[row].tobytes()), ""
 
     rows, first, left_out, twins = {}, {}, defaultdict(list), []
@@ -169,12 +170,12 @@ def decode(
     if both:
         a, b = both[0]
         raise PhotoError(
-            f"{len(both)} pictures have two labels, such as {a.parent.name}/{a.name} and "
-            f"{b.parent.name}/{b.name}: delete one of each"
+            f"two labels on one picture, {len(both)} times: {a.parent.name}/{a.name} is "
+            f"{b.parent.name}/{b.name}; delete one of each"
         )
-    notes = [f"{len(some)} left out, {why}: {named(some)}" for why, some in left_out.items()]
+    notes = [sentence(why, n=len(some), files=named(some)) for why, some in left_out.items()]
     if twins:
-        notes.append(f"{len(twins)} left out, pictures that are there twice: {named(twins)}")
+        notes.append(sentence("twice", n=len(twins), files=named(twins)))
     return rows, notes
 
 
@@ -184,9 +185,15 @@ def named(files: Sequence) -> str:
     return ", ".join(names) + (", ..." if len(files) > NAMED else "")
 
 
-def usable_classes(labels: Sequence[str | None]) -> tuple[list[str], list[str]]:
-    """The classes with `FEWEST` photos or more, and a sentence for others and for unevenness."""
+def usable_classes(
+    labels: Sequence[str | None], folders: Sequence[str] = ()
+) -> tuple[list[str], list[Sentence]]:
+    """The classes with `FEWEST` photos or more, and a sentence for others, empty `folders` among
+    them, and for unevenness."""
     counts = Counter(label for label in labels if label is not None)
+    for name in folders:
+        if name != NO_LABEL and not name.startswith("."):
+            counts.setdefault(name, 0)
     classes = sorted(name for name, count in counts.items() if count >= FEWEST)
     if len(classes) < 2:
         found = ", ".join(f"{name} ({count})" for name, count in counts.most_common(5)) or "none"
@@ -195,26 +202,21 @@ def usable_classes(labels: Sequence[str | None]) -> tuple[list[str], list[str]]:
             f"{found}"
         )
     small = sorted(set(counts) - set(classes))
-    notes = [
-        f"class {name!r} left out: {counts[name]} photos, {FEWEST} are needed" for name in small
-    ]
+    notes = [sentence("rare class", name=name, n=counts[name], fewest=FEWEST) for name in small]
     most, least = max(counts[c] for c in classes), min(counts[c] for c in classes)
     if most > 3 * least:
-        notes.append(
-            f"the largest class has {most / least:.0f} times the photos of the smallest: read the "
-            "balanced accuracy"
-        )
+        notes.append(sentence("uneven", times=most / least))
     return classes, notes
 
 
 def statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std of each channel on the 0..1 scale, a chunk in memory at a time."""
-    total, squares, count = np.zeros(3), np.zeros(3), 0
+    """Mean and std of each channel on the 0..1 scale, from how often each of the 256 levels is
+    there: exact, with a chunk in memory at a time."""
+    counts, levels = np.zeros((3, 256)), np.arange(256) / 255
     for start in range(0, len(images), CHUNK):
-        part = images[start : start + CHUNK].astype(np.float64) / 255
-        total += part.sum(axis=(0, 2, 3))
-        squares += (part**2).sum(axis=(0, 2, 3))
-        count += part[:, 0].size
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 1e-6))
+        for channel, part in enumerate(images[start : start + CHUNK].transpose(1, 0, 2, 3)):
+            counts[channel] += np.bincount(part.ravel(), minlength=256)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ levels
+    std = np.sqrt(np.maximum(shares @ levels**2 - mean**2, 1e-6))
     return tuple(mean.tolist()), tuple(std.tolist())

@@ -1,31 +1,32 @@
 """For the engineer: a teacher of any kind, asked once about each photo, at its own size.
 
 A module of a Python file (`mine.py:make_model`), an ONNX file, a file of torch.export (.pt2), a net
-of torchvision (`torchvision:resnet18`), or a teacher of the course by its name.
+of torchvision (`torchvision:resnet18`), the pretrained backbone that the set-up brings along, or a
+teacher of the course by its name.
 """
 
-import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
 from kdlab import teachers
+from kdlab.apps.distil import backbone
+from kdlab.apps.distil.sources import SourceError, brief, existing, load_function
 from kdlab.apps.pixels import fit_pixels
+from kdlab.data import Images, Views, augment
 from kdlab.dataset_files import SOURCES
 from kdlab.files import digest
-from kdlab.models import autocast, forward
+from kdlab.metrics import parameters
+from kdlab.models import OwnNormalisation, autocast, forward
 
 BATCH = 32  # photos in memory at once, at the teacher's size
 Call = Callable[[Tensor], Tensor]  # normalised float32 [B, C, S, S] -> [B, D]
-
-
-class TeacherError(ValueError):
-    """A teacher that can't be asked; the message says what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,58 +39,62 @@ class Teacher:
     mean: tuple[float, ...]  # per channel, on the 0..1 scale
     std: tuple[float, ...]
     digest: str  # of its weights and of how it is asked
+    stage: str = ""  # whose output is taken in place of logits
+    weights: int | None = None  # how many, where that is known
+    net: nn.Module | None = None  # where it is one
 
 
 def open_teacher(
-    source: str,
+    source: str | nn.Module,
     *,
     size: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     stage: str = "",
 ) -> Teacher:
-    """A teacher by its source; `stage` names a submodule whose output is taken in place of logits.
+    """A teacher by its source, or a net itself; `stage` names a submodule whose output is taken in
+    place of logits.
 
-    TeacherError where size, mean or std are neither given nor known of the net: a wrong one spoils
+    SourceError where size, mean or std are neither given nor known of the net: a wrong one spoils
     every answer silently, so none is assumed.
     """
-    if source.endswith((".onnx", ".pt2")):
+    net = None
+    if isinstance(source, str) and source.endswith((".onnx", ".pt2")):
         if stage:
-            raise TeacherError(f"{source} has no submodules to name: leave out --teacher-stage")
+            raise SourceError(f"{source} has no submodules to name: leave out --teacher-stage")
         content = existing(Path(source)).read_bytes()
         call = open_onnx(source) if source.endswith(".onnx") else open_exported(source)
         known = {}
     else:
-        net, known = open_module(source)
+        net, known = open_module(source) if isinstance(source, str) else (source, hints(source))
+        stage = stage or known.get("stage", "")
         net = teachers.freeze(net.float())
         values = (value.cpu().numpy().tobytes() for value in net.state_dict().values())
         content = repr(net).encode() + b"".join(values)
         call = of_module(net, stage)
+    name = source if isinstance(source, str) else type(source).__name__
     settings = {
         "size": size or known.get("size"),
         "mean": mean or known.get("mean"),
         "std": std or known.get("std"),
     }
-    for name, value in settings.items():
+    for part, value in settings.items():
         if value is None:
-            raise TeacherError(
-                f"the {name} that {source} was trained with is not known: say it with "
-                f"--teacher-{name} (a wrong one spoils every answer, so none is assumed)"
+            raise SourceError(
+                f"the {part} that {name} was trained with is not known: say it with "
+                f"--teacher-{part} (a wrong one spoils every answer, so none is assumed)"
             )
     return Teacher(
-        name=source,
+        name=name,
         call=call,
         size=int(settings["size"]),
         mean=tuple(map(float, settings["mean"])),
         std=tuple(map(float, settings["std"])),
         digest=digest(content + f"{settings} {stage}".encode()),
+        stage=stage,
+        weights=parameters(net) if net else None,
+        net=net,
     )
-
-
-def existing(path: Path) -> Path:
-    if not path.is_file():
-        raise TeacherError(f"there is no file {path}")
-    return path
 
 
 def open_onnx(source: str) -> Call:
@@ -99,7 +104,7 @@ def open_onnx(source: str) -> Call:
     try:
         session = onnxruntime.InferenceSession(source)
     except Exception as error:  # of the runtime's own kinds
-        raise TeacherError(f"{source} can't be opened: {str(error).splitlines()[0]}") from error
+        raise SourceError(f"{source} can't be opened: {str(error).splitlines()[0]}") from error
     (given, *_) = session.get_inputs()
     return lambda images: torch.from_numpy(session.run(None, {given.name: images.numpy()})[0])
 
@@ -109,7 +114,7 @@ def open_exported(source: str) -> Call:
     try:
         return torch.export.load(source).module()
     except Exception as error:
-        raise TeacherError(f"{source} can't be opened: {str(error).splitlines()[0]}") from error
+        raise SourceError(f"{source} can't be opened: {str(error).splitlines()[0]}") from error
 
 
 def open_module(source: str) -> tuple[nn.Module, dict]:
@@ -118,31 +123,37 @@ def open_module(source: str) -> tuple[nn.Module, dict]:
     if file == "torchvision":
         return open_torchvision(name)
     if file.endswith(".py"):
-        return open_python(existing(Path(file)), name)
+        return open_python(Path(file), name)
+    if source == backbone.NAME:
+        return backbone.load_backbone(), backbone.INPUT
     if source in teachers.trained_teachers():
         data = SOURCES[source.partition("-")[0]]
         side = {"mnist": 28, "cifar10": 32}[source.partition("-")[0]]
         return teachers.load_teacher(source), {"size": side, "mean": data.mean, "std": data.std}
-    raise TeacherError(
+    raise SourceError(
         f"no teacher {source!r}: name file.py:function, a .onnx, a .pt2, torchvision:NAME or one "
-        f"of {', '.join(teachers.trained_teachers())}"
+        f"of {', '.join([backbone.NAME, *teachers.trained_teachers()])}"
     )
 
 
 def open_python(file: Path, function: str) -> tuple[nn.Module, dict]:
     """What a function of a Python file returns. A net of timm says its own size, mean and std."""
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    make = getattr(module, function, None)
-    if not callable(make):
-        raise TeacherError(f"{file} has no function {function!r} that makes a model")
-    net = make()
+    try:
+        net = load_function(file, function)()
+    except SourceError:
+        raise
+    except Exception as error:  # anything can happen in somebody's function
+        raise SourceError(f"{function} of {file} fails: {brief(error)}") from error
     if not isinstance(net, nn.Module):
-        raise TeacherError(f"{function} of {file} gave {type(net).__name__}, no torch.nn.Module")
+        raise SourceError(f"{function} of {file} gave {type(net).__name__}, no torch.nn.Module")
+    return net, hints(net)
+
+
+def hints(net: nn.Module) -> dict:
+    """What a net of timm says of its own input."""
     config = getattr(net, "pretrained_cfg", None) or {}
     size = (config.get("input_size") or [None])[-1]
-    return net, {"size": size, "mean": config.get("mean"), "std": config.get("std")}
+    return {"size": size, "mean": config.get("mean"), "std": config.get("std")}
 
 
 def open_torchvision(name: str) -> tuple[nn.Module, dict]:
@@ -153,20 +164,23 @@ def open_torchvision(name: str) -> tuple[nn.Module, dict]:
         weights = models.get_model_weights(name).DEFAULT
         net, view = models.get_model(name, weights=weights), weights.transforms()
     except ValueError as error:
-        raise TeacherError(f"torchvision has no model {name!r}: {error}") from error
+        raise SourceError(f"torchvision has no model {name!r}: {error}") from error
     except OSError as error:
-        raise TeacherError(
-            f"the weights of {name} can't be fetched ({error}): go online"
-        ) from error
+        raise SourceError(f"the weights of {name} can't be fetched ({error}): go online") from error
     return net, {"size": view.crop_size[0], "mean": view.mean, "std": view.std}
 
 
 def of_module(net: nn.Module, stage: str) -> Call:
     """The logits of a net, or the output of one of its submodules, [B, D]; an output of several
     values counts as its `logits` or its first."""
-    if stage and stage not in dict(net.named_modules()):
-        names = ", ".join(name for name, _ in net.named_children())
-        raise TeacherError(f"the teacher has no submodule {stage!r}; the outermost are {names}")
+    if stage:
+        try:
+            net.get_submodule(stage)
+        except AttributeError:
+            names = ", ".join(name for name, _ in net.named_children())
+            raise SourceError(
+                f"the teacher has no submodule {stage!r}; the outermost are {names}"
+            ) from None
 
     def call(images: Tensor) -> Tensor:
         output, features = forward(net, images, [stage] if stage else [])
@@ -179,23 +193,81 @@ def of_module(net: nn.Module, stage: str) -> Call:
     return call
 
 
-@torch.no_grad()
 def ask(
     teacher: Teacher,
     paths: Sequence[Path],
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """What the teacher answers to each photo, read at its own size: float32 [N, D]."""
-    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (teacher.mean, teacher.std))
-    shape, answers = (len(teacher.mean), teacher.size, teacher.size), []
+    answers = []
+    for photos in batches(teacher, paths):
+        answers.append(answer(teacher, photos))
+        if progress:
+            done = sum(map(len, answers))
+            progress(done, len(paths))
+    return torch.cat(answers)
+
+
+def ask_views(
+    teacher: Teacher,
+    paths: Sequence[Path],
+    read: Call,
+    views: Views,
+    *,
+    size: int,
+    epochs: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """What the teacher answers to the very views that a student of `size` pixels will see of the
+    photos 0, 1, ... in each epoch, and `read` makes of it: float16 [E, N, K]."""
+    answers, done = [], 0
+    for photos in batches(teacher, paths):
+        index = torch.arange(done, done + len(photos))
+        how = {"seed": seed, "scale": teacher.size / size}
+        seen = (augment(photos, index, views, epoch=epoch, **how) for epoch in range(epochs))
+        answers.append(torch.stack([read(answer(teacher, images)).half() for images in seen]))
+        done += len(photos)
+        if progress:
+            progress(done, len(paths))
+    return torch.cat(answers, dim=1)
+
+
+def batches(teacher: Teacher, paths: Sequence[Path]) -> Iterator[Tensor]:
+    """The photos as the teacher's squares, uint8 [B, C, S, S], few at a time."""
+    shape = len(teacher.mean), teacher.size, teacher.size
     for start in range(0, len(paths), BATCH):
         photos = []
         for path in paths[start : start + BATCH]:
             with Image.open(path) as image:
                 photos.append(fit_pixels(image, shape))
-        images = (torch.from_numpy(np.stack(photos)).float() / 255 - mean) / std
-        with autocast("cpu"):
-            answers.append(teacher.call(images).float())
-        if progress:
-            progress(min(start + BATCH, len(paths)), len(paths))
-    return torch.cat(answers)
+        yield torch.from_numpy(np.stack(photos))
+
+
+@torch.no_grad()
+def answer(teacher: Teacher, photos: Tensor) -> Tensor:
+    """What it says of uint8 [B, C, S, S]: float32 [B, D]."""
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (teacher.mean, teacher.std))
+    with autocast("cpu"):
+        return teacher.call((photos.float() / 255 - mean) / std).float()
+
+
+class OnStudentsImages(nn.Module):
+    """A teacher that is handed the student's images [B, 3, s, s]: enlarged to its own size and
+    normalised its own way. Its answers are about our classes, its stages keep their names."""
+
+    def __init__(self, teacher: Teacher, read: Call, data: Images) -> None:
+        super().__init__()
+        if teacher.net is None or len(teacher.mean) != 3:
+            raise SourceError(f"{teacher.name} has no stages to match: leave out --arm features")
+        theirs = {"data_mean": data.mean, "data_std": data.std}
+        self.net = OwnNormalisation(teacher.net, teacher.mean, teacher.std, **theirs)
+        self.size, self.read, self.call = teacher.size, read, of_module(self.net, teacher.stage)
+
+    def forward(self, images: Tensor) -> Tensor:
+        square = (self.size, self.size)
+        images = F.interpolate(images, square, mode="bilinear", align_corners=False)
+        return self.read(self.call(images).float())
+
+    def get_submodule(self, name: str) -> nn.Module:
+        return self.net.get_submodule(name)

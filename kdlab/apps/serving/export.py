@@ -1,11 +1,6 @@
-"""For the engineer who deploys: a trained net as files that run without torch, ONNX and its int8.
-
-The preprocessing is inside the file: uint8 pixels [N, C, H, W] go in, logits [N, K] come out, and
-nobody who uses the model can get mean and standard deviation wrong.
-"""
+"""For the engineer who deploys: the course's students as ONNX (`kdlab.export`) and as its int8."""
 
 import json
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -16,16 +11,15 @@ import onnx
 import torch
 from onnxruntime.quantization import QuantType, quant_pre_process, quantize_static
 from platformdirs import user_cache_path
-from torch import Tensor, nn
+from torch import nn
 
-from kdlab.data import Images, load, normalise, select
+from kdlab.data import Images, load, select
 from kdlab.dataset_files import SOURCES
+from kdlab.export import write_metadata, write_onnx
 from kdlab.files import atomically, cache_dir
 from kdlab.lab.configs import BEST
-from kdlab.models import evaluating
 from kdlab.teachers import card, load_teacher
 
-OPSET = 17  # read by ONNX Runtime 1.12 and later, in the browser too
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 CALIBRATION = 1000  # training images
 
@@ -48,46 +42,9 @@ DEPLOYED = (
 )
 
 
-class FromPixels(nn.Module):
-    """A net with its preprocessing in front: uint8 pixels in, logits out."""
-
-    def __init__(self, net: nn.Module, data: str) -> None:
-        super().__init__()
-        self.net, self.data = net, data
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.net(normalise(pixels, SOURCES[self.data]))
-
-
 def to_onnx(net: nn.Module, data: str, path: Path, **notes) -> Path:
-    """Write a net as ONNX (float32, any batch size), with `notes` as metadata; atomic. `data`,
-    "mnist" or "cifar10", fixes shape, classes, mean and standard deviation."""
-    example = torch.zeros(2, *SHAPES[data], dtype=torch.uint8)
-
-    def write(target: str) -> None:
-        with evaluating(net), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                FromPixels(net, data).eval(),
-                (example,),
-                target,
-                input_names=["pixels"],
-                output_names=["logits"],
-                opset_version=OPSET,
-                dynamic_axes={"pixels": {0: "batch"}, "logits": {0: "batch"}},
-                dynamo=False,  # it needs two more packages, thirty times as long: the same graph
-            )
-        write_metadata(target, **notes, data=data, classes=SOURCES[data].classes)
-
-    atomically(path, write)
-    return path
-
-
-def write_metadata(path: Path | str, **notes) -> None:
-    """Put notes into an ONNX file, each as JSON; `runtime.metadata` reads them."""
-    model = onnx.load(path)
-    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in notes.items()})
-    onnx.save(model, path)
+    """`write_onnx` of a net of the course: "mnist" or "cifar10" fixes shape, classes, mean, std."""
+    return write_onnx(net, SOURCES[data], SHAPES[data], path, **notes, data=data)
 
 
 def quantise(path: Path, target: Path, data: Images) -> Path:

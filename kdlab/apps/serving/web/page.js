@@ -25,18 +25,22 @@ const TEXT = {
   says: ["Student: {0}. Teacher: {1}.", "学生模型：{0}。教师模型：{1}。"],
 };
 const ROLES = ["distilled", "teacher"];
+const OURS = ["mnist", "cifar10"];  // others are somebody's own photos
 const $ = (id) => document.getElementById(id);
-let language = 0, data = "mnist", pixels = null, answering = false, stale = false;
+let language = 0, data = "mnist", photos = "cifar10", pixels = null, answering = false, stale = false;
 const nets = {};  // data -> role -> {session, shape, classes, bytes, logits, milliseconds}
 
 const say = (key) => TEXT[key][language];
 
 // ---- models ------------------------------------------------------------------------------------
 
+const known = fetch("models").then((answer) => answer.json());
+
 async function load(kind) {
   if (nets[kind]) return;
   nets[kind] = {};
-  const all = await (await fetch("models")).json();
+  const all = await known;
+  for (const role of ROLES) $(role).hidden = !all.some((a) => a.data === kind && a.role === role);
   for (const role of ROLES) {  // the student first: it is there at once
     const about = all.find((a) => a.data === kind && a.role === role);
     if (!about) continue;
@@ -229,28 +233,32 @@ $("clear").addEventListener("click", () => { blank(); pad.focus({ preventScroll:
 
 // ---- photos ------------------------------------------------------------------------------------
 
-// The middle square of an image, averaged down to 32 x 32: red, green, blue planes.
-function planes(image, width, height) {
+// The middle square of an image, averaged down to what the model takes: red, green, blue planes.
+function planes(image, width, height, goal) {
   const side = Math.min(width, height), canvas = document.createElement("canvas");
   let size = side, source = image, x = (width - side) / 2, y = (height - side) / 2;
-  while (size > 64) {  // halves first: a browser looks at few pixels when it shrinks in one go
-    const half = Math.max(32, Math.floor(size / 2)), step = document.createElement("canvas");
+  while (size > 2 * goal) {  // halves first: a browser looks at few pixels when it shrinks in one go
+    const half = Math.max(goal, Math.floor(size / 2)), step = document.createElement("canvas");
     step.width = step.height = half;
     step.getContext("2d").drawImage(source, x, y, size, size, 0, 0, half, half);
     [source, size, x, y] = [step, half, 0, 0];
   }
-  canvas.width = canvas.height = 32;
+  canvas.width = canvas.height = goal;
   const brush = canvas.getContext("2d");
   brush.imageSmoothingQuality = "high";
-  brush.drawImage(source, x, y, size, size, 0, 0, 32, 32);
-  const rgba = brush.getImageData(0, 0, 32, 32).data, out = new Uint8Array(3072);
-  for (let i = 0; i < 1024; i++) for (let c = 0; c < 3; c++) out[c * 1024 + i] = rgba[4 * i + c];
+  brush.drawImage(source, x, y, size, size, 0, 0, goal, goal);
+  const area = goal * goal, rgba = brush.getImageData(0, 0, goal, goal).data;
+  const out = new Uint8Array(3 * area);
+  for (let i = 0; i < area; i++) for (let c = 0; c < 3; c++) out[c * area + i] = rgba[4 * i + c];
   return out;
 }
 
+const shapeOf = (kind) => Object.values(nets[kind] || {})[0]?.shape || [3, 32, 32];
+
 function look(image, width, height) {
-  pixels = planes(image, width, height);
-  preview([3, 32, 32]);
+  const shape = shapeOf(data);
+  pixels = planes(image, width, height, shape[1]);
+  preview(shape);
   answer();
 }
 
@@ -292,11 +300,12 @@ async function choose(kind) {
   pixels = null;
   const drawing = kind === "mnist";
   for (const id of ["pad", "clear", "keys"]) $(id).hidden = !drawing;
-  for (const id of ["photo", "ten"]) $(id).hidden = drawing;
+  $("photo").hidden = drawing;
+  $("ten").hidden = data !== "cifar10";
   $("show-draw").setAttribute("aria-pressed", drawing);
   $("show-photo").setAttribute("aria-pressed", !drawing);
   show();
-  if (drawing) blank(); else preview([3, 32, 32]);
+  if (drawing) blank(); else preview(shapeOf(kind));
   try {
     tell(nets[kind] ? "" : say("loading"));
     await load(kind);
@@ -321,10 +330,16 @@ function translate() {
 
 $("language").addEventListener("click", () => { language = 1 - language; translate(); });
 $("show-draw").addEventListener("click", () => choose("mnist"));
-$("show-photo").addEventListener("click", () => choose("cifar10"));
+$("show-photo").addEventListener("click", () => choose(photos));
 $("temperature").addEventListener("input", show);
 ort.env.wasm.numThreads = 1;  // more need headers that a phone on plain HTTP cannot have
 ort.env.wasm.wasmPaths = new URL("./", document.baseURI).href;
 translate();
 samples().catch((error) => tell(say("failed") + error.message, true));
-choose("mnist");
+known.then((all) => {
+  const own = all.find((about) => !OURS.includes(about.data));
+  if (!own || all.some((about) => OURS.includes(about.data))) return choose("mnist");
+  photos = own.data;  // nothing here can read a digit, and its samples are of other classes
+  for (const part of [$("show-draw"), $("samples"), $("samples").previousElementSibling]) part.hidden = true;
+  return choose(photos);
+}).catch((error) => tell(say("failed") + error.message, true));
