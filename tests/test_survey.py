@@ -5,7 +5,9 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from test_interview import words
 
+from kdlab.apps.i18n import LANGUAGES
 from kdlab.apps.interview import bank
 
 HALVES = ("open", "sealed")
@@ -15,7 +17,7 @@ VALUES = {
     "kind": {"interview", "issue", "forum", "quiz"},
     "field": {"images", "language", "both"},
 }
-RATED = {"before", "now", "item", "cited"}
+RATED = {"before", "now", "item", "cited", "worded"}
 RATINGS = ("full", "part", "none")  # how far the item answers the question
 
 
@@ -51,3 +53,22 @@ def test_every_open_question_is_rated_and_names_the_item_that_answers_it():
         assert ("item" in entry) == (entry["now"] != "none"), entry
     items = {entry["item"] for half in HALVES for entry in survey(half) if "item" in entry}
     assert items <= bank.items().keys()
+
+
+def repeats(asked: str, wording: str, limit: float = 0.6) -> bool:
+    """Whether two lines share at least `limit` of all their words."""
+    one, other = words(asked), words(wording)
+    return len(one & other) >= limit * len(one | other)
+
+
+def test_sealed_questions_that_an_item_repeats_are_marked():
+    """An item's `also_asked` in a sealed question's words: it is no test of that item any more."""
+    wordings = [
+        wording[language]
+        for item in bank.items().values()
+        for wording in item.get("also_asked", ())
+        for language in LANGUAGES
+    ]
+    for entry in survey("sealed"):
+        repeated = any(repeats(entry["asked"], wording) for wording in wordings)
+        assert entry.get("worded", False) == repeated, entry
