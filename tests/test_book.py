@@ -1,5 +1,6 @@
 """What the book's builder is given: cells with their ids, links that lead somewhere, every part."""
 
+import html
 import json
 import re
 import sys
@@ -242,3 +243,13 @@ def test_a_text_has_the_same_bytes_on_every_system(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_text", windows)
     assert write_text(tmp_path / "a.txt", "一\nb\n").read_bytes() == "一\nb\n".encode()
+
+
+def test_a_question_is_found_in_the_book_by_its_follow_ups_and_its_body():
+    item = bank.items()["high-temperature-limit"]
+    page = pages.macros("en").bank_index({item["chapter"]: "02_objective"}, [item])
+    said = re.search('data-words="([^"]*)"', page)
+    said = html.unescape(said[1])
+    asked = next(one["question"] for one in item["follow_ups"] if "question" in one)
+    for text in (asked["en"], asked["zh"], item["full"]["en"].split()[0]):
+        assert text.strip().casefold() in said

@@ -27,6 +27,8 @@ def test_words_find_items_in_both_languages():
     assert len(found) > 10 and all("温度" in str(item) for item in found)
     asked = ["温度" in item["question"]["zh"] for item in found]
     assert asked == sorted(asked, reverse=True) and any(asked)  # those that ask for it come first
+    rest = [bool(bank.entries(item, "温度")) for item in found[sum(asked) :]]
+    assert rest == sorted(rest, reverse=True) and any(rest)  # then those that ask in another way
     both = bank.find_items(words="Temperature 温度", levels=[1])
     assert {item["id"] for item in both} <= {item["id"] for item in found}
     assert all(item["level"] == 1 for item in both)
@@ -38,6 +40,11 @@ def test_find_shows_questions_with_their_short_answers():
     assert "dark-knowledge" in shown and "1 ." not in shown
     assert ITEMS["dark-knowledge"]["short"]["zh"].strip()[:8] in shown
     assert all(item["id"] in shown for item in bank.find_items(words="暗知识")[:3])
+    item = next(item for item in bank.find_items(words="softmax") if bank.entries(item, "softmax"))
+    page = bank.laid_out("search", [item], "softmax", "en")
+    asked = bank.entries(item, "softmax")[0]
+    assert " ".join((asked.get("question") or asked)["en"].split()) in page
+    assert bank.entries(item, "") == []
 
 
 def test_the_cards_panel_asks_only_what_has_the_words():

@@ -56,9 +56,9 @@ def find_items(
 ) -> list[Item]:
     """Items of these chapters, levels and tags (empty: of any), basic ones first.
 
-    Each of the `words` must stand in the item, in either language; a question that has them all
-    comes first. Otherwise the chapters take turns within a level. ValueError, naming what there
-    is, when nothing is left.
+    Each of the `words` must stand in the item, in either language. A question that has them all
+    comes first, then a follow-up or another wording that has, then a body. Otherwise the chapters
+    take turns within a level. ValueError, naming what there is, when nothing is left.
     """
     terms = words.casefold().split()
     filters = {"chapter": chapters, "level": levels, "tags": topics}
@@ -78,9 +78,16 @@ def find_items(
 
     def order(item: Item) -> tuple:
         in_question = _contains(item["question"], terms)
-        return not in_question, item["level"], item["place"], item["chapter"]
+        depth = 0 if in_question else 1 if entries(item, words) else 2
+        return depth, item["level"], item["place"], item["chapter"]
 
     return sorted(pool, key=order)
+
+
+def entries(item: Item, words: str) -> list[dict]:
+    """Other wordings and follow-ups of an item that have all the words: other ways into it."""
+    asked = [*item.get("also_asked", ()), *(f for f in item["follow_ups"] if "question" in f)]
+    return [one for one in asked if words and _contains(one, words.casefold().split())]
 
 
 def _values(item: Item, field: str) -> set:
@@ -150,7 +157,7 @@ def templates() -> jinja2.Environment:
         jinja2.select_autoescape(["html"]),
     )
     environment = jinja2.Environment(loader=loader, autoescape=escape, trim_blocks=True)
-    for function in (languages, group_name, interval, items, translate, text, title_of):
+    for function in (entries, languages, group_name, interval, items, translate, text, title_of):
         environment.globals[function.__name__] = function
     return environment
 

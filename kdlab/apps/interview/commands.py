@@ -44,9 +44,10 @@ def quiz(
             )
         elif mode == "choice":
             sitting = sessions.choice_sitting(pool, seed)
+        elif mode == "find":
+            sitting = sessions.search_sitting(pool, " ".join(words or []))
         else:
-            start = {"cards": sessions.card_sitting, "find": sessions.search_sitting}[mode]
-            sitting = start(pool)
+            sitting = sessions.card_sitting(pool)
     quiz.play(sitting, language)
 
 

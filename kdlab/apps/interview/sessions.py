@@ -38,9 +38,9 @@ def card_sitting(pool: Sequence[Item]) -> Sitting:
     return _repeat(pool, _flash_card)
 
 
-def search_sitting(results: Sequence[Item]) -> Sitting:
-    """Questions with their short answers, on one screen."""
-    yield Screen(_part("search", results))
+def search_sitting(results: Sequence[Item], words: str = "") -> Sitting:
+    """Questions with their short answers, and the follow-ups that have the words, on one screen."""
+    yield Screen(_part("search", results, words))
 
 
 def choice_sitting(pool: Sequence[Item], seed: int | str = 0) -> Sitting:

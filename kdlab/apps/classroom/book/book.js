@@ -71,8 +71,10 @@ for (const form of document.querySelectorAll("form.book-filter")) {
     const wanted = [...form.querySelectorAll("select")]
       .filter((field) => field.name !== "languages" && field.value)
       .map((field) => field.value);
+    const words = (fields.words?.value ?? "").toLowerCase().split(/\s+/);
     for (const entry of entries) {
-      entry.hidden = !wanted.every((name) => entry.classList.contains(name));
+      entry.hidden = !wanted.every((name) => entry.classList.contains(name))
+        || !words.every((word) => (entry.dataset.words ?? "").includes(word));
     }
     form.querySelector("output b").textContent = entries.filter((entry) => !entry.hidden).length;
     document.documentElement.classList.toggle("book-both", fields.languages.value === "both");
@@ -90,5 +92,6 @@ for (const form of document.querySelectorAll("form.book-filter")) {
     }
     show();
   });
+  fields.words?.addEventListener("input", show);
   show();
 }

@@ -75,6 +75,7 @@ def macros(language: str) -> object:
         "mark": mark,
         "translate": translate,
         "title_of": bank.title_of,
+        "words_of": words_of,
     }
     return environment.get_template("pages.md.jinja").module
 
@@ -85,6 +86,14 @@ def source_page(file: str) -> str:
     formatter = HtmlFormatter(linenos="inline", lineanchors="L")
     listing = highlight((ROOT / file).read_text(encoding="utf-8"), lexer, formatter)
     return f"---\norphan: true\nnosearch: true\n---\n\n{mark('source')}# {file}\n\n{listing}\n"
+
+
+def words_of(item: bank.Item) -> str:
+    """All that an item asks and answers, in small letters: the words by which a reader finds it."""
+    asked = (one for one in item["follow_ups"] if "question" in one)
+    parts = [item["question"], item["short"], item["full"], *item.get("also_asked", ())]
+    parts += [text for one in asked for text in (one["question"], one["answer"])]
+    return " ".join(text for part in parts for text in part.values()).casefold().replace("\n", " ")
 
 
 @cache
