@@ -6,6 +6,7 @@ fails by chance. New ones: pytest -m hypothesis --hypothesis-profile=nightly
 
 import os
 
+import pages
 import pytest
 from hypothesis import settings
 
@@ -92,3 +93,22 @@ def browse(chromium):
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def show(browse, tmp_path):
+    """Open a page of these panels; in the end nothing may have been requested or complained of."""
+    from kdlab.apps.chapters import panels
+
+    opened_pages, file = [], tmp_path / "page.html"
+
+    def opened(*bundles, **options):
+        file.write_text(pages.HEAD + "".join(map(panels.standalone, bundles)), encoding="utf-8")
+        opened_pages.append(page := browse(file.as_uri(), (file.as_uri(),), **options))
+        page.wait_for_function(
+            "n => document.querySelectorAll('.kdlab-figure > *').length >= n", arg=len(bundles)
+        )
+        return page
+
+    yield opened
+    assert [page.troubles for page in opened_pages if page.troubles] == []
