@@ -13,7 +13,7 @@ TREES = {
     )
     for path in ROOT.glob("kdlab/**/*.py")
 }
-SHARED = {"kdlab.apps.i18n", "kdlab.apps.markdown", "kdlab.apps.pixels", "kdlab.apps.style"}
+SHARED = {f"kdlab.apps.{name}" for name in ("i18n", "markdown", "onnx_file", "pixels", "style")}
 PUBLISHES = {"classroom": {"chapters", "interview"}}  # what others make is printed, shown, bound
 
 
