@@ -4,8 +4,8 @@ python tests/confirm_live.py 600 --seeds 100 139
 
 600 steps were chosen on the seeds 1 to 20 and tried on 100 to 139; 700 steps, the fewest hundreds
 with which the one effect that failed holds there, were tried on 140 to 179. Declared before they
-ran: an effect holds where its sign is the sketch's, its paired 95% interval leaves out zero, and the
-interval of its change from 1,000 steps to 600, paired by seed, lies within `margin`. How many
+ran: an effect holds where its sign is the sketch's, its paired 95% interval leaves out zero, and
+the interval of its change from 1,000 steps to 600, paired by seed, lies within `margin`. How many
 threes a student recognises is of 100, accuracy in %. The rows are added to
 data/results/live-student.csv, whose tables are live-student.md. Five minutes of one core.
 """
