@@ -33,7 +33,7 @@ ARMS = {
 STANDARD = (LABELS, LONGER, TEACHER)
 REQUESTED = {"same-labels": OWN, "same-views": VIEWS, "features": FEATURES}
 EXPORTED = TEACHER, 0  # arm and seed
-RANGES = {"lr": (0.03, 0.6), "temperature": (1.0, 8.0), "weight": (0.1, 10.0)}  # in the logarithm
+RANGES = {"lr": (0.03, 0.6), "temperature": (0.25, 4.0), "weight": (0.1, 10.0)}  # in the logarithm
 EXTRA = 2  # more trials of every arm, beyond the best one where it is the outermost, else beside it
 PAST, BESIDE = (2.0, 4.0), 2**0.5
 
