@@ -296,7 +296,7 @@ BOUNDS = ([(1, 3), (2, 5)], [(1, 3), (-1, 5)], [(-3, -1), (2, 5)], [(-2, 9)], [(
 
 @exercise([(bounds,) for bounds in BOUNDS])
 def check_decision(intervals: Sequence[tuple[float, float]]) -> Solved:
-    """`decision([(low, high), ...]) -> str`: "ship", "do not" or "undecided", of the intervals of an
+    """`decision([(low, high), ...]) -> str`: "ship", "do not" or "undecided", of intervals of an
     arm minus each of its controls."""
     low, high = zip(*intervals, strict=True)
 
