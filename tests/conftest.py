@@ -6,11 +6,26 @@ fails by chance. New ones: pytest -m hypothesis --hypothesis-profile=nightly
 
 import os
 
+import pages
 import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the workers share the cores
 os.environ.setdefault("MPLBACKEND", "agg")
+
+# what trains, serves, executes notebooks or drives a browser: `make quick` leaves it out
+SLOW = {
+    *("test_bench", "test_cli", "test_compare", "test_distil", "test_executors"),
+    *("test_experiments", "test_exports", "test_grading", "test_live_student"),
+    *("test_panels_browser", "test_report", "test_service", "test_teachers"),
+}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in SLOW or item.path.parent.name == "browser":
+            item.add_marker("slow")
+
 
 settings.register_profile("kdlab", deadline=None, max_examples=50, derandomize=True)
 settings.register_profile("nightly", deadline=None, max_examples=50, derandomize=False)
@@ -92,3 +107,22 @@ def browse(chromium):
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def show(browse, tmp_path):
+    """Open a page of these panels; in the end nothing may have been requested or complained of."""
+    from kdlab.apps.chapters import panels
+
+    opened_pages, file = [], tmp_path / "page.html"
+
+    def opened(*bundles, **options):
+        file.write_text(pages.HEAD + "".join(map(panels.standalone, bundles)), encoding="utf-8")
+        opened_pages.append(page := browse(file.as_uri(), (file.as_uri(),), **options))
+        page.wait_for_function(
+            "n => document.querySelectorAll('.kdlab-figure > *').length >= n", arg=len(bundles)
+        )
+        return page
+
+    yield opened
+    assert [page.troubles for page in opened_pages if page.troubles] == []

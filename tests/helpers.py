@@ -1,9 +1,13 @@
 """What several test files do alike."""
 
+import re
 from datetime import datetime, timedelta, timezone
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)  # of the clock that a test sets
 DAY = timedelta(days=1)
+
+CODE = re.compile(r"(?s)```python\n(.*?)```")
+SMALL = {*"a an the is are and or of to in on it its you your what how does do with for".split()}
 
 DAMAGE = {  # what can have happened to the bytes of a file
     "empty": lambda raw: b"",
@@ -29,3 +33,9 @@ def drag(page, slider, to=1.0):
     page.mouse.down()
     page.mouse.move(box["x"] + to * box["width"], y, steps=4)
     page.mouse.up()
+
+
+def words(question: str) -> set[str]:
+    """A question as a set of words (Chinese: pairs of characters), without code and small words."""
+    text = re.sub("`[^`]*`", " ", CODE.sub(" ", question.lower()))
+    return {*re.findall(r"[a-z0-9]+", text), *re.findall("(?=([\u4e00-\u9fff]{2}))", text)} - SMALL

@@ -13,6 +13,7 @@ kept in build/reseeding.
 """
 
 import argparse
+import ast
 import json
 import os
 from collections.abc import Sequence
@@ -40,8 +41,16 @@ def code_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def version_of(code: Sequence[nbformat.NotebookNode]) -> str:
-    """Twelve letters that tell the code of a chapter's cells."""
-    return files.digest("".join(cell.source for cell in code).encode())[:12]
+    """Twelve letters of the program of a chapter's cells; comments and layout don't count."""
+    return files.digest("\n".join(program(cell.source) for cell in code).encode())[:12]
+
+
+def program(source: str) -> str:
+    """A cell without its comments; as it stands where it isn't Python alone (%magic)."""
+    try:
+        return ast.unparse(ast.parse(source))
+    except SyntaxError:
+        return source
 
 
 def run(path: Path, shift: int, bfloat16: bool) -> Path:

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
-from kdlab import export
 from kdlab.__main__ import app
+from kdlab.apps import onnx_file
 from kdlab.apps.distil import distil as distil_in_python
 from kdlab.apps.distil import handover
 from kdlab.apps.distil.photos import read_photos
@@ -154,7 +154,7 @@ def test_the_student_is_a_file_that_the_service_answers_with_as_torch_does(place
 
     def write(net, *about, **notes):
         kept.append(net)
-        return export.write_onnx(net, *about, **notes)
+        return onnx_file.write_onnx(net, *about, **notes)
 
     monkeypatch.setattr(handover, "write_onnx", write)
     assert distil(place, "make_model", "--size", "24").exit_code == 0

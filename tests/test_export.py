@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from kdlab.apps.onnx_file import write_onnx
 from kdlab.apps.serving import export, runtime
 from kdlab.apps.serving.shadow import Agreement
 from kdlab.data import normalise
 from kdlab.dataset_files import SOURCES
-from kdlab.export import write_onnx
 from kdlab.lab.experiments import STUDENTS
 from kdlab.losses import soften
 from kdlab.models import MODELS, build, cnn3

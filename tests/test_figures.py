@@ -11,7 +11,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from PIL import Image
-from test_panels import CLASSES, CURVE, MODELS, attacks, few_labels
+from specimens import CLASSES, CURVE, MODELS, attacks, few_labels
 
 from kdlab.apps import style
 from kdlab.apps.chapters import figures, panels

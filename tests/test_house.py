@@ -13,7 +13,7 @@ TREES = {
     )
     for path in ROOT.glob("kdlab/**/*.py")
 }
-SHARED = {"kdlab.apps.i18n", "kdlab.apps.markdown", "kdlab.apps.pixels", "kdlab.apps.style"}
+SHARED = {f"kdlab.apps.{name}" for name in ("i18n", "markdown", "onnx_file", "pixels", "style")}
 PUBLISHES = {"classroom": {"chapters", "interview"}}  # what others make is printed, shown, bound
 
 
@@ -69,3 +69,11 @@ def test_the_readme_names_every_file_of_core_and_lab():
     }
     for name in sorted(named - {"__init__.py", "__main__.py", "commands.py"}):
         assert f"`{name}`" in package, f"the map of README.md does not name {name}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda p: p.stem)
+def test_a_test_imports_nothing_from_another(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    names = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    names |= {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    assert [name for name in names if name.split(".")[-1].startswith("test_")] == []

@@ -17,6 +17,7 @@ import pytest
 import seal_translations as seals
 import torch
 import torch.nn.functional as F
+from helpers import CODE, words
 
 from kdlab import losses
 from kdlab.apps import interview
@@ -28,7 +29,6 @@ from kdlab.files import NOTEBOOKS
 
 CHECKED = [name for name, item in bank.items().items() if "check" in item]
 AT_LEAST = {"derivation": 20, "bug": 20, "estimate": 15, "design": 15}  # of 150 items
-CODE = re.compile(r"(?s)```python\n(.*?)```")
 HAN = re.compile("[\u4e00-\u9fff]")
 
 
@@ -165,15 +165,6 @@ def test_facts_older_than_six_months_are_listed():
     assert outdated(some, date(2027, 1, 1)) == ["one: a trainer is stable (1.0, read 2026-06)"]
     for line in outdated(bank.items(), date.today()):
         warnings.warn(f"read again: {line}", stacklevel=1)
-
-
-SMALL = {*"a an the is are and or of to in on it its you your what how does do with for".split()}
-
-
-def words(question: str) -> set[str]:
-    """A question as a set of words (Chinese: pairs of characters), without code and small words."""
-    text = re.sub("`[^`]*`", " ", CODE.sub(" ", question.lower()))
-    return {*re.findall(r"[a-z0-9]+", text), *re.findall("(?=([\u4e00-\u9fff]{2}))", text)} - SMALL
 
 
 def alike(questions: dict[str, str], limit: float = 0.5) -> list[tuple[str, str]]:

@@ -10,10 +10,9 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from browser.test_barriers import AXE, BARRIERS
 from pack_live_student import pack
-from test_panels import bundle
-from test_panels_browser import FAULTS, HEAD, show  # noqa: F401
+from pages import AXE, BARRIERS, DONE, FAULTS, STATE, WITHOUT_WORKERS
+from specimens import bundle
 
 from kdlab import losses, metrics
 from kdlab.apps.chapters import panels
@@ -25,10 +24,6 @@ MOST_BYTES = 250_000
 SCRIPT = base.bare(base.script("student"))
 NODE = shutil.which("node")
 TEMPERATURES = (0.5, 1.0, 4.0, 20.0)
-POLICY = '<meta http-equiv="Content-Security-Policy" content="worker-src \'none\'">'
-WITHOUT_WORKERS = HEAD.replace("<title>", f"{POLICY}<title>")  # it counts in the head alone
-STATE = "document.querySelector('.kdlab-panel').state"
-DONE = f"() => {STATE}?.done"
 LAST = f"""name => {{  // of a student that has learnt
     const looks = {STATE}.students[name][0];
     return looks.at(-1)?.step === {live_student.STEPS} && looks.at(-1);
@@ -237,7 +232,7 @@ def test_a_student_of_the_page_is_that_of_python(javascript):
 # ---------------------------------------------------------------- the panel
 
 
-def opened(show, **values):  # noqa: F811
+def opened(show, **values):
     page = show(bundle(PANEL()) | {"values": PANEL().values | {"language": "en"} | values})
     page.wait_for_function(DONE)
     return page
@@ -252,7 +247,7 @@ def test_the_output_names_what_is_shared():
     assert base.shared_script("live-student").count("\n") == 1
 
 
-def test_both_learn_and_the_words_lead_to_what_needs_no_resemblance(show):  # noqa: F811
+def test_both_learn_and_the_words_lead_to_what_needs_no_resemblance(show):
     page = opened(show)
     assert len(page.workers) == 1
     soft, labels = (page.evaluate(LAST, name)["after"][3] for name in ("soft", "labels"))
@@ -269,7 +264,7 @@ def test_both_learn_and_the_words_lead_to_what_needs_no_resemblance(show):  # no
     assert page.get_by_role("img").count() == 4  # the curves and each student's digits
 
 
-def test_a_new_input_ends_what_was_begun(show):  # noqa: F811
+def test_a_new_input_ends_what_was_begun(show):
     page = opened(show)
     slider = page.get_by_role("slider", name="Temperature T")
     for _ in range(4):
@@ -283,7 +278,7 @@ def test_a_new_input_ends_what_was_begun(show):  # noqa: F811
     assert page.evaluate(LAST, "soft")
 
 
-def test_keys_reach_every_control(show):  # noqa: F811
+def test_keys_reach_every_control(show):
     page = opened(show)
     page.get_by_label("Digit left out").focus()
     for role in ("range", "range", "select-one", "button", "checkbox"):
@@ -293,7 +288,7 @@ def test_keys_reach_every_control(show):  # noqa: F811
     assert page.evaluate(STATE)["seed"] == 2 and not page.evaluate(STATE)["done"]
 
 
-def test_none_left_out_and_few_labels(show):  # noqa: F811
+def test_none_left_out_and_few_labels(show):
     page = opened(show, digit=-1, labels=5, targets="first")
     after = {n: sum(page.evaluate(LAST, n)["after"]) / 10 for n in ("soft", "labels", "first")}
     gains = [f"{after[name] - after['labels']:+.1f}" for name in ("first", "soft")]
@@ -301,7 +296,7 @@ def test_none_left_out_and_few_labels(show):  # noqa: F811
     assert "5 labelled images a digit" in page.get_by_role("status").inner_text()
 
 
-def test_several_seeds_make_an_interval(show):  # noqa: F811
+def test_several_seeds_make_an_interval(show):
     alive = bundle(PANEL())
     values = alive["values"] | {"many": True}
     page = show(alive | {"data": alive["data"] | {"seeds": 3}, "values": values})
@@ -317,7 +312,7 @@ def test_several_seeds_make_an_interval(show):  # noqa: F811
     assert page.locator("circle").count() == 6
 
 
-def test_out_of_sight_it_rests(show):  # noqa: F811
+def test_out_of_sight_it_rests(show):
     page = opened(show)
     page.evaluate("document.querySelector('main').style.paddingTop = '3000px'")
     page.wait_for_timeout(300)
@@ -344,7 +339,7 @@ def test_where_a_page_forbids_workers_it_trains_in_slices(browse, tmp_path):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_cut_off_or_a_serious_barrier(show, theme, width):  # noqa: F811
+def test_nothing_is_cut_off_or_a_serious_barrier(show, theme, width):
     values = PANEL().values | {"language": "en", "targets": "shuffled"}
     page = show(bundle(PANEL()) | {"values": values}, width=width, color_scheme=theme)
     page.wait_for_function(DONE)

@@ -5,15 +5,10 @@ import json
 import math
 
 import pytest
-from browser.test_barriers import AXE, BARRIERS
 from helpers import drag
-from test_panels import PANELS, bundle
+from pages import AXE, BARRIERS, FAULTS
+from specimens import PANELS, bundle
 
-from kdlab.apps.chapters import panels
-
-HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>A panel</title>
-<style>:root { color-scheme: light dark } body { background: Canvas; color: CanvasText }</style>
-<main><h1>A panel</h1>"""
 MOVE = """places => {  // puts each control of the first panel where it is told; the state
     const inputs = document.querySelectorAll('.kdlab-control :is(input, select)');
     inputs.forEach((input, n) => {
@@ -25,34 +20,6 @@ MOVE = """places => {  // puts each control of the first panel where it is told;
     return document.querySelector('.kdlab-panel').state;
 }"""
 STATE = "() => document.querySelector('.kdlab-panel').state"
-FAULTS = """() => {  // texts that are too small or reach out of the panel, and sideways scroll
-    const box = document.querySelector('.kdlab-panel').getBoundingClientRect();
-    const wrong = [...document.querySelectorAll('.kdlab-panel :is(text, label, p, li, canvas)')];
-    const faults = wrong.filter(one => {
-        const {left, right} = one.getBoundingClientRect();
-        const size = parseFloat(getComputedStyle(one).fontSize);
-        return left < box.left - 1 || right > box.right + 1 || size < 11;
-    }).filter(one => one.getClientRects().length).map(one => one.textContent);
-    const root = document.documentElement;
-    return root.scrollWidth > root.clientWidth ? [...faults, 'sideways scroll'] : faults;
-}"""
-
-
-@pytest.fixture
-def show(browse, tmp_path):
-    """Open a page of these panels; in the end nothing may have been requested or complained of."""
-    pages, file = [], tmp_path / "page.html"
-
-    def opened(*bundles, **options):
-        file.write_text(HEAD + "".join(map(panels.standalone, bundles)), encoding="utf-8")
-        pages.append(page := browse(file.as_uri(), (file.as_uri(),), **options))
-        page.wait_for_function(
-            "n => document.querySelectorAll('.kdlab-figure > *').length >= n", arg=len(bundles)
-        )
-        return page
-
-    yield opened
-    assert [page.troubles for page in pages if page.troubles] == []
 
 
 def positions(control):

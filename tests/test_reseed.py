@@ -3,6 +3,7 @@
 import json
 
 import claims
+import nbformat
 import pandas as pd
 import pytest
 import reseed
@@ -95,3 +96,12 @@ def test_the_record_keeps_the_other_chapters_and_its_page_counts_failures(tmp_pa
     assert kept["code"].tolist() == ["of 01_a", "of 07_b"] and kept.loc[1, "slack"] == 4
     page = (tmp_path / "reseeding.md").read_text("utf-8")
     assert "| 01_a | 3 | 1 | 1 | 1 |" in page and "| 07_b | 3 | 1 | 1 | 0 |" in page
+
+
+def test_a_comment_leaves_a_chapters_version_and_a_number_changes_it():
+    def version(*sources):
+        return reseed.version_of([nbformat.v4.new_code_cell(source) for source in sources])
+
+    assert version("a = 1\nb = a") == version("# one\na = 1  # here\n\nb = a")
+    assert version("a = 1") != version("a = 2")
+    assert version("%time f( )") != version("%time f()")

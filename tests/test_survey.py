@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from test_interview import words
+from helpers import words
 
 from kdlab.apps.i18n import LANGUAGES
 from kdlab.apps.interview import bank

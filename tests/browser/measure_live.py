@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_live_student import DONE, PANEL, STATE, WITHOUT_WORKERS, bundle
-from test_panels_browser import HEAD
+from pages import DONE, HEAD, STATE, WITHOUT_WORKERS
+from specimens import bundle
 
 from kdlab.apps.chapters.panels import base
+from kdlab.apps.chapters.panels.live_student import live_student_panel as PANEL
 from kdlab.lab import stats
 
 ROUNDS = 10  # of each change

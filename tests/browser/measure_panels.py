@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from test_panels import PANELS
+from specimens import PANELS
 
 TIMES = "p50", "p95", "ran"
 FRAMES = 80
@@ -19,7 +19,7 @@ TESTS = Path(__file__).parents[1]
 SETUP = f"""
 import sys; sys.path.insert(0, {str(TESTS)!r})
 import torch; torch.set_num_threads(1)
-from test_panels import PANELS, bundle
+from specimens import PANELS, bundle
 made = {{}}
 """
 FRAME = """root => new Promise(done => {  // the next position of the first control

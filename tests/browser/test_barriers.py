@@ -1,17 +1,12 @@
 """axe-core finds no serious barrier in a deck; panels, too: tests/test_panels_browser.py."""
 
-from pathlib import Path
-
 import pytest
+from pages import AXE, BARRIERS
 
 from kdlab.apps.classroom import decks
 from kdlab.apps.classroom.runner import find
 from kdlab.apps.i18n import LANGUAGES
 
-AXE = Path(__file__).parent / "vendor" / "axe.min.js"
-BARRIERS = """() => axe.run({resultTypes: ['violations']}).then(found => found.violations
-    .filter(({impact}) => ['serious', 'critical'].includes(impact))
-    .flatMap(({id, nodes}) => nodes.map(node => `${id}: ${node.html.slice(0, 120)}`)))"""
 KINDS = ".ask", ".kdlab-panel", "table"  # a slide of each
 FAINT = "<html lang='en'><title>T</title><main><h1 style='color: #999; background: #fff'>faint"
 

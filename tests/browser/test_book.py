@@ -6,9 +6,8 @@ from urllib.parse import unquote
 
 import pytest
 from helpers import drag
-from test_panels_browser import FAULTS
+from pages import AXE, BARRIERS, FAULTS
 
-from browser.test_barriers import AXE, BARRIERS
 from kdlab.apps.i18n import LANGUAGES
 
 pytest.importorskip("sphinx", reason="the book's builder is not installed")

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from kdlab.apps.onnx_file import write_onnx
 from kdlab.apps.serving import export, load_test
-from kdlab.export import write_onnx
 from kdlab.models import cnn3
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the test extra's Playwright")

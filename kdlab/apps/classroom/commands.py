@@ -45,9 +45,10 @@ def course(
     write: Annotated[bool, Option("--write", help="also update the committed notebooks")] = False,
     notebooks: Annotated[Path | None, Option(help="another folder of chapters")] = None,
     build: Annotated[Path | None, Option(help="where the executed notebooks go")] = None,
+    profile: Annotated[bool, Option("--profile", help="also say where the seconds go")] = False,
 ) -> None:
     """Run chapters from top to bottom and print what each showed."""
-    from kdlab.apps.classroom import runner
+    from kdlab.apps.classroom import ledger, runner
 
     folder, build = notebooks or files.NOTEBOOKS, build or files.BUILD / "notebooks"
     editions = {"en": [folder], "zh": [folder / "zh"], "both": [folder, folder / "zh"]}
@@ -56,8 +57,12 @@ def course(
     paths = [
         path for edition in editions[language] for path in runner.find(chapters or [], edition)
     ]
-    results = runner.run_chapters(paths, build=build, write=write)
+    spent = [] if profile else None
+    results = runner.run_chapters(paths, build=build, write=write, spent=spent)
     typer.echo("\n" + runner.chapter_table(results))
+    if profile:
+        ledger.keep(spent, build / "ledger.csv")
+        typer.echo(f"\n{ledger.table(spent)}\nEach cell's seconds are in {build / 'ledger.csv'}")
     typer.echo(f"The executed notebooks are in {build}")
     failed = [result.error for result in results if result.error]
     for error in failed:

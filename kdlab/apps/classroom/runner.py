@@ -28,6 +28,7 @@ from nbformat import NotebookNode
 from PIL import Image, ImageChops, ImageStat
 
 from kdlab import files
+from kdlab.apps.classroom import ledger
 from kdlab.apps.i18n import translate
 from kdlab.apps.markdown import MIME
 from kdlab.files import NOTEBOOKS, ROOT
@@ -104,11 +105,12 @@ class _ThisInterpreter(AsyncKernelManager):
 
 
 def run_notebook(
-    path: Path, *, timeout: int = 1800, **variables: str
+    path: Path, *, timeout: int = 1800, spent: list[dict] | None = None, **variables: str
 ) -> tuple[NotebookNode, Chapter]:
     """Run one notebook in its folder; a failing cell ends it and is named in `Chapter.error`.
 
-    In a terminal, one line counts the cells. `variables` are the kernel's environment.
+    In a terminal, one line counts the cells. `variables` are the kernel's environment; to `spent`
+    come the seconds of each cell (see `ledger`).
     """
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -131,6 +133,7 @@ def run_notebook(
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_start=started,
     )
+    rows = [] if spent is None else ledger.watch(client)
     error, clock = None, time.perf_counter()
     try:
         client.execute(env=files.environment(MPLBACKEND=INLINE, **variables))
@@ -140,6 +143,8 @@ def run_notebook(
         where = f", code cell {len(begun)} (id {begun[-1].get('id')})" if begun else ""
         error = f"{path.name}{where}: {kind}: {told}"
     seconds = time.perf_counter() - clock
+    if spent is not None:
+        spent += [{"chapter": title(path), **row} for row in rows]
     claims = sum(map(_asserts, code)) if error is None else 0
     return notebook, Chapter(title(path), seconds, claims, _headline(code), error)
 
@@ -291,18 +296,20 @@ def save_beside(notebook: NotebookNode, path: Path) -> None:
         files.write_json(record, digests | {path.name: files.digest(path.read_bytes())})
 
 
-def run_chapters(paths: Sequence[Path], *, build: Path, write: bool = False) -> list[Chapter]:
+def run_chapters(
+    paths: Sequence[Path], *, build: Path, write: bool = False, spent: list[dict] | None = None
+) -> list[Chapter]:
     """Run the chapters one after another, a progress line each; all run, whatever fails.
 
     The executed notebooks go to `build`; with `write`, those without an error also replace,
-    cleaned, the notebooks they came from.
+    cleaned, the notebooks they came from. To `spent` come the seconds of each cell.
     """
     # what is committed shows the course to a newcomer, not the answers of whoever writes it
     newcomer = {"KDLAB_PROGRESS": str(build / "no-answers-yet.sqlite3")} if write else {}
     chapters = []
     for path in paths:
         language = "zh" if title(path).startswith("zh/") else "en"
-        notebook, chapter = run_notebook(path, **newcomer)
+        notebook, chapter = run_notebook(path, spent=spent, **newcomer)
         save_beside(notebook, build / f"{title(path)}.ipynb")
         if write and chapter.error is None:
             cleaned = clean(notebook, language)

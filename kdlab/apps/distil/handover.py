@@ -14,8 +14,8 @@ from kdlab.apps.distil.progress import Tell
 from kdlab.apps.distil.sources import brief
 from kdlab.apps.distil.students import Student
 from kdlab.apps.distil.teachers import Teacher
+from kdlab.apps.onnx_file import write_onnx
 from kdlab.apps.pixels import RULE
-from kdlab.export import write_onnx
 from kdlab.metrics import parameters
 from kdlab.models import evaluating
 

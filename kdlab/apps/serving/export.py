@@ -1,4 +1,4 @@
-"""For the engineer who deploys: the course's students as ONNX (`kdlab.export`) and as its int8."""
+"""For the engineer who deploys: the course's students as ONNX (`onnx_file`) and as its int8."""
 
 import json
 from contextlib import suppress
@@ -13,9 +13,9 @@ from onnxruntime.quantization import QuantType, quant_pre_process, quantize_stat
 from platformdirs import user_cache_path
 from torch import nn
 
+from kdlab.apps.onnx_file import write_metadata, write_onnx
 from kdlab.data import Images, load, select
 from kdlab.dataset_files import SOURCES
-from kdlab.export import write_metadata, write_onnx
 from kdlab.files import atomically, cache_dir
 from kdlab.lab.configs import BEST
 from kdlab.teachers import card, load_teacher

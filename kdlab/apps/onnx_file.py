@@ -1,8 +1,7 @@
 """A net as a file that runs without torch: ONNX, with the preprocessing inside.
 
 Uint8 pixels [N, C, H, W] go in, logits [N, K] come out, and nobody who uses the model can get mean
-and standard deviation wrong. It stands in the core because two applications write such files: the
-service its students, `distil` the student of your photos.
+and standard deviation wrong. `serving` writes its students so, `distil` the student of your photos.
 """
 
 import json
