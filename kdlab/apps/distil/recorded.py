@@ -23,8 +23,12 @@ from kdlab.data import UNLABELLED, Images, balanced, load, select, split
 from kdlab.lab import results
 from kdlab.lab.results import stamp
 
-NAME, TITLE = "own-model", "1,000 labels and 9,000 photographs without one: who answers about them"
+NAME, TITLE = (
+    "own-model",
+    "1,000 labels, 9,000 images without one: a pretrained teacher, and one of the same labels",
+)
 LABELLED, JUDGES = 1000, 1000  # images with a label; of the test images, those that choose settings
+TEMPERATURES = (0.25, 4.0)  # of the first trials; the last ones go past an end
 UPDATES = 632  # whole epochs both of 1,000 images and of 10,000, in batches of 128
 FAMILY = [(TEACHER, LABELS), (TEACHER, LONGER), (TEACHER, OWN), (OWN, LABELS)]
 KEPT = ("arm", "seed", "accuracy", "balanced", "ece", "seconds")
@@ -59,7 +63,8 @@ def ask_images(teacher: Teacher, data: Images) -> Tensor:
 def record_own_model(folder: Path, *, seeds: int, say: Callable[[str], object] = print) -> dict:
     """Run what `folder` does not hold yet, and keep the whole in data/results."""
     made_by = stamp(f"own-model --seeds {seeds}")
-    plan = Plan("cnn3-16", seeds=seeds, trials=6, updates=UPDATES, arms=(*STANDARD, OWN))
+    how = {"seeds": seeds, "trials": 6, "updates": UPDATES, "temperatures": TEMPERATURES}
+    plan = Plan("cnn3-16", arms=(*STANDARD, OWN), **how)
     about = {"plan": asdict(plan), "commit": made_by["commit"], "machine": made_by["machine"]}
     record = claim(folder, about)
     photos, teacher = embedded_photos(), open_teacher("efficientnet-lite0")
