@@ -4,11 +4,12 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help lab course test bench decks book format clean
+.PHONY: help lab course test quick bench decks book format clean
 help:
 	@echo "make lab     open the course in JupyterLab; with COPY=FOLDER in a copy of your own"
 	@echo "make course  run every chapter from top to bottom and print a table"
 	@echo "make test    lint, tests, and the chapters under nbval"
+	@echo "make quick   lint and the quick tests, in under two minutes"
 	@echo "make decks   the lectures as slides, in build/decks"
 	@echo "make book    the course as a static site, in build/book"
 	@echo "make bench   a plain distillation loop against kdlab, side by side"
@@ -26,6 +27,9 @@ book: .venv/book.stamp
 
 test: .venv/test.stamp
 	@$(PY) tests/run_all.py
+
+quick: .venv/test.stamp
+	@$(PY) tests/run_all.py --quick
 
 format: .venv/test.stamp
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format .

@@ -13,6 +13,20 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the workers share the cores
 os.environ.setdefault("MPLBACKEND", "agg")
 
+# what trains, serves, executes notebooks or drives a browser: `make quick` leaves it out
+SLOW = {
+    *("test_bench", "test_cli", "test_compare", "test_distil", "test_executors"),
+    *("test_experiments", "test_exports", "test_grading", "test_live_student"),
+    *("test_panels_browser", "test_report", "test_service", "test_teachers"),
+}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in SLOW or item.path.parent.name == "browser":
+            item.add_marker("slow")
+
+
 settings.register_profile("kdlab", deadline=None, max_examples=50, derandomize=True)
 settings.register_profile("nightly", deadline=None, max_examples=50, derandomize=False)
 settings.load_profile("kdlab")

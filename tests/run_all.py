@@ -1,6 +1,7 @@
 """`make test`: lint, tests, and the chapters under nbval (`CHAPTERS`); says how many passed.
 
-Runs with any Python that has the test extra, on Windows too: python tests/run_all.py
+Runs with any Python that has the test extra, on Windows too: python tests/run_all.py [--quick]
+With --quick (`make quick`) for whoever changes a line: no chapters, none of the slow tests.
 """
 
 import os
@@ -47,13 +48,16 @@ def main() -> int:
     reports = BUILD / "tests.xml", BUILD / "notebooks.xml"
     for old in (*reports, BUILD / "summary.txt"):
         old.unlink(missing_ok=True)
+    quick = "--quick" in sys.argv[1:]
+    tests = [*PYTEST, *(("-m", "not slow") if quick else ()), f"--junitxml={reports[0]}", "tests"]
+    notebooks = [*PYTEST, *NBVAL, f"--junitxml={reports[1]}", *CHAPTERS]
     fine = [
         step("lint", ["ruff", "check", "."]),
         step("format", ["ruff", "format", "--check", "."]),
-        step("tests", [*PYTEST, f"--junitxml={reports[0]}", "tests"]),
-        step("notebooks", [*PYTEST, *NBVAL, f"--junitxml={reports[1]}", *CHAPTERS]),
+        step("tests", tests),
+        *([] if quick else [step("notebooks", notebooks)]),
     ]
-    results = [(0, 0, 0), (0, 0, 0), *map(counts, reports)]
+    results = [(0, 0, 0), (0, 0, 0), *map(counts, reports)][: len(fine)]
     # a step that fails without a failed test (lint, a crash, nothing found) counts as one failure
     failed = sum(result[1] or not ok for result, ok in zip(results, fine, strict=True))
     passed, skipped = sum(result[0] for result in results), sum(result[2] for result in results)

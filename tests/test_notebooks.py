@@ -307,6 +307,7 @@ def test_file_is_valid_and_small(path):
     assert len({cell.id for cell in read(path).cells}) == len(read(path).cells)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [p for p in CHAPTERS if exercises in rules(p)], ids=number_of)
 def test_hidden_solutions_pass_their_checks(path, tmp_path):
     notebook = read(path)
