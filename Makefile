@@ -20,7 +20,7 @@ lab course bench: .venv/learner.stamp
 	@$(PY) -m kdlab $@ $(if $(COPY),$(if $(filter lab,$@),--copy "$(COPY)"))
 
 decks: .venv/learner.stamp
-	@$(PY) -m kdlab deck 01 02 03 04 05 06 07 08 09 --language both
+	@$(PY) -m kdlab deck 01 02 03 04 05 06 07 08 09 10 --language both
 
 book: .venv/book.stamp
 	@$(PY) -m kdlab book

@@ -14,6 +14,7 @@ import render_picture
 
 from kdlab import metrics, teachers
 from kdlab.apps.classroom.runner import find
+from kdlab.apps.distil import recorded
 from kdlab.apps.i18n import display_name, record_title, translate, wordbook
 from kdlab.files import NOTEBOOKS, ROOT
 from kdlab.lab import catalogue, results, stats
@@ -121,7 +122,7 @@ def results_table(language: str) -> str:
     """One row an arm of each record, against its control."""
     lines = [translate("results.head", language)]
     for name in in_order():
-        declared = name in (*catalogue.EXPERIMENTS, "bench")
+        declared = name in (*catalogue.EXPERIMENTS, "bench", recorded.NAME)
         if not declared or name.endswith("-tuning"):  # one chose something, and concludes nothing
             continue
         record = results.read(name)
@@ -160,6 +161,8 @@ def compared(name: str, runs: list[dict], metric: str) -> list[tuple[str, str]]:
         return [(f"{kind}: {a}", f"{kind}: {b}") for a, b in pairs for kind in catalogue.FEW]
     if name == "few-labels":
         return [(over, arm) for family in catalogue.FEW_FAMILIES for arm, over in family]
+    if name == recorded.NAME:
+        return [(over, arm) for arm, over in recorded.FAMILY]
     if name == "learning-rate":
         return [(f"labels, lr {lr}", f"soft targets, lr {lr}") for lr in ("0.1", "0.2", "0.4")]
     if name == "patience":

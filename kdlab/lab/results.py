@@ -47,7 +47,8 @@ def names() -> list[str]:
 
 def command(name: str) -> str:
     """What makes a record."""
-    arguments = f"{name} --record" if name in ("bench", "deploy") else f"run {name}"
+    own = {"bench": "bench --record", "deploy": "deploy --record", "own-model": "own-model"}
+    arguments = own.get(name, f"run {name}")
     return f"python -m kdlab {arguments}"
 
 

@@ -130,7 +130,7 @@ def terms() -> list[dict]:
 def glossary(language: str | None = None) -> Table:
     """The terms in both languages, renderings to avoid, and the chapters that use them."""
     chapters, rows = {}, []
-    for path in sorted(NOTEBOOKS.glob("[0A][0-9]_*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("[0-9A][0-9]_*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         prose = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
         chapters[path.stem[:2]] = "\n".join(prose).lower()

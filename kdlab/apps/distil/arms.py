@@ -46,6 +46,7 @@ class Plan:
     seeds: int = 3
     trials: int = 4
     updates: int = 400
+    temperatures: tuple[float, float] = RANGES["temperature"]  # the first trials' lowest, highest
     views: Views = field(default=CIFAR_VIEWS)
     arms: tuple[str, ...] = STANDARD
     method: str = "RKD"  # of the arm `FEATURES`, and the stages that it matches
@@ -80,10 +81,11 @@ def open_settings(arm: str) -> list[str]:
 
 def trials(plan: Plan, arm: str) -> list[Settings]:
     """The settings that an arm tries, spread over their ranges; as many for each arm."""
+    ranges = RANGES | {"temperature": plan.temperatures}
     columns = dict(zip(RANGES, latin_hypercube(plan.trials, len(RANGES)).T, strict=True))
 
     def at(name: str, number: int) -> float:
-        low, high = RANGES[name]
+        low, high = ranges[name]
         return two_digits(low * (high / low) ** columns[name][number])
 
     names = open_settings(arm)

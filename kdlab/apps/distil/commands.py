@@ -86,4 +86,14 @@ def distil(
     typer.echo(f"\n{result}\n{where}")
 
 
-COMMANDS = {"use": [distil]}
+def own_model(
+    seeds: Annotated[int, Option(min=1, help="runs of each arm")] = 5,
+    folder: Annotated[Path, Option(help="where its runs are kept")] = Path("build/own-model"),
+) -> None:
+    """Record what a pretrained teacher is worth on the embedded images."""
+    from kdlab.apps.distil.recorded import record_own_model
+
+    record_own_model(folder, seeds=seeds, say=typer.echo)
+
+
+COMMANDS = {"use": [distil], "research": [own_model]}

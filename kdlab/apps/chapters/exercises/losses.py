@@ -225,3 +225,52 @@ def check_reward_to_go(s: Tensor, p: Tensor) -> Solved:
         "the sign is turned: the cost is student minus teacher": -right,
         "summed over the texts: each text on its own": cost.flip(0).cumsum(0).flip(0),
     }  # fmt: skip
+
+
+@exercise([(0.55, 0.4, 10), (0.5, 0.3, 4), (0.9, 0.1, 100)])
+def check_true_share(agreement: float, wrong: float, classes: int) -> Solved:
+    """`true_share(agreement, wrong, classes) -> float`: the share of right answers of a net that
+    agrees with `agreement` of labels, of which a share `wrong` was replaced by another class."""
+    chance = wrong / (classes - 1)
+    right = (agreement - chance) / (1 - wrong - chance)
+    return right, {
+        "wrong answers may agree with wrong labels: subtract what agrees by chance":
+            agreement / (1 - wrong),
+        "agreement is no accuracy: a right answer disagrees with a wrong label": agreement,
+        "a wrong label is one of the other classes: divide by classes - 1":
+            (agreement - wrong / classes) / (1 - wrong - wrong / classes),
+        "chance agreement falls as accuracy rises: subtract it in the denominator, too":
+            (agreement - chance) / (1 - wrong),
+    }  # fmt: skip
+
+
+@exercise([(noise(4, 3), torch.tensor([90.0, 9, 1])), (noise(2, 5), torch.arange(1.0, 6))])
+def check_balanced(z: Tensor, counts: Tensor) -> Solved:
+    """`balanced(logits [N, K], counts [K]) -> [N, K]`: probabilities for a test that has as many
+    images of each class (Menon et al. 2021)."""
+    prior = counts / counts.sum()
+    return (z - prior.log()).softmax(1), {
+        "the sign is turned: after training the logits contain the log prior, so subtract it":
+            (z + prior.log()).softmax(1),
+        "the prior itself is subtracted: logits contain its logarithm": (z - prior).softmax(1),
+        "the prior has no effect: subtract its logarithm from the logits": z.softmax(1),
+        "divided by the prior, but not normalised again": z.softmax(1) / prior,
+        "these are logits: return probabilities": z - prior.log(),
+    }  # fmt: skip
+
+
+@exercise([(noise(5, 3, 8), noise(8, seed=1)), (noise(2, 2, 6), noise(6, seed=2))])
+def check_pull(jacobian: Tensor, delta: Tensor) -> Solved:
+    """`pull(jacobian [N, O, P], delta [P]) -> scalar`: the cosine between the teacher's change of
+    weights and the step that imitation of the outputs takes (Cloud et al. 2025)."""
+    apart = jacobian @ delta
+    step = torch.einsum("nop,no->p", jacobian, apart)
+    return F.cosine_similarity(step, delta, dim=0), {
+        "the sign is turned: imitation moves the student towards its teacher":
+            -F.cosine_similarity(step, delta, dim=0),
+        "the inner product: divide by both lengths": step @ delta,
+        "the derivatives are summed over images first: sum the steps of the images":
+            F.cosine_similarity(jacobian.sum(0).T @ (jacobian.sum(0) @ delta), delta, dim=0),
+        "J is applied once: the step is J transposed times J delta":
+            F.cosine_similarity(jacobian.sum((0, 1)), delta, dim=0),
+    }  # fmt: skip

@@ -251,3 +251,65 @@ def check_honest_gain(gains: Tensor) -> Solved:
         "the best of each seed: that seed did the choosing": gains.max(dim=0).values.mean(),
         "the average method: choose one first": gains.mean(),
     }  # fmt: skip
+
+
+PHOTOS = (255 * noise(2, 3, 3, 3).sigmoid()).to(torch.uint8)
+
+
+@exercise(
+    [(PHOTOS, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)), (PHOTOS[:1], (0.1, 0.2, 0.9), (1.0, 0.5, 2.0))]
+)
+def check_own_scale(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Solved:
+    """`own_scale(pixels uint8 [B, 3, H, W], mean, std) -> float [B, 3, H, W]`: as a net has it."""
+    m, s = (torch.tensor(v).view(3, 1, 1) for v in (mean, std))
+    share = pixels.float() / 255
+    return (share - m) / s, {
+        "mean and std are of pixels from 0 to 1: divide by 255 first": (pixels.float() - m) / s,
+        "first take the mean off, then divide by the std": share / s - m,
+        "multiplied by the std: divide by it": (share - m) * s,
+        "mean and std belong to the channels, dim 1, not to the columns":
+            (share - m.view(3)) / s.view(3),
+    }  # fmt: skip
+
+
+TAUGHT, JUDGED = noise(9, 5), noise(7, 5, seed=1)
+TWINS = torch.cat([JUDGED, 3 * TAUGHT[[1, 4]] + 0.2 * noise(2, 5, seed=2)])
+
+
+@exercise([(TAUGHT, TWINS, 0.9), (TAUGHT, TWINS, 0.5), (TAUGHT[:3], TWINS / 9, 0.7)])
+def check_leaked(train: Tensor, test: Tensor, threshold: float) -> Solved:
+    """`leaked(train [N, D], test [M, D], threshold) -> bool [M]`: the test photos that are nearer
+    to a training photo, by the cosine of their features, than the threshold."""
+    cosine = F.normalize(test) @ F.normalize(train).T
+    return cosine.amax(1) > threshold, {
+        "not normalised: a cosine does not know how long the features are":
+            (test @ train.T).amax(1) > threshold,
+        "one near training photo is enough: the largest cosine counts, not the mean":
+            cosine.mean(1) > threshold,
+        "the other way round: True is for a photo that has leaked": cosine.amax(1) <= threshold,
+    }  # fmt: skip
+
+
+BOUNDS = ([(1, 3), (2, 5)], [(1, 3), (-1, 5)], [(-3, -1), (2, 5)], [(-2, 9)], [(-4, -1), (-3, -2)],
+          [(-1, 1), (-9, 2)], [(0, 2)])  # fmt: skip
+
+
+@exercise([(bounds,) for bounds in BOUNDS])
+def check_decision(intervals: Sequence[tuple[float, float]]) -> Solved:
+    """`decision([(low, high), ...]) -> str`: "ship", "do not" or "undecided", of intervals of an
+    arm minus each of its controls."""
+    low, high = zip(*intervals, strict=True)
+
+    def word(ship: bool, stop: bool) -> str:
+        return "do not" if stop else "ship" if ship else "undecided"
+
+    ahead, behind = [x > 0 for x in low], [x < 0 for x in high]
+    middle = [a + b > 0 for a, b in intervals]
+    return word(all(ahead), any(behind)), {
+        "ship needs every interval above zero: each control is another way out":
+            word(any(ahead), any(behind)),
+        "behind one control is enough for do not": word(all(ahead), all(behind)),
+        "the interval decides, not its middle": word(all(middle), any(behind)),
+        "an interval that contains zero is no loss: it is undecided":
+            word(all(ahead), not all(ahead)),
+    }  # fmt: skip
